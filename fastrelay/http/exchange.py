@@ -1,0 +1,90 @@
+"""One request and its response; what a route is given."""
+
+import asyncio
+from collections.abc import Callable
+from email.utils import formatdate
+from http import HTTPStatus
+
+import h11
+
+from fastrelay.http.responses import Response
+
+StatusHook = Callable[[int], None]
+"""Sees the first status of a request."""
+
+
+class Exchange:
+    """One request being served. Every status line that leaves the relay is written here.
+
+    Attributes:
+        request: the request head.
+        client: the address of the client, ``None`` if there is no usable one.
+        on_first_status: called with the first status written for this request.
+        has_body: the request announced a body; it is never read.
+    """
+
+    def __init__(
+        self,
+        request: h11.Request,
+        client: str | None,
+        transport: asyncio.Transport,
+        http: h11.Connection,
+        detach: Callable[[], tuple[asyncio.Transport, bytes]],
+        *,
+        has_body: bool,
+    ) -> None:
+        self.request = request
+        self.client = client
+        self.has_body = has_body
+        self.on_first_status: StatusHook | None = None
+        self.finished = False
+        self._transport = transport
+        self._http = http
+        self._detach = detach
+
+    @property
+    def path(self) -> str:
+        """The request target without its query."""
+        target: bytes = self.request.target
+        return target.partition(b"?")[0].decode("ascii")
+
+    def header(self, name: bytes) -> list[bytes]:
+        """Every value of the header ``name`` (lower case), in order."""
+        return [value for key, value in self.request.headers if key == name]
+
+    def respond(self, response: Response) -> None:
+        """Write a whole response; ends the exchange."""
+        self._write(response.status, render(self._http, response, self.request.method))
+        self.finished = True
+
+    def switch_protocols(self, head: bytes) -> tuple[asyncio.Transport, bytes]:
+        """Write a 101 whose bytes are ``head``; ends the exchange and HTTP.
+
+        Returns the transport, now the caller's, and the bytes that came behind the request head.
+        """
+        self._write(HTTPStatus.SWITCHING_PROTOCOLS, head)
+        self.finished = True
+        return self._detach()
+
+    def _write(self, status: HTTPStatus, data: bytes) -> None:
+        if self.on_first_status is not None and not self.finished:
+            self.on_first_status(status)
+        self._transport.write(data)
+
+
+def render(http: h11.Connection, response: Response, method: bytes = b"GET") -> bytes:
+    """A response's bytes, framed by ``http``; the body is left out when ``method`` is HEAD."""
+    headers = [
+        *response.headers,
+        (b"Content-Length", b"%d" % len(response.body)),
+        (b"Date", formatdate(usegmt=True).encode()),
+    ]
+    if response.close:
+        headers.append((b"Connection", b"close"))
+    head = h11.Response(
+        status_code=response.status, headers=headers, reason=response.status.phrase.encode()
+    )
+    data = http.send(head) or b""
+    if method != b"HEAD":
+        data += http.send(h11.Data(data=response.body)) or b""
+    return data + (http.send(h11.EndOfMessage()) or b"")

@@ -1,0 +1,91 @@
+"""Gate 5: the WebSocket handshake on a request h11 has parsed (RFC 6455 §4.2).
+
+wsproto performs it. What it would accept and the standard does not (a key that is not 16 bytes,
+two keys, a body) is refused here first, with the status the standard asks for.
+"""
+
+import binascii
+from typing import Final
+
+import wsproto
+from wsproto.events import AcceptConnection
+
+from fastrelay.http.exchange import Exchange
+from fastrelay.http.responses import (
+    BAD_REQUEST,
+    METHOD_NOT_ALLOWED,
+    UPGRADE_REQUIRED,
+    VERSION_REQUIRED,
+    Response,
+)
+
+_HOST: Final = (b"Host", b"relay")
+"""What wsproto is told: it wants one, decodes it, and uses it for nothing."""
+
+
+class Refused(Exception):
+    """The request is no acceptable handshake; ``response`` says why."""
+
+    def __init__(self, response: Response) -> None:
+        super().__init__(response.status)
+        self.response = response
+
+
+def accept_upgrade(exchange: Exchange) -> bytes:
+    """The bytes of the 101. No extension and no subprotocol is ever negotiated.
+
+    Raises:
+        Refused: not GET (405), not a WebSocket upgrade or another version (426), or a handshake
+            that breaks RFC 6455 §4.2.1 (400).
+    """
+    request = exchange.request
+    if request.method != b"GET":
+        raise Refused(METHOD_NOT_ALLOWED)
+    if not _names(exchange, b"upgrade", b"websocket"):
+        raise Refused(UPGRADE_REQUIRED)
+    if not _names(exchange, b"connection", b"upgrade"):
+        raise Refused(UPGRADE_REQUIRED)
+    versions = exchange.header(b"sec-websocket-version")
+    if versions and versions != [b"13"]:
+        raise Refused(VERSION_REQUIRED)
+    keys = exchange.header(b"sec-websocket-key")
+    if (
+        not versions
+        or len(keys) != 1
+        or not _is_nonce(keys[0])
+        or exchange.has_body
+        or request.http_version != b"1.1"
+        or len(exchange.header(b"host")) != 1
+    ):
+        raise Refused(BAD_REQUEST)
+    return _switching_protocols(keys[0])
+
+
+def _switching_protocols(key: bytes) -> bytes:
+    """wsproto's 101 for a checked handshake: it sees only the headers that decide it."""
+    connection = wsproto.WSConnection(wsproto.ConnectionType.SERVER)
+    connection.initiate_upgrade_connection(
+        [
+            _HOST,
+            (b"Upgrade", b"websocket"),
+            (b"Connection", b"Upgrade"),
+            (b"Sec-WebSocket-Version", b"13"),
+            (b"Sec-WebSocket-Key", key),
+        ],
+        "/",
+    )
+    return connection.send(AcceptConnection())
+
+
+def _names(exchange: Exchange, header: bytes, token: bytes) -> bool:
+    """Whether a comma-separated header names ``token``, in any case."""
+    listed = b",".join(exchange.header(header)).lower().split(b",")
+    return token in (item.strip() for item in listed)
+
+
+def _is_nonce(key: bytes) -> bool:
+    """Whether ``key`` is the base64 of 16 bytes."""
+    try:
+        return len(binascii.a2b_base64(key, strict_mode=True)) == 16
+    except binascii.Error:
+        return False

@@ -1,0 +1,40 @@
+"""Plain HTTP responses, and the error shapes of the admission gates."""
+
+from dataclasses import dataclass
+from http import HTTPStatus
+
+Header = tuple[bytes, bytes]
+
+_PLAIN_TEXT: tuple[Header, ...] = (
+    (b"Content-Type", b"text/plain; charset=utf-8"),
+    (b"X-Content-Type-Options", b"nosniff"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A whole response. ``close``: the connection serves nothing after it."""
+
+    status: HTTPStatus
+    headers: tuple[Header, ...]
+    body: bytes = b""
+    close: bool = False
+
+
+def error(status: HTTPStatus, *headers: Header, close: bool = True) -> Response:
+    """An error with an empty body, the headers all errors carry, and ``headers``."""
+    return Response(status, (*_PLAIN_TEXT, *headers), close=close)
+
+
+BAD_REQUEST = error(HTTPStatus.BAD_REQUEST)
+NOT_FOUND = error(HTTPStatus.NOT_FOUND, close=False)
+SERVICE_UNAVAILABLE = error(HTTPStatus.SERVICE_UNAVAILABLE)
+METHOD_NOT_ALLOWED = error(HTTPStatus.METHOD_NOT_ALLOWED, (b"Allow", b"GET"))
+UPGRADE_REQUIRED = error(HTTPStatus.UPGRADE_REQUIRED, (b"Upgrade", b"websocket"))
+VERSION_REQUIRED = error(HTTPStatus.UPGRADE_REQUIRED, (b"Sec-WebSocket-Version", b"13"))
+
+
+def too_many_requests(wait: float) -> Response:
+    """The 429, with the whole seconds to wait in ``Retry-After``."""
+    seconds = max(1, int(-(-wait // 1)))
+    return error(HTTPStatus.TOO_MANY_REQUESTS, (b"Retry-After", b"%d" % seconds))

@@ -1,0 +1,1 @@
+"""What one address, and all of them together, may take of the relay."""

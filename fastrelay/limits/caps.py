@@ -1,0 +1,94 @@
+"""How many connections there may be, before and after the upgrade."""
+
+from collections.abc import Iterator
+from typing import Generic, Protocol, TypeVar
+
+from fastrelay.address import bucket_key
+
+Live = TypeVar("Live")
+
+
+class LiveConnections(Generic[Live]):
+    """Every live WebSocket of a relay, counted relay-wide and by address.
+
+    Args:
+        most: relay-wide cap.
+        most_per_ip: cap per address (IPv6: per /64); 0 for none.
+    """
+
+    def __init__(self, most: int, most_per_ip: int = 0) -> None:
+        self._most = most
+        self._most_per_ip = most_per_ip
+        self._keys: dict[Live, str] = {}
+        self._by_key: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._keys)
+
+    def __iter__(self) -> Iterator[Live]:
+        """The connections, oldest first; as a copy, since closing one may remove it."""
+        return iter(tuple(self._keys))
+
+    def has_room(self, client: str) -> bool:
+        """Whether one more of that address may live."""
+        if len(self._keys) >= self._most:
+            return False
+        return not self._most_per_ip or (
+            self._by_key.get(bucket_key(client), 0) < self._most_per_ip
+        )
+
+    def add(self, connection: Live, client: str) -> None:
+        """Count a connection of that address until :meth:`discard`."""
+        key = bucket_key(client) if self._most_per_ip else ""
+        self._keys[connection] = key
+        if key:
+            self._by_key[key] = self._by_key.get(key, 0) + 1
+
+    def discard(self, connection: Live) -> None:
+        """Give the slot back; once is enough and twice is harmless."""
+        key = self._keys.pop(connection, "")
+        if key:
+            self._by_key[key] -= 1
+            if not self._by_key[key]:
+                del self._by_key[key]
+
+
+class Visitor(Protocol):
+    """A connection that is not upgraded yet; hashable by identity."""
+
+    def abort(self) -> None:
+        """Drop it without a word."""
+
+
+class Lobby:
+    """Connections between accept and upgrade: past ``most`` the oldest is dropped.
+
+    An honest request head takes milliseconds, so whoever has been here longest is the one who
+    fills the place. Without the cap, sockets that say nothing would use up all descriptors.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._visitors: dict[Visitor, None] = {}
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._visitors)
+
+    def enter(self, visitor: Visitor) -> None:
+        """Count one more; may drop the oldest."""
+        self._visitors[visitor] = None
+        if len(self._visitors) > self._most:
+            oldest = next(iter(self._visitors))
+            del self._visitors[oldest]
+            oldest.abort()
+
+    def leave(self, visitor: Visitor) -> None:
+        """It was upgraded, or has ended."""
+        self._visitors.pop(visitor, None)
+
+    def drop_all(self) -> None:
+        """Drop everybody."""
+        for visitor in tuple(self._visitors):
+            visitor.abort()

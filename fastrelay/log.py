@@ -1,0 +1,127 @@
+"""One line per event on stderr: logfmt (as Go's slog writes it) or JSON.
+
+Event names and keys are an interface: log searches depend on them. Values come from the network,
+so every value is escaped into printable ASCII: nothing a peer sends can break or forge a line.
+Events a peer can cause at will go through :meth:`Log.limited`.
+"""
+
+import json
+import re
+import time
+from collections.abc import Callable
+from typing import Final
+
+LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+"""Log levels by name, least important first."""
+
+KEYS: Final = frozenset(
+    {
+        *("server_id", "conn_id", "binary_conn_id", "device_name", "remote"),
+        *("binary_version", "err", "path", "from_", "to", "close_code"),
+    }
+)
+"""Keys any event may carry. (``from_`` is written ``from``, a reserved word in Python.)"""
+
+BOOT_KEYS: Final = frozenset({"version", "mode", "listen", "metrics", "fix"})
+"""Keys of what is said at start and stop."""
+
+_PLAIN: Final = re.compile(r"[!#-<>-\[\]-~]+")
+_SLOG_LEVELS: Final = {"warning": "WARN"}
+Value = str | int | float
+
+
+class Log:
+    """Writes events at or above ``level``.
+
+    Args:
+        write: takes one line with its newline.
+        level: a key of :data:`LEVELS`.
+        as_json: JSON objects instead of ``key=value``.
+        flood_interval: seconds; see :meth:`limited`.
+        clock: wall-clock seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        write: Callable[[str], object],
+        level: str = "info",
+        *,
+        as_json: bool = False,
+        flood_interval: float = 10.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._write = write
+        self._threshold = LEVELS[level]
+        self._format = _json_line if as_json else _logfmt_line
+        self._flood_interval = flood_interval
+        self._clock = clock
+        self._muted_until: dict[str, float] = {}
+        self._muted: dict[str, int] = {}
+
+    def debug(self, event: str, **fields: Value) -> None:
+        """Something only a developer wants to see."""
+        self._emit("debug", event, fields)
+
+    def info(self, event: str, **fields: Value) -> None:
+        """Something that normally happens."""
+        self._emit("info", event, fields)
+
+    def warning(self, event: str, **fields: Value) -> None:
+        """Something an operator may have to look at."""
+        self._emit("warning", event, fields)
+
+    def error(self, event: str, **fields: Value) -> None:
+        """Something that must not happen."""
+        self._emit("error", event, fields)
+
+    def limited(self, event: str, **fields: Value) -> None:
+        """A warning that peers can cause at will: one line per event and flood interval.
+
+        What came in between is counted, and the count is written once the interval is over: by
+        the next such event or by :meth:`flush`.
+        """
+        now = self._clock()
+        if now < self._muted_until.get(event, 0.0):
+            self._muted[event] = self._muted.get(event, 0) + 1
+            return
+        self._report_muted(event)
+        self._muted_until[event] = now + self._flood_interval
+        self._emit("warning", event, fields)
+
+    def flush(self, *, final: bool = False) -> None:
+        """Write the counts whose interval is over; all of them when ``final``."""
+        now = self._clock()
+        for event in list(self._muted):
+            if final or now >= self._muted_until[event]:
+                self._report_muted(event)
+
+    def _report_muted(self, event: str) -> None:
+        count = self._muted.pop(event, 0)
+        if count:
+            self._emit("warning", event, {"err": f"{count} more suppressed"})
+
+    def _emit(self, level: str, event: str, fields: dict[str, Value]) -> None:
+        if LEVELS[level] >= self._threshold:
+            moment = time.gmtime(now := self._clock())
+            stamp = time.strftime("%Y-%m-%dT%H:%M:%S", moment) + f".{int(now * 1000) % 1000:03}Z"
+            record: dict[str, Value] = {
+                "time": stamp,
+                "level": _SLOG_LEVELS.get(level, level.upper()),
+                "msg": event,
+            }
+            record.update((key.rstrip("_"), value) for key, value in fields.items())
+            self._write(self._format(record))
+
+
+def _logfmt_line(record: dict[str, Value]) -> str:
+    return " ".join(f"{key}={_quote(value)}" for key, value in record.items()) + "\n"
+
+
+def _json_line(record: dict[str, Value]) -> str:
+    return json.dumps(record) + "\n"
+
+
+def _quote(value: Value) -> str:
+    """The value bare if it is plain, else as a JSON string: ASCII, no raw control characters."""
+    text = str(value)
+    return text if _PLAIN.fullmatch(text) else json.dumps(text)

@@ -1,0 +1,76 @@
+"""Frames that went through, and frames that did not, by direction and reason.
+
+These are counted per batch in the hot path, where one ``inc()`` of the library would cost more
+than the routing of a frame. So the counts are plain integers, each with one owner, and the
+family reads them when it is scraped.
+"""
+
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry, Metric
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
+
+from fastrelay.metrics.exposition import PREFIX
+
+
+class DirectionCounts:
+    """Data frames of one direction, each counted exactly once.
+
+    Attributes:
+        forwarded: handed to the other side's socket.
+        invalid: a phone's that is not JSON, a binary's that is no envelope.
+        no_peer: nobody there: no binary, or an unknown ``conn_id``.
+        backlog_full: dropped with the backlog of a phone that was too slow.
+        closing: came or waited while one of the two connections ended.
+    """
+
+    __slots__ = ("backlog_full", "closing", "forwarded", "invalid", "no_peer")
+
+    def __init__(self) -> None:
+        self.forwarded = 0
+        self.invalid = 0
+        self.no_peer = 0
+        self.backlog_full = 0
+        self.closing = 0
+
+
+_REASONS = ("invalid", "no_peer", "backlog_full", "closing")
+
+
+class FrameCounts:
+    """The relay's two directions."""
+
+    def __init__(self) -> None:
+        self.phone_to_binary = DirectionCounts()
+        self.binary_to_phone = DirectionCounts()
+
+
+class FrameMetrics(Collector):
+    """Exposes a :class:`FrameCounts` as two families; all cells exist from the first scrape."""
+
+    def __init__(self, counts: FrameCounts, registry: CollectorRegistry) -> None:
+        self._directions = {
+            "phone_to_binary": counts.phone_to_binary,
+            "binary_to_phone": counts.binary_to_phone,
+        }
+        registry.register(self)
+
+    def collect(self) -> Iterable[Metric]:
+        """The two families as they stand now."""
+        forwarded = CounterMetricFamily(
+            f"{PREFIX}frames_forwarded",
+            "Data frames handed to the other side's socket.",
+            labels=["direction"],
+        )
+        dropped = CounterMetricFamily(
+            f"{PREFIX}frames_dropped",
+            "Data frames that were not forwarded, by reason.",
+            labels=["direction", "reason"],
+        )
+        for name, counts in self._directions.items():
+            forwarded.add_metric([name], counts.forwarded)
+            for reason in _REASONS:
+                dropped.add_metric([name, reason], getattr(counts, reason))
+        yield forwarded
+        yield dropped

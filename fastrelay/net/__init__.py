@@ -1,0 +1,1 @@
+"""How bytes get in: listening sockets, and what happens before a transport exists."""

@@ -1,0 +1,119 @@
+"""A listening socket and the connections accepted from it, before they have a transport."""
+
+import asyncio
+import errno
+import socket
+from collections.abc import Callable
+from typing import Final
+
+from fastrelay.address import plain_host
+from fastrelay.log import Log
+from fastrelay.settings import Address
+
+BACKLOG: Final = 4096
+"""Connections the kernel holds for us while a reconnect storm is worked off."""
+
+_ACCEPTS_PER_TURN: Final = 64
+"""Accepted in one turn of the loop at most, so that traffic goes on during a storm."""
+
+_RETRY: Final = 0.5
+"""Seconds without accepting after the system ran out of something."""
+
+_EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+
+def bind(address: Address) -> socket.socket:
+    """A listening socket; an empty host means all interfaces, IPv6 and IPv4.
+
+    Raises:
+        OSError: the address cannot be bound.
+    """
+    if not address.host:
+        if socket.has_dualstack_ipv6():
+            return socket.create_server(
+                ("", address.port),
+                family=socket.AF_INET6,
+                backlog=BACKLOG,
+                dualstack_ipv6=True,
+            )
+        return socket.create_server(("", address.port), backlog=BACKLOG)
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    return socket.create_server((address.host, address.port), family=family, backlog=BACKLOG)
+
+
+class Listener:
+    """Accepts from one socket until it is closed.
+
+    Args:
+        sock: listening; the listener owns it from now on.
+        make_protocol: a protocol for one connection from the peer's address, without port.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        make_protocol: Callable[[str], asyncio.BaseProtocol],
+        loop: asyncio.AbstractEventLoop,
+        log: Log,
+    ) -> None:
+        self._sock = sock
+        self._make_protocol = make_protocol
+        self._loop = loop
+        self._log = log
+        self._opening: set[asyncio.Task[object]] = set()
+        self._retry: asyncio.TimerHandle | None = None
+        sock.setblocking(False)
+        loop.add_reader(sock, self._accept)
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on."""
+        port: int = self._sock.getsockname()[1]
+        return port
+
+    def close(self) -> None:
+        """Stop accepting, now."""
+        if self._retry is not None:
+            self._retry.cancel()
+        else:
+            self._loop.remove_reader(self._sock)
+        self._sock.close()
+
+    async def opened(self) -> None:
+        """Wait until every accepted connection has its transport and protocol."""
+        if self._opening:
+            await asyncio.wait(self._opening)
+
+    def _accept(self) -> None:
+        for _ in range(_ACCEPTS_PER_TURN):
+            try:
+                sock, peer = self._sock.accept()
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:
+                if error.errno in _EXHAUSTED:
+                    self._pause(error)
+                    return
+                continue  # the peer has left again
+            sock.setblocking(False)
+            self._open(sock, plain_host(peer[0]))
+
+    def _open(self, sock: socket.socket, peer: str) -> None:
+        opening = self._loop.connect_accepted_socket(lambda: self._make_protocol(peer), sock)
+        task: asyncio.Task[object] = self._loop.create_task(opening)
+        self._opening.add(task)
+        task.add_done_callback(self._opened)
+
+    def _opened(self, task: asyncio.Task[object]) -> None:
+        self._opening.discard(task)
+        if not task.cancelled():
+            task.exception()  # a peer that has left again is nobody's error
+
+    def _pause(self, error: OSError) -> None:
+        self._log.limited("accept_paused", err=str(error))
+        self._loop.remove_reader(self._sock)
+        self._retry = self._loop.call_later(_RETRY, self._resume)
+
+    def _resume(self) -> None:
+        self._retry = None
+        self._loop.add_reader(self._sock, self._accept)

@@ -1,0 +1,114 @@
+"""Refusals to start: every configuration that is unclear or unsafe, said before anything runs."""
+
+import ipaddress
+import resource
+
+from fastrelay.settings import Address, Network
+
+RESERVED_DESCRIPTORS = 64
+"""Descriptors kept for listeners, logs, the loop, and accepts on their way."""
+
+MOST_CONNECTIONS = 10_000
+"""Default cap on live WebSockets where the descriptor limit would allow more."""
+
+
+class Refusal(Exception):
+    """The relay will not start.
+
+    Attributes:
+        what: one line that says what is wrong. Never holds a secret.
+        fix: one line that says how to put it right.
+    """
+
+    def __init__(self, what: str, fix: str) -> None:
+        super().__init__(what)
+        self.what = what
+        self.fix = fix
+
+
+def parse_address(flag: str, text: str) -> Address:
+    """``HOST:PORT``, ``:PORT`` or ``[IPv6]:PORT`` with a port from 1 to 65535.
+
+    Raises:
+        Refusal: it is none of these.
+    """
+    host, colon, port = text.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    if bracketed:
+        host = host[1:-1]
+    good_host = not host or ":" not in host or bracketed
+    if not colon or not good_host or not port.isascii() or not port.isdigit():
+        raise Refusal(f"{flag} {text!r} is not HOST:PORT", "for example 127.0.0.1:8080, or :8080")
+    if not 1 <= int(port) <= 65535:
+        raise Refusal(f"{flag} {text!r} has no port from 1 to 65535", "name the port to listen on")
+    return Address(host, int(port))
+
+
+def parse_metrics_address(text: str) -> Address | None:
+    """Where ``/metrics`` is served: a loopback literal with a port, or empty for nowhere.
+
+    Metrics tell who is connected and when; they are never served to a network. A hostname is
+    refused even if it means loopback today: what it means can change behind our back.
+
+    Raises:
+        Refusal: anything else.
+    """
+    if not text:
+        return None
+    address = parse_address("--metrics-listen", text)
+    try:
+        loopback = ipaddress.ip_address(address.host).is_loopback
+    except ValueError:
+        loopback = False
+    if not loopback:
+        raise Refusal(
+            f"--metrics-listen {text!r} is not a loopback address",
+            "use 127.0.0.1:PORT or [::1]:PORT, or an empty value for no metrics",
+        )
+    return address
+
+
+def parse_networks(text: str) -> tuple[Network, ...]:
+    """Comma-separated networks or addresses of proxies; empty for any peer.
+
+    Raises:
+        Refusal: an entry is neither.
+    """
+    try:
+        return tuple(ipaddress.ip_network(entry.strip()) for entry in text.split(",") if entry)
+    except ValueError as error:
+        raise Refusal(
+            f"--trust-x-forwarded-for: {error}", "for example 10.0.0.0/8,fd00::/8"
+        ) from None
+
+
+def raise_descriptor_limit() -> int:
+    """Use all the descriptors this process may have; returns how many those are."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+def share_descriptors(descriptors: int, wanted: int | None) -> tuple[int, int]:
+    """How many live WebSockets, and how many connections on their way to become one.
+
+    Together they never need more than ``descriptors``, so that accept never fails for want of
+    one. Without ``wanted``, a tenth (at most 1,000) is for handshakes and the rest, up to
+    :data:`MOST_CONNECTIONS`, for WebSockets.
+
+    Raises:
+        Refusal: ``wanted`` WebSockets do not fit.
+    """
+    usable = descriptors - RESERVED_DESCRIPTORS
+    handshakes = max(16, min(1_000, usable // 10))
+    room = usable - handshakes
+    if wanted is None:
+        wanted = min(MOST_CONNECTIONS, room)
+    if not 1 <= wanted <= room:
+        raise Refusal(
+            f"--max-connections {wanted} needs more than the {descriptors} file descriptors"
+            " this process may open",
+            f"ask for at most {room}, or raise the limit (ulimit -n, LimitNOFILE=)",
+        )
+    return wanted, handshakes

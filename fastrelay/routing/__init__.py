@@ -1,0 +1,1 @@
+"""Who is joined to whom, and what a phone's and a binary's message does."""

@@ -1,0 +1,156 @@
+"""A binary: its envelopes go to the phones they name, or ask to close or wake one."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, Protocol
+
+from fastrelay.routing.envelope import MalformedEnvelope, close_notice, unwrap
+from fastrelay.websocket.connection import Connection
+from fastrelay.websocket.frames import text_header
+
+if TYPE_CHECKING:
+    from fastrelay.routing.phone import Phone
+    from fastrelay.routing.switchboard import Switchboard
+
+_MAX_LOGGED_ID: Final = 512
+"""Characters of an unknown conn_id that are logged; ours are never longer."""
+
+
+class Listener(Protocol):
+    """Who waits for a sign of life of a binary: see :mod:`fastrelay.routing.takeover`."""
+
+    def answered(self) -> None:
+        """It sent a pong."""
+
+    def gone(self) -> None:
+        """Its connection has ended."""
+
+
+class Binary:
+    """One daemon's connection, holding its server-id or trying to.
+
+    Attributes:
+        find_phone: the registered phone of a conn_id; set when the claim succeeds.
+        holding_back: its phones are not read, because it does not take what they send.
+        listener: told of pongs and of the end while a conflicting claim waits.
+    """
+
+    __slots__ = (
+        "_board",
+        "conn_id",
+        "connection",
+        "find_phone",
+        "holding_back",
+        "listener",
+        "remote",
+        "server_id",
+        "version",
+    )
+
+    connection: Connection
+    """Set by whoever makes the two."""
+
+    def __init__(self, server_id: str, version: str, remote: str, board: "Switchboard") -> None:
+        self._board = board
+        self.conn_id = ""
+        self.find_phone: Callable[[str], Phone | None] = _no_phone
+        self.holding_back = False
+        self.listener: Listener | None = None
+        self.remote = remote
+        self.server_id = server_id
+        self.version = version
+
+    # -- binary to phone --------------------------------------------------------------------
+
+    def on_messages(self, messages: list[bytes]) -> None:
+        """Route one read's envelopes: one write per phone, in order, directives in their place."""
+        batches: dict[Phone, list[bytes]] = {}
+        for message in messages:
+            try:
+                envelope = unwrap(message)
+            except MalformedEnvelope as error:
+                self._refuse("binary_forwarder_unmarshal_err", str(error))
+                self._board.counts.binary_to_phone.invalid += 1
+                continue
+            if not envelope.conn_id:
+                self._refuse("binary_forwarder_push_wake_dropped", "push is off")
+                continue
+            phone = self.find_phone(envelope.conn_id)
+            if phone is None:
+                self._unknown(envelope.conn_id)
+                continue
+            if envelope.frame:
+                frame = envelope.frame
+                batches.setdefault(phone, []).extend((text_header(len(frame)), frame))
+            if envelope.close_code:
+                phone.close_as_directed(envelope.close_code, batches.pop(phone, []))
+        for phone, batch in batches.items():
+            phone.deliver(batch)
+
+    def _refuse(self, event: str, why: str) -> None:
+        self._board.log.limited(
+            event, server_id=self.server_id, binary_conn_id=self.conn_id, err=why
+        )
+
+    def _unknown(self, conn_id: str) -> None:
+        self._board.counts.binary_to_phone.no_peer += 1
+        self._board.log.limited(
+            "binary_forwarder_unknown_conn_id",
+            server_id=self.server_id,
+            conn_id=conn_id[:_MAX_LOGGED_ID],
+        )
+
+    def on_ignored(self, count: int) -> None:
+        """Messages that came after we had closed."""
+        self._board.counts.binary_to_phone.closing += count
+
+    # -- phone to binary --------------------------------------------------------------------
+
+    def tell_closed(self, phone: "Phone", code: int) -> None:
+        """Send the close notice of one of this binary's phones."""
+        if not self.connection.send((close_notice(phone.conn_id, code),), 0):
+            self._board.log.limited(
+                "phone_close_notice_send_failed",
+                server_id=self.server_id,
+                conn_id=phone.conn_id,
+                binary_conn_id=self.conn_id,
+            )
+
+    def on_backlog(self, unsent: int) -> None:
+        """Stop reading the phones while too much waits; read on when all has gone."""
+        if not self.holding_back and unsent > self._board.limits.binary_backlog_bytes:
+            self.holding_back = True
+            for phone in self._board.phones_of(self):
+                phone.connection.pause_reading()
+        elif self.holding_back and not unsent:
+            self._stop_holding_back()
+
+    def _stop_holding_back(self) -> None:
+        self.holding_back = False
+        for phone in self._board.phones_of(self):
+            phone.connection.resume_reading()
+
+    def on_write_stalled(self) -> None:
+        """It takes nothing any more: it is gone, and grace applies."""
+        self.connection.abort()
+
+    # -- life and death ---------------------------------------------------------------------
+
+    def on_pong(self) -> None:
+        """Tell whoever waits for it."""
+        if self.listener is not None:
+            self.listener.answered()
+
+    def on_closed(self, code: int | None, undelivered: int) -> None:
+        """The connection has ended."""
+        self._board.counts.phone_to_binary.closing += undelivered
+        if self.holding_back:
+            self._stop_holding_back()
+        self.find_phone = _no_phone
+        self._board.binary_closed(self, code)
+        if self.listener is not None:
+            self.listener.gone()
+
+
+def _no_phone(conn_id: str) -> "Phone | None":
+    """Who has claimed nothing has no phones."""
+    return None

@@ -1,0 +1,144 @@
+"""A phone: its messages go to its binary, wrapped; its binary's frames come to it."""
+
+from typing import TYPE_CHECKING
+
+from fastrelay.routing.envelope import InvalidFrame, check_frame, gather, phone_prefix, wrap
+from fastrelay.websocket.close_codes import (
+    BACKLOG_FULL,
+    INVALID_JSON,
+    NORMAL,
+    WRITE_FAILED,
+    CloseReason,
+)
+from fastrelay.websocket.connection import Connection
+
+if TYPE_CHECKING:
+    from fastrelay.routing.binary import Binary
+    from fastrelay.routing.switchboard import Switchboard
+
+
+class Phone:
+    """One registered phone.
+
+    Its binary never changes while it is registered: whatever replaces the binary evicts its
+    phones first. ``None`` means that it registered during grace.
+
+    Attributes:
+        directed: the binary asked for the close, so it is not told of it.
+    """
+
+    __slots__ = (
+        "_board",
+        "_overflow_close",
+        "_overflowed",
+        "_prefix",
+        "binary",
+        "conn_id",
+        "connection",
+        "directed",
+        "server_id",
+    )
+
+    connection: Connection
+    """Set by whoever makes the two."""
+
+    def __init__(self, server_id: str, board: "Switchboard") -> None:
+        self._board = board
+        self._overflow_close = BACKLOG_FULL
+        self._overflowed = False
+        self._prefix = b""
+        self.binary: Binary | None = None
+        self.conn_id = ""
+        self.directed = False
+        self.server_id = server_id
+
+    def registered(self, conn_id: str, binary: "Binary | None") -> None:
+        """The registry has taken this phone."""
+        self.conn_id = conn_id
+        self.binary = binary
+        self._prefix = phone_prefix(conn_id)
+
+    # -- phone to binary --------------------------------------------------------------------
+
+    def on_messages(self, messages: list[bytes]) -> None:
+        """Forward one read's messages as one batch; the first bad one ends the connection."""
+        valid = 0
+        try:
+            for message in messages:
+                check_frame(message)
+                valid += 1
+        except InvalidFrame:
+            self._forward(messages[:valid])
+            counts = self._board.counts.phone_to_binary
+            counts.invalid += 1
+            counts.closing += len(messages) - valid - 1
+            self.connection.close(INVALID_JSON)
+        else:
+            self._forward(messages)
+
+    def _forward(self, messages: list[bytes]) -> None:
+        binary, frames = self.binary, len(messages)
+        if not frames:
+            return
+        if binary is None or not binary.connection.send(wrap(self._prefix, messages), frames):
+            self._board.counts.phone_to_binary.no_peer += frames
+            self._board.log.limited(
+                "phone_forwarder_no_binary", server_id=self.server_id, conn_id=self.conn_id
+            )
+            self.connection.close(NORMAL)
+
+    def on_ignored(self, count: int) -> None:
+        """Messages that came after we had closed."""
+        self._board.counts.phone_to_binary.closing += count
+
+    # -- binary to phone --------------------------------------------------------------------
+
+    def deliver(self, batch: list[bytes]) -> None:
+        """Send a batch of text frames, given as header, payload, …; never blocks the binary."""
+        frames = len(batch) // 2
+        if not self.connection.send(gather(batch), frames):
+            self._board.counts.binary_to_phone.closing += frames
+
+    def close_as_directed(self, code: int, batch: list[bytes]) -> None:
+        """Send ``batch``, if any, then close behind everything sent, as the binary asked."""
+        self.directed = True
+        self._overflow_close = CloseReason(code)
+        if batch:
+            self.deliver(batch)
+        self.connection.close(CloseReason(code))
+        self._board.log.info(
+            "binary_forwarder_phone_closed",
+            server_id=self.server_id,
+            conn_id=self.conn_id,
+            close_code=code,
+        )
+
+    def on_backlog(self, unsent: int) -> None:
+        """Keep within the budgets, one's own and everybody's."""
+        self._board.budget.update(self, unsent)
+        if unsent > self._board.limits.phone_backlog_bytes:
+            self.overflow()
+
+    def overflow(self) -> None:
+        """The backlog is too large: drop it and close."""
+        self._overflowed = True
+        self.connection.fail(self._overflow_close)
+
+    def on_write_stalled(self) -> None:
+        """The phone takes nothing any more."""
+        self.connection.fail(WRITE_FAILED)
+
+    # -- the end ----------------------------------------------------------------------------
+
+    def on_pong(self) -> None:
+        """Nobody asks a phone for a sign of life but its own heartbeat."""
+
+    def on_closed(self, code: int | None, undelivered: int) -> None:
+        """The connection has ended."""
+        counts = self._board.counts.binary_to_phone
+        if self._overflowed:
+            counts.backlog_full += undelivered
+        else:
+            counts.closing += undelivered
+        self._board.budget.update(self, 0)
+        self._board.phone_closed(self, code)

@@ -1,0 +1,58 @@
+"""Frames that wait because the kernel takes no more of a connection's bytes."""
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Final
+
+FRAME_CHARGE: Final = 64
+"""What a queued data frame is charged on top of its bytes (protocol, frames)."""
+
+Piece = bytes | memoryview
+"""Bytes on their way out. Frames are given as the pieces they consist of, end to end."""
+
+
+class Backlog:
+    """A queue of whole frames that knows what it holds.
+
+    Attributes:
+        charged: bytes queued, plus :data:`FRAME_CHARGE` for each data frame.
+    """
+
+    __slots__ = ("_entries", "charged")
+
+    def __init__(self) -> None:
+        self._entries: deque[tuple[Sequence[Piece], int]] = deque()
+        self.charged = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._entries)
+
+    def append(self, pieces: Sequence[Piece], frames: int) -> None:
+        """Queue ``frames`` data frames (0: a control frame) made of ``pieces``."""
+        self._entries.append((pieces, frames))
+        self.charged += _charge(pieces, frames)
+
+    def put_first(self, control: bytes) -> None:
+        """Queue a control frame ahead of everything (RFC 6455 §5.4 lets it pass between)."""
+        self._entries.appendleft(((control,), 0))
+        self.charged += len(control)
+
+    def take(self, size: int) -> tuple[list[Piece], int]:
+        """Remove at least ``size`` bytes, if there are, as pieces and the data frames in them."""
+        taken: list[Piece] = []
+        frames = length = 0
+        while self._entries and length < size:
+            pieces, count = self._entries.popleft()
+            taken += pieces
+            frames += count
+            length += sum(map(len, pieces))
+            self.charged -= _charge(pieces, count)
+        return taken, frames
+
+    def count_frames(self) -> int:
+        """How many data frames wait."""
+        return sum(frames for _, frames in self._entries)
+
+
+def _charge(pieces: Sequence[Piece], frames: int) -> int:
+    return sum(map(len, pieces)) + FRAME_CHARGE * frames

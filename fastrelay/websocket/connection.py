@@ -1,0 +1,419 @@
+"""A live WebSocket over a transport: frames, control frames, the close handshake.
+
+The transport is told to report any byte it could not hand to the kernel at once (its high-water
+mark is 0), so *blocked* has one exact meaning: bytes wait in this process. While it is blocked,
+frames queue here in ``_pending`` and can still be thrown away; only what the kernel began to take
+lies in the transport. In the normal case nothing ever queues and a send is one ``write``.
+"""
+
+import asyncio
+import select
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from fastrelay.settings import Intervals
+from fastrelay.timers import TimerWheel
+from fastrelay.websocket.backlog import Backlog, Piece
+from fastrelay.websocket.close_codes import HEARTBEAT_TIMEOUT, MESSAGE_TIMEOUT, CloseReason
+from fastrelay.websocket.decoder import Closed, FrameDecoder, Ping, Pong
+from fastrelay.websocket.frames import Opcode, close_frame, control_frame
+
+RECEIVE_BUFFER_BYTES: Final = 256 * 1024
+"""One buffer a loop: a read takes a whole burst of frames, or a whole frame of the usual limit."""
+
+_FLUSH_BYTES: Final = 64 * 1024
+"""Queued bytes handed to the transport at once when it drains: one large write, and little enough
+that what waits can still be dropped."""
+
+_OPEN, _CLOSING, _CLOSED = range(3)
+_PING: Final = control_frame(Opcode.PING, b"")
+
+
+class Handler(Protocol):
+    """Whoever gives a connection's messages a meaning."""
+
+    def on_messages(self, messages: list[bytes]) -> None:
+        """Whole messages of one read, in order."""
+
+    def on_ignored(self, count: int) -> None:
+        """Messages that came after our close frame and go nowhere."""
+
+    def on_pong(self) -> None:
+        """The peer answered a ping."""
+
+    def on_backlog(self, unsent: int) -> None:
+        """Bytes waiting in this process for the peer, whenever that changes; 0 when all went."""
+
+    def on_write_stalled(self) -> None:
+        """The peer has not taken a byte for the write interval; called once."""
+
+    def on_closed(self, code: int | None, undelivered: int) -> None:
+        """It is over; called exactly once.
+
+        ``code`` is that of the peer's close frame, ``None`` without one (or with an empty one);
+        ``undelivered`` data frames were queued and never reached the transport.
+        """
+
+
+class Live(Protocol):
+    """Told when a connection's socket is gone."""
+
+    def discard(self, connection: "Connection") -> None:
+        """The connection no longer counts."""
+
+
+class SentCounter(Protocol):
+    """Counts data frames handed to a socket; one for all connections of a direction."""
+
+    forwarded: int
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What all connections of one relay share."""
+
+    wheel: TimerWheel
+    intervals: Intervals
+    max_message: int
+    live: Live
+    receive_buffer: memoryview = field(
+        default_factory=lambda: memoryview(bytearray(RECEIVE_BUFFER_BYTES))
+    )
+
+
+class _Nobody:
+    """The handler of a connection that has ended: breaks the cycle with the session."""
+
+    def on_messages(self, messages: list[bytes]) -> None: ...
+    def on_ignored(self, count: int) -> None: ...
+    def on_pong(self) -> None: ...
+    def on_backlog(self, unsent: int) -> None: ...
+    def on_write_stalled(self) -> None: ...
+    def on_closed(self, code: int | None, undelivered: int) -> None: ...
+
+
+_NOBODY: Final = _Nobody()
+
+
+class Connection(asyncio.BufferedProtocol):
+    """One peer's WebSocket after the 101. It owns its transport.
+
+    Deadlines are loop times, 0.0 when not running; the earliest has the connection's one
+    appointment with the timer wheel.
+    """
+
+    __slots__ = (
+        "_close_due",
+        "_conditions",
+        "_decoder",
+        "_handler",
+        "_message_due",
+        "_paused",
+        "_pending",
+        "_ping_due",
+        "_pong_due",
+        "_sent",
+        "_state",
+        "_transport",
+        "_unanswered_ping",
+        "_undelivered",
+        "_write_due",
+        "_write_mark",
+        "blocked",
+        "wheel_tick",
+    )
+
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        handler: Handler,
+        conditions: Conditions,
+        sent: SentCounter,
+    ) -> None:
+        self._transport = transport
+        self._handler: Handler = handler
+        self._conditions = conditions
+        self._sent = sent
+        self._decoder = FrameDecoder(conditions.receive_buffer, conditions.max_message)
+        self._state = _OPEN
+        self._paused = False
+        self._pending: Backlog | None = None
+        self._undelivered = 0
+        self._unanswered_ping: bytes | None = None
+        self._close_due = self._message_due = self._pong_due = self._write_due = 0.0
+        self._write_mark = 0
+        self.blocked = False
+        self.wheel_tick = 0
+        self._ping_due = conditions.wheel.now + conditions.intervals.ping
+        conditions.wheel.at(self, self._ping_due)
+        transport.set_write_buffer_limits(high=0)
+        transport.set_protocol(self)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether frames may still be sent: no close frame has gone either way."""
+        return self._state == _OPEN
+
+    @property
+    def unsent(self) -> int:
+        """Bytes held in this process for the peer, queued frames with their charge."""
+        held = self._transport.get_write_buffer_size()
+        return held if self._pending is None else held + self._pending.charged
+
+    # -- incoming ---------------------------------------------------------------------------
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._decoder.get_buffer()
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._received(self._decoder.buffer_updated(nbytes))
+
+    def receive(self, data: bytes) -> None:
+        """Take bytes that came with the request head, as if read now."""
+        self._received(self._decoder.feed(data))
+
+    def _received(self, messages: list[bytes]) -> None:
+        if messages:
+            if self._state == _OPEN:
+                self._handler.on_messages(messages)
+            else:
+                self._handler.on_ignored(len(messages))
+        decoder = self._decoder
+        if decoder.controls is not None:
+            self._take_controls()
+        if decoder.unfinished:
+            if messages or not self._message_due:
+                wheel = self._conditions.wheel
+                self._message_due = wheel.now + self._conditions.intervals.message
+                wheel.no_later(self, self._message_due)
+        elif self._message_due:
+            self._message_due = 0.0
+
+    def _take_controls(self) -> None:
+        for control in self._decoder.take_controls():
+            if isinstance(control, Ping):
+                self._answer_ping(control.payload)
+            elif isinstance(control, Pong):
+                self._pong_due = 0.0
+                self._handler.on_pong()
+            elif isinstance(control, Closed):
+                self._peer_closed(control.code)
+            elif self._state == _OPEN:
+                self.fail(control.close)
+            else:
+                self._finish(None)
+
+    def _answer_ping(self, payload: bytes) -> None:
+        if self._state != _OPEN:
+            return
+        if self.blocked:
+            # Only the latest needs an answer (RFC 6455 §5.5.3); a queue of pongs would grow.
+            self._unanswered_ping = payload
+        else:
+            self._transport.write(control_frame(Opcode.PONG, payload))
+
+    def _peer_closed(self, code: int | None) -> None:
+        """Answer a close frame with its own code and be done (RFC 6455 §5.5.1)."""
+        if self._state == _OPEN:
+            self._transport.write(close_frame(None if code is None else CloseReason(code)))
+        self._finish(code)
+
+    def _finish(self, code: int | None) -> None:
+        """Both close frames have gone: let the transport flush, but not for ever."""
+        if self._state == _CLOSED:
+            return
+        self._ended(code)
+        self._transport.close()
+        self._arm_close_limit()
+
+    def _ended(self, code: int | None) -> None:
+        if self._state != _CLOSED:
+            self._state = _CLOSED
+            handler, self._handler = self._handler, _NOBODY
+            self._drop_pending()
+            handler.on_closed(code, self._undelivered)
+
+    def pause_reading(self) -> None:
+        """Stop reading from the peer: back-pressure. No effect once closing."""
+        if self._state == _OPEN and not self._paused:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read on. The peer's deadlines start anew: it could not be heard meanwhile."""
+        if not self._paused:
+            return
+        self._paused = False
+        now, intervals = self._conditions.wheel.now, self._conditions.intervals
+        if self._pong_due:
+            self._pong_due = now + intervals.pong
+        if self._message_due:
+            self._message_due = now + intervals.message
+        self._transport.resume_reading()
+
+    # -- outgoing ---------------------------------------------------------------------------
+
+    def send(self, pieces: Sequence[Piece], frames: int) -> bool:
+        """Send ``frames`` whole data frames whose bytes are ``pieces`` end to end.
+
+        Returns whether they were taken: ``False`` once the connection is closing.
+        """
+        if self._state != _OPEN:
+            return False
+        if self.blocked:
+            self._backlog().append(pieces, frames)
+            self._handler.on_backlog(self.unsent)
+            return True
+        self._sent.forwarded += frames
+        if len(pieces) == 1:
+            self._transport.write(pieces[0])
+        else:
+            self._transport.writelines(pieces)
+        return True
+
+    def close(self, close: CloseReason) -> None:
+        """Start the close handshake behind everything sent before; no effect once begun."""
+        if self._state != _OPEN:
+            return
+        self.resume_reading()  # to see the peer's close frame
+        self._state = _CLOSING
+        frame = close_frame(close)
+        if self.blocked:
+            self._backlog().append((frame,), 0)
+        else:
+            self._transport.write(frame)
+            self._arm_close_limit()
+
+    def fail(self, close: CloseReason) -> None:
+        """Start the close handshake at once; what waits is dropped.
+
+        If it had begun and its close frame still waits for its turn, the socket is dropped.
+        """
+        self._drop_pending()
+        if self._state == _OPEN:
+            self.close(close)
+            self._arm_close_limit()
+        else:
+            self.abort()
+
+    def abort(self) -> None:
+        """Drop the socket without a word."""
+        self._transport.abort()
+        self._ended(None)
+
+    def ping(self) -> None:
+        """Send a ping now, ahead of whatever waits; :meth:`Handler.on_pong` tells of the pong."""
+        if self.blocked:
+            self._backlog().put_first(_PING)
+        else:
+            self._transport.write(_PING)
+
+    def _backlog(self) -> Backlog:
+        if self._pending is None:
+            self._pending = Backlog()
+        return self._pending
+
+    def _drop_pending(self) -> None:
+        """Forget what has not reached the transport, but for the number of its data frames."""
+        if self._pending is not None:
+            self._undelivered += self._pending.count_frames()
+            self._pending = None
+            self._handler.on_backlog(self.unsent)
+
+    def pause_writing(self) -> None:
+        """The kernel did not take all: from here on frames queue."""
+        self.blocked = True
+        self._write_mark = self._transport.get_write_buffer_size()
+        wheel = self._conditions.wheel
+        self._write_due = wheel.now + self._conditions.intervals.write
+        wheel.no_later(self, self._write_due)
+        self._handler.on_backlog(self.unsent)
+
+    def resume_writing(self) -> None:
+        """The kernel took all there was: give it more, in slices."""
+        self.blocked = False
+        self._write_due = 0.0
+        while self._pending and not self.blocked:
+            pieces, frames = self._pending.take(_FLUSH_BYTES)
+            self._sent.forwarded += frames
+            self._transport.writelines(pieces)
+        if self.blocked:
+            return
+        self._pending = None
+        if self._unanswered_ping is not None and self._state == _OPEN:
+            payload, self._unanswered_ping = self._unanswered_ping, None
+            self._transport.write(control_frame(Opcode.PONG, payload))
+        if self._state == _CLOSING:
+            self._arm_close_limit()
+        if not self.blocked:
+            self._handler.on_backlog(0)
+
+    # -- the end of the transport, and time -------------------------------------------------
+
+    def eof_received(self) -> None:
+        """The peer will send no more. Without a close frame it is gone: the transport closes."""
+        self._arm_close_limit()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._ended(None)
+        self._conditions.wheel.cancel(self)
+        self._conditions.live.discard(self)
+
+    def peer_has_left(self) -> bool:
+        """Whether the peer has closed its side of TCP, seen without reading what it sent."""
+        poll = select.poll()
+        poll.register(self._transport.get_extra_info("socket").fileno(), select.POLLRDHUP)
+        return bool(poll.poll(0))
+
+    def _arm_close_limit(self) -> None:
+        if not self._close_due:
+            wheel = self._conditions.wheel
+            self._close_due = wheel.now + self._conditions.intervals.close
+            wheel.no_later(self, self._close_due)
+
+    def on_timer(self) -> None:
+        """Look at every deadline, then make the next appointment."""
+        now, intervals = self._conditions.wheel.now, self._conditions.intervals
+        if self._close_due and now >= self._close_due:
+            self.abort()
+            return
+        if self._write_due and now >= self._write_due:
+            self._check_write_progress(now)
+        if self._message_due and now >= self._message_due:
+            if self._paused:
+                self._message_due = now + intervals.message
+            else:
+                self._message_due = 0.0
+                self.fail(MESSAGE_TIMEOUT)
+        self._heartbeat(now)
+        dues = (
+            self._close_due,
+            self._write_due,
+            self._message_due,
+            self._pong_due or self._ping_due,
+        )
+        self._conditions.wheel.at(self, min(due for due in dues if due))
+
+    def _check_write_progress(self, now: float) -> None:
+        waiting = self._transport.get_write_buffer_size()
+        if waiting < self._write_mark:
+            self._write_mark = waiting
+            self._write_due = now + self._conditions.intervals.write
+        else:
+            self._write_due = 0.0
+            self._handler.on_write_stalled()
+
+    def _heartbeat(self, now: float) -> None:
+        intervals = self._conditions.intervals
+        if self._pong_due and now >= self._pong_due:
+            if self._paused:
+                self._pong_due = now + intervals.pong
+            else:
+                self._pong_due = 0.0
+                self.fail(HEARTBEAT_TIMEOUT)
+        elif not self._pong_due and now >= self._ping_due:
+            self._ping_due = now + intervals.ping
+            if not self._close_due:
+                self._pong_due = now + intervals.pong
+                self.ping()

@@ -1,0 +1,277 @@
+"""Frames from client to server, sans-I/O (RFC 6455 §5): bytes in, whole messages out.
+
+The decoder owns the memory it is read into. While it holds no partial frame that is the one
+receive buffer all connections of a loop share, so an idle connection holds none; a partial frame
+moves to a buffer of the decoder's own, which grows with the bytes that really came, never with
+the length a header merely announces.
+"""
+
+from typing import Final, NamedTuple
+
+from fastrelay.websocket.close_codes import (
+    INVALID_UTF8,
+    TOO_BIG,
+    CloseReason,
+    may_travel,
+    protocol_error,
+)
+from fastrelay.websocket.frames import MAX_CONTROL_PAYLOAD, Opcode, parse_close_code
+from fastrelay.websocket.masking import unmask
+
+_FIN_BINARY: Final = int(0x80 | Opcode.BINARY)
+_WHOLE: Final = (int(0x80 | Opcode.TEXT), _FIN_BINARY)
+_KNOWN_OPCODES: Final = frozenset(Opcode)
+_MIN_ROOM: Final = 4096
+"""A buffer for a partial frame starts with room for this many bytes, or for the whole frame."""
+
+
+class Ping(NamedTuple):
+    """A ping that wants a pong with the same payload."""
+
+    payload: bytes
+
+
+class Pong(NamedTuple):
+    """A pong, asked for or not."""
+
+    payload: bytes
+
+
+class Closed(NamedTuple):
+    """The peer's close frame. ``code`` is ``None`` when its body was empty."""
+
+    code: int | None
+
+
+class Violation(NamedTuple):
+    """The peer broke RFC 6455 or a limit; ``close`` says how to tell it so."""
+
+    close: CloseReason
+
+
+Control = Ping | Pong | Closed | Violation
+
+
+class FrameDecoder:
+    """One connection's incoming half.
+
+    The cycle is that of ``asyncio.BufferedProtocol``: ask :meth:`get_buffer` for room, put bytes
+    at its start, tell :meth:`buffer_updated` how many. Messages come back at once; control frames
+    and the end of the stream (a close frame or a violation, always the last) wait in
+    :attr:`controls` until :meth:`take_controls`. After the end everything is ignored.
+
+    Args:
+        shared: the receive buffer all decoders of one loop share; its content is only read
+            inside :meth:`buffer_updated`.
+        max_message: bytes one assembled message may have.
+    """
+
+    __slots__ = (
+        "_assembly",
+        "_assembly_is_text",
+        "_ended",
+        "_filled",
+        "_max_message",
+        "_needed",
+        "_own",
+        "_shared",
+        "controls",
+    )
+
+    def __init__(self, shared: memoryview, max_message: int) -> None:
+        self._shared = shared
+        self._max_message = max_message
+        self._own: bytearray | None = None
+        self._filled = 0
+        self._needed = 0
+        self._assembly: bytearray | None = None
+        self._assembly_is_text = False
+        self._ended = False
+        self.controls: list[Control] | None = None
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether a frame or a fragmented message has begun and not ended."""
+        return self._own is not None or self._assembly is not None
+
+    def get_buffer(self) -> memoryview:
+        """Room for the next bytes; never empty."""
+        if self._own is None:
+            return self._shared
+        return memoryview(self._own)[self._filled :]
+
+    def buffer_updated(self, count: int) -> list[bytes]:
+        """Decode the ``count`` bytes just put into the buffer; return the messages they end."""
+        own = self._own
+        if own is None:
+            return self._decode(self._shared, count)
+        self._filled += count
+        if self._filled >= self._needed:
+            return self._decode(memoryview(own), self._filled)
+        if self._filled == len(own):
+            self._keep(memoryview(own), self._needed)
+        return []
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """:meth:`buffer_updated` for bytes that already lie elsewhere, of any number."""
+        messages: list[bytes] = []
+        view = memoryview(data)
+        while view:
+            room = self.get_buffer()
+            count = min(len(room), len(view))
+            room[:count] = view[:count]
+            messages += self.buffer_updated(count)
+            view = view[count:]
+        return messages
+
+    def take_controls(self) -> list[Control]:
+        """The control frames decoded since the last call, in the order they came."""
+        controls, self.controls = self.controls, None
+        return controls or []
+
+    def _decode(self, view: memoryview, end: int) -> list[bytes]:
+        """Take every whole frame out of ``view[:end]``; keep what is left of a partial one.
+
+        The common frame (whole, unfragmented, text or binary) passes through without a call but
+        unmasking; everything else is checked and handled in methods of its own.
+        """
+        messages: list[bytes] = []
+        position = 0
+        needed = 2
+        while end - position >= 2 and not self._ended:
+            head = view[position]
+            length = view[position + 1] - 0x80
+            whole = head in _WHOLE and self._assembly is None
+            if (not whole or length < 0) and (fault := self._header_fault(head, length)):
+                self._end(Violation(fault))
+                break
+            mask_at = position + 2
+            if length > 125:
+                mask_at += 2 if length == 126 else 8
+                if mask_at > end:
+                    needed = mask_at - position
+                    break
+                length = int.from_bytes(view[position + 2 : mask_at])
+            if length > 125 and (fault := self._length_fault(length, mask_at - position)):
+                self._end(Violation(fault))
+                break
+            payload_at = mask_at + 4
+            stop = payload_at + length
+            if stop > end:
+                needed = stop - position
+                break
+            payload = unmask(view[payload_at:stop], view[mask_at:payload_at])
+            position = stop
+            if not whole:
+                self._other_frame(head, payload, messages)
+            elif head == _FIN_BINARY or payload.isascii() or self._check_utf8(payload):
+                messages.append(payload)
+        if position < end and not self._ended:
+            self._keep(view[position:end], needed)
+        else:
+            self._own = None
+        return messages
+
+    def _keep(self, partial: memoryview, needed: int) -> None:
+        """Hold the start of a frame whose next step wants ``needed`` bytes of it.
+
+        The room doubles as it fills, up to the whole frame: a peer that announces 256 KiB and
+        sends ten bytes holds ten bytes' worth.
+        """
+        room = max(_MIN_ROOM, min(needed, 2 * len(partial)))
+        own = bytearray(room)
+        own[: len(partial)] = partial
+        self._own = own
+        self._filled = len(partial)
+        self._needed = needed
+
+    def _header_fault(self, head: int, length: int) -> CloseReason | None:
+        """What RFC 6455 §5 forbids in a header; ``length`` is the 7-bit one, negative unmasked."""
+        opcode = head & 0x0F
+        if head & 0x70:
+            return protocol_error("reserved bit set")
+        if opcode not in _KNOWN_OPCODES:
+            return protocol_error("reserved opcode")
+        if length < 0:
+            return protocol_error("frame not masked")
+        if opcode & 0x08:
+            if not head & 0x80:
+                return protocol_error("fragmented control frame")
+            if length > MAX_CONTROL_PAYLOAD:
+                return protocol_error("control frame too long")
+        elif opcode == Opcode.CONTINUATION:
+            if self._assembly is None:
+                return protocol_error("nothing to continue")
+        elif self._assembly is not None:
+            return protocol_error("message inside a message")
+        return None
+
+    def _length_fault(self, length: int, header_size: int) -> CloseReason | None:
+        """An extended length not in its shortest form (§5.2), or past the message limit."""
+        shortest = 4 if length < 65536 else 10
+        if header_size > shortest or length >> 63:
+            return protocol_error("bad length")
+        assembled = 0 if self._assembly is None else len(self._assembly)
+        return TOO_BIG if assembled + length > self._max_message else None
+
+    def _other_frame(self, head: int, payload: bytes, messages: list[bytes]) -> None:
+        """A control frame, or a fragment of a message (§5.4)."""
+        if head & 0x08:
+            self._control(head & 0x0F, payload)
+            return
+        if self._assembly is None:
+            # One growing buffer, not a list: a million empty fragments cost nothing.
+            self._assembly = bytearray()
+            self._assembly_is_text = head == Opcode.TEXT
+        if len(self._assembly) + len(payload) > self._max_message:
+            self._end(Violation(TOO_BIG))
+            return
+        self._assembly += payload
+        if head & 0x80:
+            message = bytes(self._assembly)
+            self._assembly = None
+            if not self._assembly_is_text or self._check_utf8(message):
+                messages.append(message)
+
+    def _check_utf8(self, payload: bytes) -> bool:
+        """Whether a text message is valid UTF-8 (§8.1); ends the stream if it is not."""
+        try:
+            payload.decode()
+        except UnicodeDecodeError:
+            self._end(Violation(INVALID_UTF8))
+            return False
+        return True
+
+    def _control(self, opcode: int, payload: bytes) -> None:
+        if opcode == Opcode.PING:
+            self._add(Ping(payload))
+        elif opcode == Opcode.PONG:
+            self._add(Pong(payload))
+        else:
+            self._end(_read_close(payload))
+
+    def _add(self, control: Control) -> None:
+        if self.controls is None:
+            self.controls = []
+        self.controls.append(control)
+
+    def _end(self, control: Closed | Violation) -> None:
+        self._add(control)
+        self._ended = True
+        self._assembly = None
+
+
+def _read_close(payload: bytes) -> Closed | Violation:
+    """A close frame's body: nothing, or a code that may travel and a UTF-8 reason (§5.5.1)."""
+    if not payload:
+        return Closed(None)
+    if len(payload) == 1:
+        return Violation(protocol_error("bad close frame"))
+    code = parse_close_code(payload)
+    if not may_travel(code):
+        return Violation(protocol_error("bad close code"))
+    try:
+        payload[2:].decode()
+    except UnicodeDecodeError:
+        return Violation(INVALID_UTF8)
+    return Closed(code)
