@@ -1,0 +1,35 @@
+"""How every asynchronous test runs: on uvloop, in a loop of its own that must end empty."""
+
+import asyncio
+import gc
+import inspect
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+import uvloop
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a coroutine test to its end; fail it if it leaves a task, or the loop saw an error."""
+    function = pyfuncitem.obj
+    if not inspect.iscoroutinefunction(function):
+        return None
+    wanted = inspect.signature(function).parameters
+    arguments = {name: pyfuncitem.funcargs[name] for name in wanted}
+    uvloop.run(_checked(function, arguments))
+    gc.collect()  # a socket or a task left behind warns here, in the test that left it
+    return True
+
+
+async def _checked(
+    function: Callable[..., Coroutine[Any, Any, None]], arguments: dict[str, Any]
+) -> None:
+    faults: list[dict[str, Any]] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: faults.append(context))
+    await function(**arguments)
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    assert not left, f"tasks left running: {left}"
+    assert not faults, faults

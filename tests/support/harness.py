@@ -1,0 +1,115 @@
+"""A relay in the test's own loop, on ephemeral ports, with its log and its counters in reach."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from fastrelay.log import Log
+from fastrelay.metrics import make_metrics
+from fastrelay.metrics.exposition import render
+from fastrelay.relay import Relay
+from fastrelay.settings import Address, Intervals, Limits, Settings
+from tests.support.peer import Peer, open_peer
+
+# Timers are fine-grained in tests. What a test does not shorten itself stays as long as in
+# production, so that no timeout fires by accident on a slow machine.
+TICK = 0.005
+NO_LIMIT = {"upgrade_burst": 0}
+
+Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
+
+
+class RunningRelay:
+    """A started relay."""
+
+    def __init__(self, relay: Relay, registry: Any, lines: list[str]) -> None:
+        self.relay = relay
+        self.registry = registry
+        self.lines = lines
+
+    @property
+    def port(self) -> int:
+        return self.relay.ports[0]
+
+    @property
+    def metrics_port(self) -> int:
+        return self.relay.ports[1]
+
+    @property
+    def url(self) -> str:
+        return f"ws://127.0.0.1:{self.port}"
+
+    def log_of(self, event: str) -> list[str]:
+        """The lines logged for one event."""
+        return [line for line in self.lines if f" msg={event} " in line.replace("\n", " ")]
+
+    def samples(self) -> Samples:
+        """Every sample as a scrape would show it now, by name and labels."""
+        text = render(self.registry, "")[0].decode()
+        return {
+            (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+        }
+
+    def value(self, name: str, **labels: str) -> float:
+        """One sample; the name goes without the common prefix."""
+        return self.samples()[f"pyrycode_relay_{name}", tuple(sorted(labels.items()))]
+
+    async def binary(self, server_id: str = "s1", **headers: str) -> Peer:
+        """A connected binary, holding its server-id unless the relay refuses it."""
+        return await open_peer(
+            self.port,
+            "/v1/server",
+            {"X-Pyrycode-Server": server_id, "X-Pyrycode-Version": "1.2.3", **headers},
+        )
+
+    async def phone(self, server_id: str = "s1", **headers: str) -> Peer:
+        """A connected phone, registered unless the relay refuses it."""
+        return await open_peer(
+            self.port,
+            "/v1/client",
+            {"X-Pyrycode-Server": server_id, "X-Pyrycode-Token": "t0k3n", **headers},
+        )
+
+    async def until(self, condition: Any, timeout: float = 5.0) -> None:
+        """Wait until ``condition()`` is true; fails the test if that takes too long."""
+        async with asyncio.timeout(timeout):
+            while not condition():
+                await asyncio.sleep(0.001)
+
+
+@asynccontextmanager
+async def running_relay(
+    *,
+    intervals: dict[str, float] | None = None,
+    limits: dict[str, Any] | None = None,
+    **settings: Any,
+) -> AsyncIterator[RunningRelay]:
+    """A relay with the given settings changed; the rate limit is off unless a test sets it."""
+    lines: list[str] = []
+    flood = (intervals or {}).get("log_flood", 0.0)
+    log = Log(lines.append, "debug", flood_interval=flood)
+    metrics = make_metrics()
+    relay = Relay(
+        replace(
+            Settings(
+                listen=Address("127.0.0.1", 0),
+                metrics_listen=Address("127.0.0.1", 0),
+                intervals=replace(Intervals(tick=TICK), **(intervals or {})),
+                limits=replace(Limits(), **(NO_LIMIT | (limits or {}))),
+            ),
+            **settings,
+        ),
+        log,
+        metrics,
+    )
+    relay.start()
+    try:
+        yield RunningRelay(relay, metrics.registry, lines)
+    finally:
+        await relay.stop()

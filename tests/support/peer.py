@@ -1,0 +1,212 @@
+"""A raw WebSocket client for tests: says exactly what it is told, sees exactly what comes.
+
+Frames from the relay are decoded by wsproto's frame protocol, frames to it are built by hand.
+"""
+
+import asyncio
+import base64
+import json
+import os
+import struct
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import h11
+from wsproto.frame_protocol import FrameDecoder
+
+TIMEOUT = 10.0
+"""Seconds until a test gives up waiting for something that should come at once."""
+
+TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
+
+
+def mask(payload: bytes, key: bytes) -> bytes:
+    """XOR with a 4-byte key, the plain way."""
+    if not payload:
+        return b""
+    repeated = (key * (len(payload) // 4 + 1))[: len(payload)]
+    number = int.from_bytes(payload) ^ int.from_bytes(repeated)
+    return number.to_bytes(len(payload))
+
+
+def client_frame(
+    payload: bytes,
+    opcode: int = TEXT,
+    *,
+    fin: bool = True,
+    rsv: int = 0,
+    masked: bool = True,
+    key: bytes = b"\x12\x34\x56\x78",
+) -> bytes:
+    """One frame from client to server."""
+    head = bytes([(0x80 if fin else 0) | rsv | opcode])
+    flag = 0x80 if masked else 0
+    size = len(payload)
+    if size < 126:
+        head += bytes([flag | size])
+    elif size < 65536:
+        head += struct.pack("!BH", flag | 126, size)
+    else:
+        head += struct.pack("!BQ", flag | 127, size)
+    return head + (key + mask(payload, key) if masked else payload)
+
+
+def close_payload(code: int, reason: str = "") -> bytes:
+    """The body of a close frame."""
+    return struct.pack("!H", code) + reason.encode()
+
+
+@dataclass
+class Frame:
+    """A frame from the relay."""
+
+    opcode: int
+    payload: bytes
+    fin: bool
+
+
+def request(path: str, headers: dict[str, str] | None = None, method: str = "GET") -> bytes:
+    """A request head with exactly these headers, and a Host if none is given."""
+    headers = {"Host": "relay.test"} | (headers or {})
+    lines = [f"{method} {path} HTTP/1.1", *(f"{k}: {v}" for k, v in headers.items())]
+    return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
+
+
+def upgrade_headers(headers: dict[str, str] | None = None) -> dict[str, str]:
+    """The headers of a good handshake, and ``headers``."""
+    return {
+        "Upgrade": "websocket",
+        "Connection": "Upgrade",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": base64.b64encode(os.urandom(16)).decode(),
+        "User-Agent": "test/1",
+    } | (headers or {})
+
+
+class HttpClient:
+    """A TCP connection that speaks HTTP."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    def send(self, data: bytes) -> None:
+        self.writer.write(data)
+
+    async def response(self, method: str = "GET") -> tuple[int, dict[str, str], bytes]:
+        """Read one response: status, headers (lower case), body."""
+        async with asyncio.timeout(TIMEOUT):
+            parser = h11.Connection(h11.CLIENT)
+            headers_sent = [("Host", "x"), ("Upgrade", "websocket"), ("Connection", "Upgrade")]
+            parser.send(h11.Request(method=method, target="/", headers=headers_sent))
+            parser.send(h11.EndOfMessage())
+            head = await self.reader.readuntil(b"\r\n\r\n")
+            parser.receive_data(head)
+            event = parser.next_event()
+            assert isinstance(event, h11.Response | h11.InformationalResponse)
+            headers = {k.decode(): v.decode() for k, v in event.headers}
+            length = 0 if method == "HEAD" else int(headers.get("content-length", 0))
+            return event.status_code, headers, await self.reader.readexactly(length)
+
+    async def at_eof(self) -> bool:
+        """Whether the relay says nothing more and hangs up."""
+        async with asyncio.timeout(TIMEOUT):
+            try:
+                return await self.reader.read() == b""
+            except ConnectionResetError:
+                return True
+
+    async def close(self) -> None:
+        """Drop the connection."""
+        self.writer.transport.abort()
+        try:
+            await self.writer.wait_closed()
+        except OSError:
+            pass
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+
+class Peer(HttpClient):
+    """An upgraded connection."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        super().__init__(reader, writer)
+        self._decoder = FrameDecoder(client=True)
+        self._frames: list[Frame] = []
+
+    def send_text(self, text: str | bytes) -> None:
+        """Send a whole text message."""
+        self.send(client_frame(text.encode() if isinstance(text, str) else text))
+
+    def send_json(self, value: Any) -> None:
+        """Send a value as JSON."""
+        self.send_text(json.dumps(value))
+
+    async def frame(self) -> Frame:
+        """The next frame, control frames included."""
+        async with asyncio.timeout(TIMEOUT):
+            payload = bytearray()
+            while True:
+                piece = self._decoder.process_buffer()
+                if piece is None:
+                    data = await self.reader.read(65536)
+                    if not data:
+                        raise ConnectionError("the relay hung up")
+                    self._decoder.receive_bytes(data)
+                    continue
+                payload += piece.payload
+                if piece.frame_finished:
+                    return Frame(piece.opcode, bytes(payload), piece.message_finished)
+
+    async def text(self) -> bytes:
+        """The payload of the next frame, which must be a whole text message."""
+        frame = await self.frame()
+        assert (frame.opcode, frame.fin) == (TEXT, True), frame
+        return frame.payload
+
+    async def json(self) -> Any:
+        """The next text message as JSON."""
+        return json.loads(await self.text())
+
+    async def closed(self, *, answer: bool = True) -> tuple[int | None, str]:
+        """Code and reason of the next frame, which must be a close; answers it with the same."""
+        frame = await self.frame()
+        assert frame.opcode == CLOSE, frame
+        if answer:
+            self.send(client_frame(frame.payload, CLOSE))
+        if not frame.payload:
+            return None, ""
+        return struct.unpack("!H", frame.payload[:2])[0], frame.payload[2:].decode()
+
+    async def say_goodbye(self, code: int = 1000) -> None:
+        """Close from this side, and wait until the relay has answered and hung up."""
+        self.send(client_frame(close_payload(code), CLOSE))
+        assert await self.closed(answer=False) == (code, "")
+        assert await self.at_eof()
+        await self.close()
+
+
+async def open_http(port: int) -> HttpClient:
+    """A TCP connection to a relay."""
+    return HttpClient(*await asyncio.open_connection("127.0.0.1", port, limit=2**20))
+
+
+async def open_peer(port: int, path: str, headers: dict[str, str]) -> Peer:
+    """Upgrade a connection; the handshake must succeed."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**20)
+    peer = Peer(reader, writer)
+    peer.send(request(path, upgrade_headers(headers)))
+    status, _, _ = await peer.response()
+    assert status == 101
+    return peer
