@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -13,13 +13,14 @@ from fastrelay.metrics import make_metrics
 from fastrelay.metrics.exposition import render
 from fastrelay.relay import Relay
 from fastrelay.settings import Address, Intervals, Limits, Settings
-from tests.support.peer import Peer, open_peer
+from tests.support.peer import HttpClient, Peer, open_http, open_peer
 
 # Timers are fine-grained in tests. What a test does not shorten itself stays as long as in
 # production, so that no timeout fires by accident on a slow machine.
 TICK = 0.005
 NO_LIMIT = {"upgrade_burst": 0}
 
+Client = TypeVar("Client", bound=HttpClient)
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
@@ -30,6 +31,7 @@ class RunningRelay:
         self.relay = relay
         self.registry = registry
         self.lines = lines
+        self._clients: list[HttpClient] = []
 
     @property
     def port(self) -> int:
@@ -62,19 +64,27 @@ class RunningRelay:
 
     async def binary(self, server_id: str = "s1", **headers: str) -> Peer:
         """A connected binary, holding its server-id unless the relay refuses it."""
-        return await open_peer(
-            self.port,
-            "/v1/server",
-            {"X-Pyrycode-Server": server_id, "X-Pyrycode-Version": "1.2.3", **headers},
-        )
+        given = {"X-Pyrycode-Server": server_id, "X-Pyrycode-Version": "1.2.3", **headers}
+        return self.own(await open_peer(self.port, "/v1/server", given))
 
     async def phone(self, server_id: str = "s1", **headers: str) -> Peer:
         """A connected phone, registered unless the relay refuses it."""
-        return await open_peer(
-            self.port,
-            "/v1/client",
-            {"X-Pyrycode-Server": server_id, "X-Pyrycode-Token": "t0k3n", **headers},
-        )
+        given = {"X-Pyrycode-Server": server_id, "X-Pyrycode-Token": "t0k3n", **headers}
+        return self.own(await open_peer(self.port, "/v1/client", given))
+
+    async def http(self) -> HttpClient:
+        """A connection that has sent nothing yet."""
+        return self.own(await open_http(self.port))
+
+    def own(self, client: Client) -> Client:
+        """Close ``client`` when the relay ends."""
+        self._clients.append(client)
+        return client
+
+    async def close_clients(self) -> None:
+        """Drop every connection opened here."""
+        for client in self._clients:
+            await client.close()
 
     async def until(self, condition: Any, timeout: float = 5.0) -> None:
         """Wait until ``condition()`` is true; fails the test if that takes too long."""
@@ -109,7 +119,9 @@ async def running_relay(
         metrics,
     )
     relay.start()
+    running = RunningRelay(relay, metrics.registry, lines)
     try:
-        yield RunningRelay(relay, metrics.registry, lines)
+        yield running
     finally:
+        await running.close_clients()
         await relay.stop()

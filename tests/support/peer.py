@@ -5,6 +5,7 @@ Frames from the relay are decoded by wsproto's frame protocol, frames to it are 
 
 import asyncio
 import base64
+import contextlib
 import json
 import os
 import struct
@@ -120,10 +121,8 @@ class HttpClient:
     async def close(self) -> None:
         """Drop the connection."""
         self.writer.transport.abort()
-        try:
+        with contextlib.suppress(OSError):
             await self.writer.wait_closed()
-        except OSError:
-            pass
 
     async def __aenter__(self) -> Self:
         return self
