@@ -20,6 +20,7 @@ from fastrelay.preflight import (
 from fastrelay.probe.command import main as probe
 from fastrelay.serve import serve
 from fastrelay.settings import MIB, Intervals, Limits, Settings
+from fastrelay.websocket.decoder import LEAST_LIMIT
 
 EXIT_REFUSED = 2
 
@@ -124,7 +125,7 @@ def _parser() -> argparse.ArgumentParser:
     group.add_argument(
         "--max-message-bytes",
         metavar="N",
-        type=_number(int, 1, 64 * MIB),
+        type=_number(int, LEAST_LIMIT, 64 * MIB),
         default=limits.message_bytes,
         help="one message, assembled (default: %(default)s)",
     )

@@ -199,10 +199,18 @@ class Connection(asyncio.BufferedProtocol):
                 self._handler.on_pong()
             elif isinstance(control, Closed):
                 self._peer_closed(control.code)
-            elif self._state == _OPEN:
-                self.fail(control.close)
             else:
-                self._finish(None)
+                self._violated(control.close)
+
+    def _violated(self, close: CloseReason) -> None:
+        """Fail the connection (RFC 6455 §7.1.7): nothing more is understood, no answer awaited.
+
+        After the close frame our side of TCP ends, so that the peer sees it and hangs up; until
+        then what it sends is read and thrown away, since an unread byte would reset the socket.
+        """
+        self.fail(close)
+        if self._state == _CLOSING and not self.blocked:
+            self._transport.write_eof()
 
     def _answer_ping(self, payload: bytes) -> None:
         if self._state != _OPEN:

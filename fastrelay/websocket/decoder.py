@@ -20,6 +20,9 @@ from fastrelay.websocket.masking import unmask
 
 _FIN_BINARY: Final = int(0x80 | Opcode.BINARY)
 _WHOLE: Final = (int(0x80 | Opcode.TEXT), _FIN_BINARY)
+LEAST_LIMIT: Final = 125
+"""The smallest message limit: a length that fits the short form is never checked against it."""
+
 _KNOWN_OPCODES: Final = frozenset(Opcode)
 _MIN_ROOM: Final = 4096
 """A buffer for a partial frame starts with room for this many bytes, or for the whole frame."""
@@ -63,7 +66,7 @@ class FrameDecoder:
     Args:
         shared: the receive buffer all decoders of one loop share; its content is only read
             inside :meth:`buffer_updated`.
-        max_message: bytes one assembled message may have.
+        max_message: bytes one assembled message may have, at least :data:`LEAST_LIMIT`.
     """
 
     __slots__ = (
@@ -152,9 +155,9 @@ class FrameDecoder:
                     needed = mask_at - position
                     break
                 length = int.from_bytes(view[position + 2 : mask_at])
-            if length > 125 and (fault := self._length_fault(length, mask_at - position)):
-                self._end(Violation(fault))
-                break
+                if fault := self._length_fault(length, mask_at - position):
+                    self._end(Violation(fault))
+                    break
             payload_at = mask_at + 4
             stop = payload_at + length
             if stop > end:
@@ -208,7 +211,7 @@ class FrameDecoder:
 
     def _length_fault(self, length: int, header_size: int) -> CloseReason | None:
         """An extended length not in its shortest form (§5.2), or past the message limit."""
-        shortest = 4 if length < 65536 else 10
+        shortest = 2 if length < 126 else 4 if length < 65536 else 10
         if header_size > shortest or length >> 63:
             return protocol_error("bad length")
         assembled = 0 if self._assembly is None else len(self._assembly)

@@ -45,6 +45,11 @@ class RunningRelay:
     def url(self) -> str:
         return f"ws://127.0.0.1:{self.port}"
 
+    @property
+    def live(self) -> int:
+        """WebSockets whose socket is still held."""
+        return len(self.relay._live)
+
     def log_of(self, event: str) -> list[str]:
         """The lines logged for one event."""
         return [line for line in self.lines if f" msg={event} " in line.replace("\n", " ")]

@@ -58,13 +58,16 @@ def close_payload(code: int, reason: str = "") -> bytes:
     return struct.pack("!H", code) + reason.encode()
 
 
-@dataclass
+@dataclass(repr=False)
 class Frame:
     """A frame from the relay."""
 
     opcode: int
     payload: bytes
     fin: bool
+
+    def __repr__(self) -> str:
+        return f"<{self.opcode!r} fin={self.fin} {self.payload[:60]!r} of {len(self.payload)}>"
 
 
 def request(path: str, headers: dict[str, str] | None = None, method: str = "GET") -> bytes:
@@ -155,7 +158,7 @@ class Peer(HttpClient):
     async def frame(self) -> Frame:
         """The next frame, control frames included."""
         async with asyncio.timeout(TIMEOUT):
-            payload = bytearray()
+            payload, opcode = bytearray(), None
             while True:
                 piece = self._decoder.process_buffer()
                 if piece is None:
@@ -165,8 +168,10 @@ class Peer(HttpClient):
                     self._decoder.receive_bytes(data)
                     continue
                 payload += piece.payload
+                # A frame comes in pieces, of which only the first says what it is.
+                opcode = piece.opcode if opcode is None else opcode
                 if piece.frame_finished:
-                    return Frame(piece.opcode, bytes(payload), piece.message_finished)
+                    return Frame(opcode, bytes(payload), piece.message_finished)
 
     async def text(self) -> bytes:
         """The payload of the next frame, which must be a whole text message."""
