@@ -35,6 +35,9 @@ class Relay:
         settings: see :class:`Settings`.
         log: where events go.
         metrics: where events are counted; served when ``settings.metrics_listen`` is set.
+
+    Attributes:
+        registry, board, live: the relay's state, each in its one place; for looking at.
     """
 
     def __init__(self, settings: Settings, log: Log, metrics: Metrics) -> None:
@@ -45,16 +48,19 @@ class Relay:
         self._wheel = TimerWheel(self._loop, settings.intervals.tick)
         self._lobby = Lobby(settings.limits.handshakes)
         limits = settings.limits
-        self._live: LiveConnections[Connection] = LiveConnections(
+        self.live: LiveConnections[Connection] = LiveConnections(
             limits.connections, limits.connections_per_ip
         )
-        self._registry: Registry[Binary, Phone] = Registry(limits.phones)
+        self.registry: Registry[Binary, Phone] = Registry(limits.phones)
         self._buckets = (
             TokenBuckets(
                 limits.upgrade_burst, limits.upgrade_refill, limits.buckets, self._loop.time
             )
             if limits.upgrade_burst
             else None
+        )
+        self.board = Switchboard(
+            self.registry, self._wheel, settings.intervals, limits, metrics, log
         )
         self._listeners: list[Listener] = []
         self._chores: list[Every] = []
@@ -80,29 +86,21 @@ class Relay:
     def _expose_registry(self) -> None:
         expose_connections(
             self._metrics.registry,
-            lambda: self._registry.connected_binaries,
-            lambda: self._registry.connected_phones,
+            lambda: self.registry.connected_binaries,
+            lambda: self.registry.connected_phones,
         )
 
     def _routes(self) -> dict[str, Route]:
         settings, started = self._settings, self._loop.time()
-        board = Switchboard(
-            self._registry,
-            self._wheel,
-            settings.intervals,
-            settings.limits,
-            self._metrics,
-            self._log,
-        )
         conditions = Conditions(
-            self._wheel, settings.intervals, settings.limits.message_bytes, self._live
+            self._wheel, settings.intervals, settings.limits.message_bytes, self.live
         )
         doorway = Doorway(
-            board, conditions, self._live, self._buckets, self._metrics.upgrades, self._log
+            self.board, conditions, self.live, self._buckets, self._metrics.upgrades, self._log
         )
         health = healthz(
-            lambda: self._registry.connected_binaries,
-            lambda: self._registry.connected_phones,
+            lambda: self.registry.connected_binaries,
+            lambda: self.registry.connected_phones,
             lambda: self._loop.time() - started,
         )
         return {**doorway.routes(), "/healthz": health}
@@ -148,18 +146,18 @@ class Relay:
         Returns when nobody is left or the drain interval is over, whichever is first.
         """
         await self._stop_listening()
-        for connection in self._live:
+        for connection in self.live:
             connection.close(SHUTTING_DOWN)
         deadline = self._loop.time() + self._settings.intervals.drain
-        while len(self._live) and self._loop.time() < deadline:
+        while len(self.live) and self._loop.time() < deadline:
             await asyncio.sleep(self._settings.intervals.tick)
 
     async def stop(self) -> None:
         """Drop whatever is left, at once."""
         await self._stop_listening()
-        for connection in self._live:
+        for connection in self.live:
             connection.abort()
-        while len(self._live) or len(self._lobby):
+        while len(self.live) or len(self._lobby):
             await asyncio.sleep(0)
         for chore in self._chores:
             chore.cancel()

@@ -15,9 +15,10 @@ from fastrelay.metrics.exposition import PREFIX
 
 
 class DirectionCounts:
-    """Data frames of one direction, each counted exactly once.
+    """Data frames of one direction: each that came in is forwarded, dropped, or still queued.
 
     Attributes:
+        received: came in whole, whatever became of them.
         forwarded: handed to the other side's socket.
         invalid: a phone's that is not JSON, a binary's that is no envelope.
         no_peer: nobody there: no binary, or an unknown ``conn_id``.
@@ -25,9 +26,10 @@ class DirectionCounts:
         closing: came or waited while one of the two connections ended.
     """
 
-    __slots__ = ("backlog_full", "closing", "forwarded", "invalid", "no_peer")
+    __slots__ = ("backlog_full", "closing", "forwarded", "invalid", "no_peer", "received")
 
     def __init__(self) -> None:
+        self.received = 0
         self.forwarded = 0
         self.invalid = 0
         self.no_peer = 0
@@ -47,7 +49,7 @@ class FrameCounts:
 
 
 class FrameMetrics(Collector):
-    """Exposes a :class:`FrameCounts` as two families; all cells exist from the first scrape."""
+    """Exposes a :class:`FrameCounts` as three families; all cells exist from the first scrape."""
 
     def __init__(self, counts: FrameCounts, registry: CollectorRegistry) -> None:
         self._directions = {
@@ -57,7 +59,10 @@ class FrameMetrics(Collector):
         registry.register(self)
 
     def collect(self) -> Iterable[Metric]:
-        """The two families as they stand now."""
+        """The families as they stand now."""
+        received = CounterMetricFamily(
+            f"{PREFIX}frames_received", "Data frames that came in.", labels=["direction"]
+        )
         forwarded = CounterMetricFamily(
             f"{PREFIX}frames_forwarded",
             "Data frames handed to the other side's socket.",
@@ -69,8 +74,10 @@ class FrameMetrics(Collector):
             labels=["direction", "reason"],
         )
         for name, counts in self._directions.items():
+            received.add_metric([name], counts.received)
             forwarded.add_metric([name], counts.forwarded)
             for reason in _REASONS:
                 dropped.add_metric([name, reason], getattr(counts, reason))
+        yield received
         yield forwarded
         yield dropped

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol
 
-from fastrelay.routing.envelope import MalformedEnvelope, close_notice, unwrap
+from fastrelay.routing.envelope import Envelope, MalformedEnvelope, close_notice, unwrap
 from fastrelay.websocket.connection import Connection
 from fastrelay.websocket.frames import text_header
 
@@ -64,19 +64,23 @@ class Binary:
     def on_messages(self, messages: list[bytes]) -> None:
         """Route one read's envelopes: one write per phone, in order, directives in their place."""
         batches: dict[Phone, list[bytes]] = {}
+        counts = self._board.counts.binary_to_phone
         for message in messages:
             try:
                 envelope = unwrap(message)
             except MalformedEnvelope as error:
                 self._refuse("binary_forwarder_unmarshal_err", str(error))
-                self._board.counts.binary_to_phone.invalid += 1
+                counts.received += 1
+                counts.invalid += 1
                 continue
             if not envelope.conn_id:
                 self._refuse("binary_forwarder_push_wake_dropped", "push is off")
                 continue
+            if envelope.frame:
+                counts.received += 1
             phone = self.find_phone(envelope.conn_id)
             if phone is None:
-                self._unknown(envelope.conn_id)
+                self._unknown(envelope)
                 continue
             if envelope.frame:
                 frame = envelope.frame
@@ -91,17 +95,20 @@ class Binary:
             event, server_id=self.server_id, binary_conn_id=self.conn_id, err=why
         )
 
-    def _unknown(self, conn_id: str) -> None:
-        self._board.counts.binary_to_phone.no_peer += 1
+    def _unknown(self, envelope: Envelope) -> None:
+        if envelope.frame:
+            self._board.counts.binary_to_phone.no_peer += 1
         self._board.log.limited(
             "binary_forwarder_unknown_conn_id",
             server_id=self.server_id,
-            conn_id=conn_id[:_MAX_LOGGED_ID],
+            conn_id=(envelope.conn_id or "")[:_MAX_LOGGED_ID],
         )
 
     def on_ignored(self, count: int) -> None:
         """Messages that came after we had closed."""
-        self._board.counts.binary_to_phone.closing += count
+        counts = self._board.counts.binary_to_phone
+        counts.received += count
+        counts.closing += count
 
     # -- phone to binary --------------------------------------------------------------------
 

@@ -62,6 +62,8 @@ class Phone:
 
     def on_messages(self, messages: list[bytes]) -> None:
         """Forward one read's messages as one batch; the first bad one ends the connection."""
+        counts = self._board.counts.phone_to_binary
+        counts.received += len(messages)
         valid = 0
         try:
             for message in messages:
@@ -69,7 +71,6 @@ class Phone:
                 valid += 1
         except InvalidFrame:
             self._forward(messages[:valid])
-            counts = self._board.counts.phone_to_binary
             counts.invalid += 1
             counts.closing += len(messages) - valid - 1
             self.connection.close(INVALID_JSON)
@@ -89,7 +90,9 @@ class Phone:
 
     def on_ignored(self, count: int) -> None:
         """Messages that came after we had closed."""
-        self._board.counts.phone_to_binary.closing += count
+        counts = self._board.counts.phone_to_binary
+        counts.received += count
+        counts.closing += count
 
     # -- binary to phone --------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from fastrelay.log import Log
 from fastrelay.metrics import make_metrics
 from fastrelay.metrics.exposition import render
 from fastrelay.relay import Relay
+from fastrelay.routing.binary import Binary
 from fastrelay.settings import Address, Intervals, Limits, Settings
 from tests.support.peer import HttpClient, Peer, open_http, open_peer
 
@@ -48,7 +49,18 @@ class RunningRelay:
     @property
     def live(self) -> int:
         """WebSockets whose socket is still held."""
-        return len(self.relay._live)
+        return len(self.relay.live)
+
+    @property
+    def buffered(self) -> int:
+        """Unsent bytes held for phones."""
+        return self.relay.board.budget.total
+
+    def binary_of(self, server_id: str) -> Binary:
+        """The binary that holds a server-id."""
+        binary = self.relay.registry.holder(server_id)
+        assert binary is not None
+        return binary
 
     def log_of(self, event: str) -> list[str]:
         """The lines logged for one event."""
@@ -67,15 +79,15 @@ class RunningRelay:
         """One sample; the name goes without the common prefix."""
         return self.samples()[f"pyrycode_relay_{name}", tuple(sorted(labels.items()))]
 
-    async def binary(self, server_id: str = "s1", **headers: str) -> Peer:
+    async def binary(self, server_id: str = "s1", *, window: int = 0, **headers: str) -> Peer:
         """A connected binary, holding its server-id unless the relay refuses it."""
         given = {"X-Pyrycode-Server": server_id, "X-Pyrycode-Version": "1.2.3", **headers}
-        return self.own(await open_peer(self.port, "/v1/server", given))
+        return self.own(await open_peer(self.port, "/v1/server", given, window=window))
 
-    async def phone(self, server_id: str = "s1", **headers: str) -> Peer:
+    async def phone(self, server_id: str = "s1", *, window: int = 0, **headers: str) -> Peer:
         """A connected phone, registered unless the relay refuses it."""
         given = {"X-Pyrycode-Server": server_id, "X-Pyrycode-Token": "t0k3n", **headers}
-        return self.own(await open_peer(self.port, "/v1/client", given))
+        return self.own(await open_peer(self.port, "/v1/client", given, window=window))
 
     async def http(self) -> HttpClient:
         """A connection that has sent nothing yet."""

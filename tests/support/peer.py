@@ -8,6 +8,7 @@ import base64
 import contextlib
 import json
 import os
+import socket
 import struct
 from dataclasses import dataclass
 from types import TracebackType
@@ -121,6 +122,14 @@ class HttpClient:
             except ConnectionResetError:
                 return True
 
+    def stop_reading(self) -> None:
+        """Leave what comes in the socket."""
+        self.writer.transport.pause_reading()
+
+    def read_on(self) -> None:
+        """Read again."""
+        self.writer.transport.resume_reading()
+
     async def close(self) -> None:
         """Drop the connection."""
         self.writer.transport.abort()
@@ -206,10 +215,17 @@ async def open_http(port: int) -> HttpClient:
     return HttpClient(*await asyncio.open_connection("127.0.0.1", port, limit=2**20))
 
 
-async def open_peer(port: int, path: str, headers: dict[str, str]) -> Peer:
-    """Upgrade a connection; the handshake must succeed."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**20)
-    peer = Peer(reader, writer)
+async def open_peer(port: int, path: str, headers: dict[str, str], *, window: int = 0) -> Peer:
+    """Upgrade a connection; the handshake must succeed.
+
+    ``window``: bytes of receive buffer; a small one lets the relay feel soon that we do not read.
+    """
+    sock = socket.socket()
+    if window:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
+    sock.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
+    peer = Peer(*await asyncio.open_connection(sock=sock, limit=2**20))
     peer.send(request(path, upgrade_headers(headers)))
     status, _, _ = await peer.response()
     assert status == 101

@@ -1,0 +1,208 @@
+"""Slow readers on either side: who waits, who is closed, and who notices nothing."""
+
+import asyncio
+import json
+
+from tests.support.harness import RunningRelay, running_relay
+from tests.support.peer import Peer
+
+UP, DOWN = {"direction": "phone_to_binary"}, {"direction": "binary_to_phone"}
+KIB, MIB = 1024, 1024 * 1024
+PAYLOAD = "p" * 100_000
+NO_BUDGET = {"phone_backlog_bytes": 2**30, "buffered_bytes": 2**30}
+
+
+async def conn_id_of(phone: Peer, binary: Peer) -> str:
+    phone.send_text("0")
+    return str((await binary.json())["conn_id"])
+
+
+async def send_numbered(peer: Peer, frames: int) -> None:
+    for number in range(frames):
+        peer.send_json([number, PAYLOAD])
+        await peer.writer.drain()
+
+
+def give(binary: Peer, conn_id: str, frames: int) -> None:
+    for number in range(frames):
+        binary.send_json({"conn_id": conn_id, "frame": [number, PAYLOAD]})
+
+
+async def test_phones_of_a_stalled_binary_wait_and_lose_nothing() -> None:
+    async with running_relay() as relay:
+        binary, other_binary = await relay.binary(window=4096), await relay.binary("s2")
+        phones = [await relay.phone() for _ in range(16)]
+        other = await relay.phone("s2")
+        binary.stop_reading()
+        sending = [asyncio.create_task(send_numbered(phone, 20)) for phone in phones]
+        await relay.until(lambda: held_back(relay))
+        stopped = relay.value("frames_received_total", **UP)
+        other.send_text('"not my problem"')
+        assert (await other_binary.json())["frame"] == "not my problem"
+        assert relay.value("frames_received_total", **UP) == stopped + 1 < 320
+        late = await relay.phone("s2")  # and a phone of somebody else is read at once
+        late.send_text("1")
+        assert (await other_binary.json())["frame"] == 1
+
+        binary.read_on()
+        seen: dict[str, int] = {}
+        for _ in range(320):
+            envelope = await binary.json()
+            number, payload = envelope["frame"]
+            assert payload == PAYLOAD
+            assert number == seen.get(envelope["conn_id"], -1) + 1
+            seen[envelope["conn_id"]] = number
+        assert list(seen.values()) == [19] * 16
+        await asyncio.gather(*sending)
+        assert relay.value("frames_forwarded_total", **UP) == 322
+
+
+def held_back(relay: RunningRelay) -> bool:
+    """Whether the binary of s1 has its phones waiting."""
+    return relay.binary_of("s1").holding_back
+
+
+async def test_a_phone_that_comes_while_the_binary_is_stalled_waits_too() -> None:
+    async with running_relay() as relay:
+        binary, phone = await relay.binary(window=4096), await relay.phone()
+        binary.stop_reading()
+        sending = asyncio.create_task(send_numbered(phone, 100))
+        await relay.until(lambda: held_back(relay))
+        late = await relay.phone()
+        late.send_text('"late"')
+        await relay.until(lambda: len(relay.log_of("phone_registered")) == 2)
+        binary.read_on()
+        frames = [(await binary.json())["frame"] for _ in range(101)]
+        assert frames.count("late") == 1
+        await sending
+
+
+async def test_phones_are_read_again_when_their_stalled_binary_dies() -> None:
+    async with running_relay(intervals={"write": 0.1}) as relay:
+        binary, phone = await relay.binary(window=4096), await relay.phone()
+        binary.stop_reading()
+        sending = asyncio.create_task(send_numbered(phone, 200))
+        assert await phone.closed() == (1000, "")
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+
+
+async def test_a_phone_over_its_budget_is_closed_and_its_siblings_get_all() -> None:
+    async with running_relay() as relay:
+        binary = await relay.binary()
+        slow, quick = await relay.phone(window=4096), await relay.phone()
+        slow_id, quick_id = await conn_id_of(slow, binary), await conn_id_of(quick, binary)
+        slow.stop_reading()
+        give(binary, slow_id, 150)
+        give(binary, quick_id, 50)
+        for number in range(50):
+            assert json.loads(await quick.text()) == [number, PAYLOAD]
+        slow.read_on()
+        got = 0
+        while (frame := await slow.frame()).opcode == 1:
+            assert json.loads(frame.payload) == [got, PAYLOAD]
+            got += 1
+        assert frame.payload == b"\x03\xf3phone backlog full"
+        await slow.close()
+        assert await binary.json() == {"conn_id": slow_id, "close_code": 1001}
+        dropped = relay.value("frames_dropped_total", **DOWN, reason="backlog_full")
+        late = relay.value("frames_dropped_total", **DOWN, reason="closing")
+        assert dropped > 30
+        assert got + dropped + late == 150
+
+
+async def test_the_budget_is_four_mebibytes_of_what_this_process_holds() -> None:
+    async with running_relay() as relay:
+        binary, phone = await relay.binary(), await relay.phone(window=4096)
+        conn_id = await conn_id_of(phone, binary)
+        phone.stop_reading()
+        most = 0
+        for number in range(150):
+            give(binary, conn_id, 1)
+            await relay.until(
+                lambda n=number: relay.value("frames_received_total", **DOWN) == n + 1
+            )
+            most = max(most, relay.buffered)
+            if relay.value("frames_dropped_total", **DOWN, reason="closing"):
+                break
+        assert 4 * MIB - 110_000 < most <= 4 * MIB
+        assert relay.buffered <= 110_000  # what the kernel had begun to take
+
+
+async def test_a_directive_that_overflows_closes_with_its_own_code() -> None:
+    small = {"phone_backlog_bytes": 200 * KIB}
+    async with running_relay(limits=small) as relay:
+        binary, phone = await relay.binary(), await relay.phone(window=4096)
+        conn_id = await conn_id_of(phone, binary)
+        phone.stop_reading()
+        number = 0
+        while relay.buffered < 110_000:
+            number += 1
+            give(binary, conn_id, 1)
+            await relay.until(lambda n=number: relay.value("frames_received_total", **DOWN) == n)
+        binary.send_json({"conn_id": conn_id, "frame": PAYLOAD * 2, "close_code": 4426})
+        await relay.until(lambda: relay.log_of("binary_forwarder_phone_closed"))
+        phone.read_on()
+        while (frame := await phone.frame()).opcode == 1:
+            pass
+        assert frame.payload == b"\x11\x4a"
+        await phone.close()
+        await relay.until(
+            lambda: relay.value("frames_dropped_total", **DOWN, reason="backlog_full") >= 1
+        )
+
+
+async def test_over_the_common_budget_the_largest_backlog_goes_first() -> None:
+    limits = {"phone_backlog_bytes": 2**30, "buffered_bytes": 4 * MIB}
+    async with running_relay(limits=limits) as relay:
+        binary = await relay.binary()
+        small, large = await relay.phone(window=4096), await relay.phone(window=4096)
+        small_id, large_id = await conn_id_of(small, binary), await conn_id_of(large, binary)
+        for phone in (small, large):
+            phone.stop_reading()
+        for conn_id, enough in ((small_id, MIB), (large_id, 2 * MIB)):
+            start = relay.buffered
+            while start <= relay.buffered < start + enough:
+                received = relay.value("frames_received_total", **DOWN)
+                give(binary, conn_id, 1)
+                await relay.until(
+                    lambda n=received: relay.value("frames_received_total", **DOWN) == n + 1
+                )
+        give(binary, large_id, 15)
+        large.read_on()
+        while (frame := await large.frame()).opcode == 1:
+            pass
+        assert frame.payload == b"\x03\xf3phone backlog full"
+        small.read_on()
+        binary.send_json({"conn_id": small_id, "frame": "end"})
+        while await small.text() != b'"end"':
+            pass
+
+
+async def test_a_reader_that_catches_up_gives_its_budget_back() -> None:
+    async with running_relay(limits=NO_BUDGET) as relay:
+        binary, phone = await relay.binary(), await relay.phone(window=4096)
+        conn_id = await conn_id_of(phone, binary)
+        for _ in range(2):
+            phone.stop_reading()
+            give(binary, conn_id, 100)
+            await relay.until(lambda: relay.buffered > MIB)
+            phone.read_on()
+            for number in range(100):
+                assert json.loads(await phone.text()) == [number, PAYLOAD]
+            await relay.until(lambda: relay.buffered == 0)
+
+
+async def test_a_directive_waits_behind_what_a_slow_phone_has_not_read() -> None:
+    async with running_relay(limits=NO_BUDGET) as relay:
+        binary, phone = await relay.binary(), await relay.phone(window=4096)
+        conn_id = await conn_id_of(phone, binary)
+        phone.stop_reading()
+        give(binary, conn_id, 100)
+        binary.send_json({"conn_id": conn_id, "frame": "last", "close_code": 4401})
+        await relay.until(lambda: relay.log_of("binary_forwarder_phone_closed"))
+        phone.read_on()
+        for number in range(100):
+            assert json.loads(await phone.text()) == [number, PAYLOAD]
+        assert await phone.text() == b'"last"'
+        assert await phone.closed() == (4401, "")

@@ -1,0 +1,174 @@
+"""Heartbeats and deadlines over real sockets, with intervals of milliseconds."""
+
+import asyncio
+
+from tests.support.harness import RunningRelay, running_relay
+from tests.support.peer import PING, PONG, Peer, client_frame
+
+PINGING = {"ping": 0.03, "pong": 0.03}
+FLOOD = b'"' + b"f" * 100_000 + b'"'
+
+
+async def conn_id_of(phone: Peer, binary: Peer) -> str:
+    phone.send_text("0")
+    return str((await binary.json())["conn_id"])
+
+
+def flood(binary: Peer, conn_id: str, frames: int) -> None:
+    """Frames of 100 kB for one phone."""
+    envelope = b'{"conn_id":"%b","frame":%b}' % (conn_id.encode(), FLOOD)
+    for _ in range(frames):
+        binary.send_text(envelope)
+
+
+async def answer_pings(peer: Peer, count: int) -> None:
+    for _ in range(count):
+        frame = await peer.frame()
+        assert frame.opcode == PING, frame
+        peer.send(client_frame(frame.payload, PONG))
+
+
+async def test_who_answers_pings_lives_and_who_does_not_is_closed() -> None:
+    async with running_relay(intervals=PINGING) as relay:
+        binary, silent, alive = await relay.binary(), await relay.phone(), await relay.phone()
+        answering = [asyncio.create_task(answer_pings(peer, 6)) for peer in (alive,)]
+        caring = asyncio.create_task(answer_pings(binary, 2))
+        frame = await silent.frame()
+        assert frame.opcode == PING
+        assert await silent.closed() == (1011, "heartbeat timeout")
+        await asyncio.gather(*answering, caring)
+
+
+async def test_a_binary_that_does_not_answer_is_released_into_grace() -> None:
+    async with running_relay(intervals=PINGING) as relay:
+        binary = await relay.binary()
+        await binary.frame()
+        assert await binary.closed() == (1011, "heartbeat timeout")
+        await relay.until(lambda: relay.log_of("server_released"))
+        assert relay.value("connected_binaries") == 0
+
+
+async def test_frames_are_no_substitute_for_a_pong() -> None:
+    async with running_relay(intervals=PINGING) as relay:
+        binary = await relay.binary()
+        await binary.frame()
+        for _ in range(20):
+            binary.send_text("{}")
+        assert await binary.closed() == (1011, "heartbeat timeout")
+
+
+async def test_a_started_message_must_be_complete_in_time() -> None:
+    async with running_relay(intervals={"message": 0.05}) as relay:
+        binary = await relay.binary()
+        whole, header, fragment = [await relay.phone() for _ in range(3)]
+        header.send(b"\x81")
+        fragment.send(client_frame(b"[1", fin=False))
+        for peer in (header, fragment):
+            assert await peer.closed() == (1011, "message timeout")
+        await asyncio.sleep(0.1)  # silence between messages is fine
+        whole.send_text("1")
+        assert (await binary.json())["conn_id"]
+
+
+async def test_one_byte_a_moment_does_not_hold_a_message_open() -> None:
+    async with running_relay(intervals={"message": 0.1}) as relay:
+        await relay.binary()
+        phone = await relay.phone()
+
+        async def drip() -> None:
+            for byte in client_frame(FLOOD):
+                phone.send(bytes([byte]))
+                await asyncio.sleep(0.01)
+
+        dripping = asyncio.create_task(drip())
+        assert await phone.closed() == (1011, "message timeout")
+        dripping.cancel()
+        await asyncio.gather(dripping, return_exceptions=True)
+
+
+async def test_each_message_of_an_endless_stream_has_its_own_time() -> None:
+    async with running_relay(intervals={"message": 0.1}) as relay:
+        binary, phone = await relay.binary(), await relay.phone()
+        frame = client_frame(b'"' + b"s" * 500 + b'"')
+        phone.send(frame[:200])
+        for _ in range(20):  # never between two messages, for longer than one may take
+            phone.send(frame[200:] + frame[:200])
+            assert (await binary.json())["frame"] == "s" * 500
+            await asyncio.sleep(0.01)
+
+
+async def stalled_phone(relay: RunningRelay, frames: int) -> tuple[Peer, Peer, str]:
+    """A binary that has sent ``frames`` x 100 kB to a phone that does not read."""
+    binary, phone = await relay.binary(), await relay.phone(window=4096)
+    conn_id = await conn_id_of(phone, binary)
+    phone.stop_reading()
+    flood(binary, conn_id, frames)
+    return binary, phone, conn_id
+
+
+async def test_a_phone_that_takes_nothing_is_closed_and_what_waited_is_dropped() -> None:
+    huge = {"phone_backlog_bytes": 2**30, "buffered_bytes": 2**30}
+    async with running_relay(intervals={"write": 0.1}, limits=huge) as relay:
+        binary, phone, conn_id = await stalled_phone(relay, 120)
+        other = await relay.phone()
+        await relay.until(lambda: relay.value("frames_received_total", **DOWN) == 120)
+        await asyncio.sleep(0.3)
+        phone.read_on()
+        frames = 0
+        while (frame := await phone.frame()).opcode == 1:
+            assert frame.payload == FLOOD
+            frames += 1
+        assert frame.payload == b"\x03\xf3phone write failed"
+        await phone.close()
+        assert (await binary.json()) == {"conn_id": conn_id, "close_code": 1001}
+        assert relay.value("frames_forwarded_total", **DOWN) == frames < 120
+        assert relay.value("frames_dropped_total", **DOWN, reason="closing") == 120 - frames
+        await conn_id_of(other, binary)
+
+
+DOWN = {"direction": "binary_to_phone"}
+
+
+async def test_a_phone_that_reads_slowly_is_kept_and_gets_everything() -> None:
+    huge = {"phone_backlog_bytes": 2**30, "buffered_bytes": 2**30}
+    async with running_relay(intervals={"write": 0.2}, limits=huge) as relay:
+        _, phone, _ = await stalled_phone(relay, 120)
+        for number in range(120):
+            phone.read_on()
+            assert await phone.text() == FLOOD
+            phone.stop_reading()
+            if number % 10 == 0:
+                await asyncio.sleep(0.05)
+        assert relay.value("frames_forwarded_total", **DOWN) == 120
+
+
+async def test_a_binary_that_takes_nothing_is_gone_and_grace_applies() -> None:
+    async with running_relay(intervals={"write": 0.1}) as relay:
+        binary, phone = await relay.binary(window=4096), await relay.phone()
+        binary.stop_reading()
+        sending = asyncio.create_task(send_all(phone, 200))
+        await relay.until(lambda: relay.log_of("server_released"))
+        assert relay.value("connected_phones") == 1
+        assert await phone.closed() == (1000, "")
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+
+
+async def send_all(phone: Peer, frames: int) -> None:
+    for _ in range(frames):
+        phone.send_text(FLOOD)
+        await phone.writer.drain()
+
+
+async def test_pings_of_a_peer_that_does_not_read_are_answered_once() -> None:
+    async with running_relay() as relay:
+        _, phone, _ = await stalled_phone(relay, 60)
+        await relay.until(lambda: relay.value("frames_received_total", **DOWN) == 60)
+        phone.send(b"".join(client_frame(b"%d" % n, PING) for n in range(1000)))
+        phone.send_text("1")
+        await relay.until(
+            lambda: relay.value("frames_received_total", direction="phone_to_binary") == 2
+        )
+        phone.read_on()
+        frames = [await phone.frame() for _ in range(61)]
+        assert [f.payload for f in frames if f.opcode == PONG] == [b"999"]
