@@ -37,7 +37,8 @@ class Relay:
         metrics: where events are counted; served when ``settings.metrics_listen`` is set.
 
     Attributes:
-        registry, board, live: the relay's state, each in its one place; for looking at.
+        registry, board, live, lobby, wheel, chores: the relay's state, each in its one place;
+            for looking at.
     """
 
     def __init__(self, settings: Settings, log: Log, metrics: Metrics) -> None:
@@ -45,8 +46,8 @@ class Relay:
         self._log = log
         self._loop = asyncio.get_running_loop()
         self._metrics = metrics
-        self._wheel = TimerWheel(self._loop, settings.intervals.tick)
-        self._lobby = Lobby(settings.limits.handshakes)
+        self.wheel = TimerWheel(self._loop, settings.intervals.tick)
+        self.lobby = Lobby(settings.limits.handshakes)
         limits = settings.limits
         self.live: LiveConnections[Connection] = LiveConnections(
             limits.connections, limits.connections_per_ip
@@ -60,10 +61,10 @@ class Relay:
             else None
         )
         self.board = Switchboard(
-            self.registry, self._wheel, settings.intervals, limits, metrics, log
+            self.registry, self.wheel, settings.intervals, limits, metrics, log
         )
         self._listeners: list[Listener] = []
-        self._chores: list[Every] = []
+        self.chores: list[Every] = []
 
     @property
     def ports(self) -> list[int]:
@@ -79,9 +80,9 @@ class Relay:
         self._expose_registry()
         self._listen(self._routes())
         intervals = self._settings.intervals
-        self._chores.append(Every(self._wheel, intervals.log_flood, self._log.flush))
+        self.chores.append(Every(self.wheel, intervals.log_flood, self._log.flush))
         if self._buckets is not None:
-            self._chores.append(Every(self._wheel, intervals.bucket_sweep, self._buckets.sweep))
+            self.chores.append(Every(self.wheel, intervals.bucket_sweep, self._buckets.sweep))
 
     def _expose_registry(self) -> None:
         expose_connections(
@@ -93,7 +94,7 @@ class Relay:
     def _routes(self) -> dict[str, Route]:
         settings, started = self._settings, self._loop.time()
         conditions = Conditions(
-            self._wheel, settings.intervals, settings.limits.message_bytes, self.live
+            self.wheel, settings.intervals, settings.limits.message_bytes, self.live
         )
         doorway = Doorway(
             self.board, conditions, self.live, self._buckets, self._metrics.upgrades, self._log
@@ -126,11 +127,11 @@ class Relay:
         return Site(
             routes,
             socket_peer if trusted is None else forwarded_for(trusted),
-            self._wheel,
+            self.wheel,
             settings.limits.head_bytes,
             settings.intervals.head,
             settings.intervals.linger,
-            self._lobby,
+            self.lobby,
         )
 
     async def _stop_listening(self) -> None:
@@ -138,7 +139,7 @@ class Relay:
             listener = self._listeners.pop()
             listener.close()
             await listener.opened()
-        self._lobby.drop_all()
+        self.lobby.drop_all()
 
     async def drain(self) -> None:
         """Stop accepting, close everybody with 1001, and wait until they have gone.
@@ -157,9 +158,9 @@ class Relay:
         await self._stop_listening()
         for connection in self.live:
             connection.abort()
-        while len(self.live) or len(self._lobby):
+        while len(self.live) or len(self.lobby):
             await asyncio.sleep(0)
-        for chore in self._chores:
+        for chore in self.chores:
             chore.cancel()
-        self._wheel.close()
+        self.wheel.close()
         self._log.flush(final=True)

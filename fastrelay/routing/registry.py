@@ -93,6 +93,10 @@ class Registry(Generic[Binary, Phone]):
         self._binaries = 0
         self._phones = 0
 
+    def __len__(self) -> int:
+        """Server-ids held or in grace."""
+        return len(self._slots)
+
     @property
     def connected_binaries(self) -> int:
         """Server-ids held now; one in grace does not count."""

@@ -33,6 +33,8 @@ class RunningRelay:
         self.registry = registry
         self.lines = lines
         self._clients: list[HttpClient] = []
+        self.attempts = 0
+        """Upgrades made through :meth:`binary` and :meth:`phone`."""
 
     @property
     def port(self) -> int:
@@ -55,6 +57,26 @@ class RunningRelay:
     def buffered(self) -> int:
         """Unsent bytes held for phones."""
         return self.relay.board.budget.total
+
+    @property
+    def registry_size(self) -> int:
+        """Server-ids held or in grace."""
+        return len(self.relay.registry)
+
+    @property
+    def timers(self) -> int:
+        """Appointments with the timer wheel."""
+        return len(self.relay.wheel)
+
+    @property
+    def chores(self) -> int:
+        """How many of those are the relay's own."""
+        return len(self.relay.chores)
+
+    @property
+    def visitors(self) -> int:
+        """Connections that are not upgraded."""
+        return len(self.relay.lobby)
 
     def binary_of(self, server_id: str) -> Binary:
         """The binary that holds a server-id."""
@@ -81,11 +103,13 @@ class RunningRelay:
 
     async def binary(self, server_id: str = "s1", *, window: int = 0, **headers: str) -> Peer:
         """A connected binary, holding its server-id unless the relay refuses it."""
+        self.attempts += 1
         given = {"X-Pyrycode-Server": server_id, "X-Pyrycode-Version": "1.2.3", **headers}
         return self.own(await open_peer(self.port, "/v1/server", given, window=window))
 
     async def phone(self, server_id: str = "s1", *, window: int = 0, **headers: str) -> Peer:
         """A connected phone, registered unless the relay refuses it."""
+        self.attempts += 1
         given = {"X-Pyrycode-Server": server_id, "X-Pyrycode-Token": "t0k3n", **headers}
         return self.own(await open_peer(self.port, "/v1/client", given, window=window))
 

@@ -215,16 +215,26 @@ async def open_http(port: int) -> HttpClient:
     return HttpClient(*await asyncio.open_connection("127.0.0.1", port, limit=2**20))
 
 
-async def open_peer(port: int, path: str, headers: dict[str, str], *, window: int = 0) -> Peer:
+async def open_peer(
+    port: int,
+    path: str,
+    headers: dict[str, str],
+    *,
+    window: int = 0,
+    host: str = "127.0.0.1",
+    sock: socket.socket | None = None,
+) -> Peer:
     """Upgrade a connection; the handshake must succeed.
 
     ``window``: bytes of receive buffer; a small one lets the relay feel soon that we do not read.
+    ``sock``: connected already.
     """
-    sock = socket.socket()
-    if window:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
-    sock.setblocking(False)
-    await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
+    if sock is None:
+        sock = socket.socket()
+        if window:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
+        sock.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(sock, (host, port))
     peer = Peer(*await asyncio.open_connection(sock=sock, limit=2**20))
     peer.send(request(path, upgrade_headers(headers)))
     status, _, _ = await peer.response()

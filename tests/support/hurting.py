@@ -1,0 +1,110 @@
+"""A relay that is hurt while others use it: they must notice nothing, and nothing may be left."""
+
+import asyncio
+import gc
+import json
+import random
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastrelay.http.protocol import HttpProtocol
+from fastrelay.routing.binary import Binary
+from fastrelay.routing.phone import Phone
+from fastrelay.websocket.connection import Connection
+from tests.support.harness import RunningRelay, running_relay
+from tests.support.peer import PING, PONG, TEXT, Peer, client_frame
+
+PAIRS = 3
+ROUNDS_AFTER = 15
+"""Round trips every bystander must still make once the fault has been done."""
+
+SHORT = {"grace": 0.1, "close": 0.2, "write": 0.5, "message": 0.5}
+"""Intervals for faults; pings stay rare unless a test is about them."""
+
+
+class Bystander:
+    """A binary and a phone that exchange frames all the time and check every byte."""
+
+    def __init__(self, binary: Peer, phone: Peer, seed: int) -> None:
+        self._binary = binary
+        self._phone = phone
+        self._random = random.Random(seed)
+        self.rounds = 0
+
+    async def run(self) -> None:
+        """Round trips until cancelled; raises at the first byte that is not right."""
+        while True:
+            size = self._random.choice((1, 100, 126, 5_000, 70_000))
+            frame = json.dumps([self.rounds, "b" * size]).encode()
+            self._phone.send_text(frame)
+            envelope = await answering_pings(self._binary)
+            conn_id = json.loads(envelope)["conn_id"].encode()
+            assert envelope == b'{"conn_id":"%b","frame":%b}' % (conn_id, frame)
+            self._binary.send_text(envelope)
+            assert await answering_pings(self._phone) == frame
+            self.rounds += 1
+            await asyncio.sleep(0.002)
+
+
+async def answering_pings(peer: Peer) -> bytes:
+    """The next text message; pings before it are answered."""
+    while (frame := await peer.frame()).opcode == PING:
+        peer.send(client_frame(frame.payload, PONG))
+    assert frame.opcode == TEXT, frame
+    return frame.payload
+
+
+@asynccontextmanager
+async def hurt_relay(
+    intervals: dict[str, float] | None = None, limits: dict[str, Any] | None = None
+) -> AsyncIterator[RunningRelay]:
+    """A relay with bystanders; afterwards they are checked, and that nothing is left."""
+    async with running_relay(intervals=SHORT | (intervals or {}), limits=limits) as relay:
+        bystanders = [
+            Bystander(await relay.binary(f"b{n}"), await relay.phone(f"b{n}"), n)
+            for n in range(PAIRS)
+        ]
+        tasks = [asyncio.create_task(bystander.run()) for bystander in bystanders]
+        try:
+            yield relay
+            goals = [bystander.rounds + ROUNDS_AFTER for bystander in bystanders]
+            await relay.until(
+                lambda: (
+                    any(task.done() for task in tasks)
+                    or all(b.rounds >= goal for b, goal in zip(bystanders, goals, strict=True))
+                )
+            )
+        finally:
+            for task in tasks:
+                task.cancel()
+            ends = await asyncio.gather(*tasks, return_exceptions=True)
+        assert all(isinstance(end, asyncio.CancelledError) for end in ends), ends
+        await relay.close_clients()
+        await nothing_left(relay)
+
+
+async def nothing_left(relay: RunningRelay) -> None:
+    """Everybody has gone: no connection, slot, timer or byte remains, and the counts add up."""
+    await relay.until(lambda: relay.live == 0 and relay.registry_size == 0)
+    await relay.until(lambda: relay.timers == relay.chores)
+    assert relay.buffered == 0
+    assert relay.visitors == 0
+    await asyncio.sleep(0)
+    gc.collect()
+    kinds = (Connection, Phone, Binary, HttpProtocol)
+    assert not [thing for thing in gc.get_objects() if isinstance(thing, kinds)]
+    counts_add_up(relay)
+
+
+def counts_add_up(relay: RunningRelay) -> None:
+    """Every attempt is in one cell; every frame that came in was forwarded or dropped."""
+    sums: Counter[str] = Counter()
+    for (name, labels), value in relay.samples().items():
+        sums[name.removeprefix("pyrycode_relay_") + dict(labels).get("direction", "")] += value
+    assert sums["ws_upgrade_attempts_total"] == relay.attempts
+    for direction in ("phone_to_binary", "binary_to_phone"):
+        received = sums[f"frames_received_total{direction}"]
+        gone = sums[f"frames_forwarded_total{direction}"] + sums[f"frames_dropped_total{direction}"]
+        assert received == gone, direction

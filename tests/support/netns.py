@@ -1,0 +1,81 @@
+"""A second host on this machine: a network namespace whose cable can be pulled."""
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import shutil
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+# RFC 5737 keeps this network for documentation: it is never routed. A /30 for each test process.
+RELAY_HOST, OTHER_HOST = f"198.51.100.{4 * WORKER + 1}", f"198.51.100.{4 * WORKER + 2}"
+CLONE_NEWNET = 0x40000000
+
+
+def ip(*arguments: str) -> None:
+    """Run the ``ip`` command."""
+    subprocess.run(["ip", *arguments], check=True, capture_output=True)
+
+
+class OtherHost:
+    """The far end of a cable to :data:`RELAY_HOST`."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def pull_the_cable(self) -> None:
+        """From now on every packet is lost, both ways, and nobody is told."""
+        ip("-n", self._name, "link", "set", "eth0", "down")
+
+    async def connect(self, port: int) -> socket.socket:
+        """A connection from there to the relay."""
+        return await asyncio.to_thread(self._connect, port)
+
+    def _connect(self, port: int) -> socket.socket:
+        """In a thread of its own, since entering a namespace is for good."""
+        made: list[socket.socket] = []
+
+        def enter_and_connect() -> None:
+            descriptor = os.open(f"/var/run/netns/{self._name}", os.O_RDONLY)
+            if ctypes.CDLL(None).setns(descriptor, CLONE_NEWNET):
+                return  # nothing made, which the caller sees
+            os.close(descriptor)
+            made.append(socket.create_connection((RELAY_HOST, port), timeout=10))
+
+        thread = threading.Thread(target=enter_and_connect)
+        thread.start()
+        thread.join()
+        made[0].setblocking(False)
+        return made[0]
+
+
+@contextlib.contextmanager
+def other_host() -> Iterator[OtherHost | None]:
+    """A host, or ``None`` where the system does not let us make one."""
+    name = f"relay-test-{os.getpid()}"
+    cable = f"rt{os.getpid()}"
+    try:
+        if shutil.which("ip") is None or os.geteuid() != 0:
+            yield None
+            return
+        try:
+            ip("netns", "add", name)
+            ip("link", "add", cable, "type", "veth", "peer", "name", "eth0", "netns", name)
+            ip("addr", "add", f"{RELAY_HOST}/30", "dev", cable)
+            ip("link", "set", cable, "up")
+            ip("-n", name, "addr", "add", f"{OTHER_HOST}/30", "dev", "eth0")
+            ip("-n", name, "link", "set", "eth0", "up")
+        except subprocess.CalledProcessError:
+            yield None
+            return
+        yield OtherHost(name)
+    finally:
+        if Path(f"/sys/class/net/{cable}").exists():
+            ip("link", "delete", cable)
+        if Path(f"/var/run/netns/{name}").exists():
+            ip("netns", "delete", name)
