@@ -2,8 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
-from typing import NoReturn
+from collections.abc import Sequence
 
 import uvloop
 
@@ -11,6 +10,8 @@ from fastrelay import __version__
 from fastrelay.log import LEVELS
 from fastrelay.preflight import (
     Refusal,
+    RefusingParser,
+    number,
     parse_address,
     parse_metrics_address,
     parse_networks,
@@ -38,9 +39,9 @@ fastrelay: no listener was asked for
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    if arguments and arguments[0] == "probe":
-        return probe(arguments[1:])
     try:
+        if arguments and arguments[0] == "probe":
+            return probe(arguments[1:])
         options = _parser().parse_args(arguments)
         if options.insecure_listen is None:
             sys.stderr.write(_TWO_WAYS)
@@ -51,34 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_REFUSED
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong the way every refusal does."""
-
-    def error(self, message: str) -> NoReturn:
-        raise Refusal(message, "fastrelay --help shows every flag and its default")
-
-
-def _number(
-    kind: type[int] | type[float], least: float, most: float = 2**40
-) -> Callable[[str], float]:
-    """An argparse type: a number from ``least`` to ``most``."""
-
-    def parse(text: str) -> float:
-        try:
-            number = kind(text)
-        except ValueError:
-            number = kind(-1)
-        if not least <= number <= most:
-            noun = "whole number" if kind is int else "number"
-            raise argparse.ArgumentTypeError(f"{text!r} is not a {noun} of at least {least:g}")
-        return number
-
-    return parse
-
-
 def _parser() -> argparse.ArgumentParser:
     limits, intervals = Limits(), Intervals()
-    parser = _Parser(
+    parser = RefusingParser(
         prog="fastrelay",
         description="Joins phones to the daemon on their user's machine, by server-id.",
         epilog="fastrelay probe URL checks a running relay; see fastrelay probe --help.",
@@ -103,7 +79,8 @@ def _parser() -> argparse.ArgumentParser:
         "--trust-x-forwarded-for",
         metavar="CIDR[,...]",
         nargs="?",
-        const="",
+        const=(),
+        type=parse_networks,
         help="take the client's address from X-Forwarded-For: its left-most entry, or with"
         " networks the first one outside them, from the right (default: the socket's peer)",
     )
@@ -112,55 +89,55 @@ def _parser() -> argparse.ArgumentParser:
     group.add_argument(
         "--max-connections",
         metavar="N",
-        type=_number(int, 1),
+        type=number(int, 1),
         help="live WebSockets (default: what the file-descriptor limit allows, at most 10000)",
     )
     group.add_argument(
         "--max-connections-per-ip",
         metavar="N",
-        type=_number(int, 0),
+        type=number(int, 0),
         default=limits.connections_per_ip,
         help="live WebSockets of one address; 0 for no such cap (default: %(default)s)",
     )
     group.add_argument(
         "--max-message-bytes",
         metavar="N",
-        type=_number(int, LEAST_LIMIT, 64 * MIB),
+        type=number(int, LEAST_LIMIT, 64 * MIB),
         default=limits.message_bytes,
         help="one message, assembled (default: %(default)s)",
     )
     group.add_argument(
         "--max-phones",
         metavar="N",
-        type=_number(int, 1),
+        type=number(int, 1),
         default=limits.phones,
         help="phones per server-id (default: %(default)s)",
     )
     group.add_argument(
         "--max-buffered-bytes",
         metavar="N",
-        type=_number(int, 1),
+        type=number(int, 1),
         default=limits.buffered_bytes,
         help="unsent bytes held for all phones together (default: %(default)s)",
     )
     group.add_argument(
         "--grace",
         metavar="SECONDS",
-        type=_number(float, 0),
+        type=number(float, 0),
         default=intervals.grace,
         help="how long a server-id waits for its binary to come back (default: %(default)g)",
     )
     group.add_argument(
         "--upgrade-burst",
         metavar="N",
-        type=_number(int, 0),
+        type=number(int, 0),
         default=limits.upgrade_burst,
         help="upgrade attempts one address may make at once; 0: no limit (default: %(default)s)",
     )
     group.add_argument(
         "--upgrade-refill",
         metavar="SECONDS",
-        type=_number(float, 0.001),
+        type=number(float, 0.001),
         default=limits.upgrade_refill,
         help="until it may make one more (default: %(default)g)",
     )
@@ -180,11 +157,10 @@ def _settings(options: argparse.Namespace) -> Settings:
         Refusal: they ask for something that cannot or must not be.
     """
     connections, handshakes = share_descriptors(raise_descriptor_limit(), options.max_connections)
-    forwarded = options.trust_x_forwarded_for
     return Settings(
         listen=parse_address("--insecure-listen", options.insecure_listen),
         metrics_listen=parse_metrics_address(options.metrics_listen),
-        trusted_proxies=None if forwarded is None else parse_networks(forwarded),
+        trusted_proxies=options.trust_x_forwarded_for,
         intervals=Intervals(grace=options.grace),
         limits=Limits(
             message_bytes=options.max_message_bytes,

@@ -1,12 +1,18 @@
 """Refusals to start: every configuration that is unclear or unsafe, said before anything runs."""
 
+import argparse
 import ipaddress
 import resource
+from collections.abc import Callable
+from typing import NoReturn
 
 from fastrelay.settings import Address, Network
 
 RESERVED_DESCRIPTORS = 64
 """Descriptors kept for listeners, logs, the loop, and accepts on their way."""
+
+LEAST_HANDSHAKES = 16
+"""Connections that may be on their way to become a WebSocket, however few descriptors there are."""
 
 MOST_CONNECTIONS = 10_000
 """Default cap on live WebSockets where the descriptor limit would allow more."""
@@ -26,6 +32,35 @@ class Refusal(Exception):
         self.fix = fix
 
 
+class RefusingParser(argparse.ArgumentParser):
+    """Says what is wrong with a command line the way every refusal does."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise :class:`Refusal`; an argument that ``message`` quotes cannot break the line."""
+        line = " ".join(message.splitlines())
+        raise Refusal(line, f"{self.prog} --help shows every flag and its default")
+
+
+def number(
+    kind: type[int] | type[float], least: float, most: float = 2**40
+) -> Callable[[str], float]:
+    """An argparse type: a number from ``least`` to ``most``."""
+    noun = "whole number" if kind is int else "number"
+
+    def parse(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = kind(-1)
+        if value > most:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a {noun} of at most {most}")
+        if not value >= least:  # "nan" compares false
+            raise argparse.ArgumentTypeError(f"{text!r} is not a {noun} of at least {least}")
+        return value
+
+    return parse
+
+
 def parse_address(flag: str, text: str) -> Address:
     """``HOST:PORT``, ``:PORT`` or ``[IPv6]:PORT`` with a port from 1 to 65535.
 
@@ -33,13 +68,12 @@ def parse_address(flag: str, text: str) -> Address:
         Refusal: it is none of these.
     """
     host, colon, port = text.rpartition(":")
-    bracketed = host.startswith("[") and host.endswith("]")
-    if bracketed:
+    if bracketed := host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
-    good_host = not host or ":" not in host or bracketed
+    good_host = host.isascii() and bracketed == (":" in host)
     if not colon or not good_host or not port.isascii() or not port.isdigit():
         raise Refusal(f"{flag} {text!r} is not HOST:PORT", "for example 127.0.0.1:8080, or :8080")
-    if not 1 <= int(port) <= 65535:
+    if len(port) > 5 or not 1 <= int(port) <= 65535:
         raise Refusal(f"{flag} {text!r} has no port from 1 to 65535", "name the port to listen on")
     return Address(host, int(port))
 
@@ -69,16 +103,18 @@ def parse_metrics_address(text: str) -> Address | None:
 
 
 def parse_networks(text: str) -> tuple[Network, ...]:
-    """Comma-separated networks or addresses of proxies; empty for any peer.
+    """Comma-separated networks or addresses of proxies; at least one.
 
     Raises:
-        Refusal: an entry is neither.
+        Refusal: an entry is neither. So is an empty list: no networks mean that any peer is
+            believed, and an unset variable in a unit file must not come to mean that.
     """
     try:
-        return tuple(ipaddress.ip_network(entry.strip()) for entry in text.split(",") if entry)
+        return tuple(ipaddress.ip_network(entry.strip()) for entry in text.split(","))
     except ValueError as error:
         raise Refusal(
-            f"--trust-x-forwarded-for: {error}", "for example 10.0.0.0/8,fd00::/8"
+            f"--trust-x-forwarded-for: {error}",
+            "for example 10.0.0.0/8,fd00::/8, or the bare flag to believe any peer",
         ) from None
 
 
@@ -98,14 +134,20 @@ def share_descriptors(descriptors: int, wanted: int | None) -> tuple[int, int]:
     :data:`MOST_CONNECTIONS`, for WebSockets.
 
     Raises:
-        Refusal: ``wanted`` WebSockets do not fit.
+        Refusal: ``wanted`` WebSockets do not fit, or not a single one does.
     """
     usable = descriptors - RESERVED_DESCRIPTORS
-    handshakes = max(16, min(1_000, usable // 10))
+    handshakes = max(LEAST_HANDSHAKES, min(1_000, usable // 10))
     room = usable - handshakes
+    if room < 1:
+        raise Refusal(
+            f"this process may open {descriptors} file descriptors, too few for a relay",
+            "raise the limit (ulimit -n, LimitNOFILE=), to"
+            f" {RESERVED_DESCRIPTORS + LEAST_HANDSHAKES + 1} or more",
+        )
     if wanted is None:
         wanted = min(MOST_CONNECTIONS, room)
-    if not 1 <= wanted <= room:
+    if wanted > room:
         raise Refusal(
             f"--max-connections {wanted} needs more than the {descriptors} file descriptors"
             " this process may open",
