@@ -108,6 +108,7 @@ class Session:
 
     async def send(self, name: str, data: bytes) -> None:
         """Let one of the peers send a message."""
+        self.awaited = f"an open connection for what the {name} sends"
         await self._sockets[name].send(data)
 
     async def close(self, name: str, code: int) -> None:
@@ -127,6 +128,8 @@ class Session:
             got = await self._sockets[name].next()
             if got != event:
                 self._raise_difference(event, got, name)
+        if wanted[-1] == Ended():
+            await self._sockets.pop(name).drop()
 
     def _raise_difference(self, wanted: Incoming, got: Incoming, name: str) -> None:
         if isinstance(wanted, Text) and isinstance(got, Text):
