@@ -1,6 +1,7 @@
 """The command line: ``fastrelay [flags]`` runs a relay, ``fastrelay probe URL`` checks one."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -19,6 +20,7 @@ from fastrelay.preflight import (
     share_descriptors,
 )
 from fastrelay.probe.command import main as probe
+from fastrelay.push.configuration import CREDENTIALS, ENDPOINT, TOKEN_URL, read_push
 from fastrelay.serve import serve
 from fastrelay.settings import MIB, Intervals, Limits, Settings
 from fastrelay.websocket.decoder import LEAST_LIMIT
@@ -142,6 +144,21 @@ def _parser() -> argparse.ArgumentParser:
         help="until it may make one more (default: %(default)g)",
     )
 
+    group = parser.add_argument_group(
+        "push", f"Waking phones through FCM: on when {CREDENTIALS} holds a service account's key."
+    )
+    group.add_argument(
+        "--push-endpoint", metavar="URL", help=f"the FCM HTTP v1 API (default: {ENDPOINT})"
+    )
+    group.add_argument(
+        "--push-token-url", metavar="URL", help=f"where tokens are fetched (default: {TOKEN_URL})"
+    )
+    group.add_argument(
+        "--push-ca-file",
+        metavar="FILE",
+        help="the PEM certificates both are trusted by (default: the system's)",
+    )
+
     group = parser.add_argument_group("log, on stderr")
     group.add_argument("--log-level", choices=LEVELS, default="info", help="default: %(default)s")
     group.add_argument(
@@ -161,6 +178,9 @@ def _settings(options: argparse.Namespace) -> Settings:
         listen=parse_address("--insecure-listen", options.insecure_listen),
         metrics_listen=parse_metrics_address(options.metrics_listen),
         trusted_proxies=options.trust_x_forwarded_for,
+        push=read_push(
+            os.environ, options.push_endpoint, options.push_token_url, options.push_ca_file
+        ),
         intervals=Intervals(grace=options.grace),
         limits=Limits(
             message_bytes=options.max_message_bytes,

@@ -22,7 +22,7 @@ KEYS: Final = frozenset(
 )
 """Keys any event may carry. (``from_`` is written ``from``, a reserved word in Python.)"""
 
-BOOT_KEYS: Final = frozenset({"version", "mode", "listen", "metrics", "fix"})
+BOOT_KEYS: Final = frozenset({"version", "mode", "listen", "metrics", "push", "fix"})
 """Keys of what is said at start and stop."""
 
 _PLAIN: Final = re.compile(r"[!#-<>-\[\]-~]+")

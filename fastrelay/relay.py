@@ -15,6 +15,7 @@ from fastrelay.log import Log
 from fastrelay.metrics import Metrics
 from fastrelay.metrics.connections import expose_connections
 from fastrelay.net.listener import Listener, bind
+from fastrelay.push.waker import make_waker
 from fastrelay.routing.binary import Binary
 from fastrelay.routing.phone import Phone
 from fastrelay.routing.registry import Registry
@@ -37,8 +38,8 @@ class Relay:
         metrics: where events are counted; served when ``settings.metrics_listen`` is set.
 
     Attributes:
-        registry, board, live, lobby, wheel, chores: the relay's state, each in its one place;
-            for looking at.
+        registry, board, waker, live, lobby, wheel, chores: the relay's state, each in its one
+            place; for looking at.
     """
 
     def __init__(self, settings: Settings, log: Log, metrics: Metrics) -> None:
@@ -60,8 +61,9 @@ class Relay:
             if limits.upgrade_burst
             else None
         )
+        self.waker = make_waker(settings, metrics.registry, log)
         self.board = Switchboard(
-            self.registry, self.wheel, settings.intervals, limits, metrics, log
+            self.registry, self.wheel, settings.intervals, limits, metrics, self.waker, log
         )
         self._listeners: list[Listener] = []
         self.chores: list[Every] = []
@@ -83,6 +85,7 @@ class Relay:
         self.chores.append(Every(self.wheel, intervals.log_flood, self._log.flush))
         if self._buckets is not None:
             self.chores.append(Every(self.wheel, intervals.bucket_sweep, self._buckets.sweep))
+        self.chores.append(Every(self.wheel, intervals.bucket_sweep, self.waker.sweep))
 
     def _expose_registry(self) -> None:
         expose_connections(
@@ -142,15 +145,15 @@ class Relay:
         self.lobby.drop_all()
 
     async def drain(self) -> None:
-        """Stop accepting, close everybody with 1001, and wait until they have gone.
+        """Stop accepting, close everybody with 1001, and wait until they and all wakes have gone.
 
-        Returns when nobody is left or the drain interval is over, whichever is first.
+        Returns when nothing is left or the drain interval is over, whichever is first.
         """
         await self._stop_listening()
         for connection in self.live:
             connection.close(SHUTTING_DOWN)
         deadline = self._loop.time() + self._settings.intervals.drain
-        while len(self.live) and self._loop.time() < deadline:
+        while (len(self.live) or self.waker.in_flight) and self._loop.time() < deadline:
             await asyncio.sleep(self._settings.intervals.tick)
 
     async def stop(self) -> None:
@@ -160,6 +163,7 @@ class Relay:
             connection.abort()
         while len(self.live) or len(self.lobby):
             await asyncio.sleep(0)
+        await self.waker.stop()
         for chore in self.chores:
             chore.cancel()
         self.wheel.close()

@@ -58,6 +58,7 @@ def _say_hello(settings: Settings, log: Log) -> None:
         mode="insecure",
         listen=str(settings.listen),
         metrics=str(settings.metrics_listen or "off"),
+        push="on" if settings.push else "off",
     )
     if not settings.limits.upgrade_burst:
         log.warning("rate_limit_off", fix="--upgrade-burst 20 limits attempts per address")

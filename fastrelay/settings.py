@@ -6,7 +6,10 @@ defaults are those of the protocol's limits table and of the command line.
 
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from fastrelay.push.configuration import Push
 
 Network = IPv4Network | IPv6Network
 KIB: Final = 1024
@@ -42,7 +45,9 @@ class Intervals:
         drain: from the first signal to dropping everybody.
         bucket_sweep: between two evictions of idle rate-limit buckets.
         log_flood: one line and a count per event in each of these.
-        tick: how coarse all of the above are.
+        push_call: one HTTP call to Google.
+        push_token_margin: before its expiry, an access token is used no more.
+        tick: how coarse all of the above are, but for those of push.
     """
 
     head: float = 5.0
@@ -57,6 +62,8 @@ class Intervals:
     drain: float = 10.0
     bucket_sweep: float = 300.0
     log_flood: float = 10.0
+    push_call: float = 10.0
+    push_token_margin: float = 60.0
     tick: float = 0.25
 
 
@@ -77,6 +84,9 @@ class Limits:
         phone_backlog_bytes: unsent bytes held for one phone.
         buffered_bytes: unsent bytes held for all phones together.
         binary_backlog_bytes: unsent bytes for one binary at which its phones stop being read.
+        push_burst: wakes one server-id may ask for at once.
+        push_refill: seconds until it may ask for one more.
+        push_in_flight: wakes being sent, relay-wide.
     """
 
     head_bytes: int = 16 * KIB
@@ -91,6 +101,9 @@ class Limits:
     phone_backlog_bytes: int = 4 * MIB
     buffered_bytes: int = 256 * MIB
     binary_backlog_bytes: int = 256 * KIB
+    push_burst: int = 6
+    push_refill: float = 10.0
+    push_in_flight: int = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +115,7 @@ class Settings:
         metrics_listen: where ``/metrics`` is served; ``None`` turns it off.
         trusted_proxies: whose ``X-Forwarded-For`` is believed; ``None``: nobody's, empty:
             anybody's.
+        push: how wakes are sent; ``None`` turns them off.
         log_level: ``debug``, ``info``, ``warning`` or ``error``.
         log_format: ``logfmt`` or ``json``.
     """
@@ -109,6 +123,7 @@ class Settings:
     listen: Address
     metrics_listen: Address | None = None
     trusted_proxies: tuple[Network, ...] | None = None
+    push: "Push | None" = None
     intervals: Intervals = field(default_factory=Intervals)
     limits: Limits = field(default_factory=Limits)
     log_level: str = "info"

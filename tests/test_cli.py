@@ -144,6 +144,9 @@ def test_help_mentions_every_flag_and_its_default() -> None:
         "--grace SECONDS": "(default: 30)",
         "--upgrade-burst N": "(default: 20)",
         "--upgrade-refill SECONDS": "(default: 6)",
+        "--push-endpoint URL": "(default: https://fcm.googleapis.com)",
+        "--push-token-url URL": "(default: https://oauth2.googleapis.com/token)",
+        "--push-ca-file FILE": "(default: the system's)",
         "--log-level {debug,info,warning,error}": "default: info",
         "--log-format {logfmt,json}": "default: logfmt",
     }.items():
@@ -261,7 +264,7 @@ def test_a_host_that_is_not_here() -> None:
 
 async def test_starting_is_said_in_logfmt() -> None:
     async with running_command() as command:
-        listen = f"mode=insecure listen=127.0.0.1:{command.port} metrics=off"
+        listen = f"mode=insecure listen=127.0.0.1:{command.port} metrics=off push=off"
         assert re.fullmatch(
             rf"time=\S+Z level=INFO msg=starting version={__version__} {listen}\n", command.said
         )
@@ -280,6 +283,7 @@ async def test_starting_is_said_in_json_with_the_metrics_served() -> None:
             "mode": "insecure",
             "listen": f"127.0.0.1:{command.port}",
             "metrics": metrics,
+            "push": "off",
         }
         async with await open_http(metrics_port) as client:
             client.send(request("/metrics"))

@@ -74,7 +74,7 @@ class Binary:
                 counts.invalid += 1
                 continue
             if not envelope.conn_id:
-                self._refuse("binary_forwarder_push_wake_dropped", "push is off")
+                self._board.waker.wake(self.server_id, self.conn_id, envelope.push_wake)
                 continue
             if envelope.frame:
                 counts.received += 1

@@ -9,6 +9,7 @@ from collections.abc import Collection
 from fastrelay.limits.budget import BufferBudget
 from fastrelay.log import Log
 from fastrelay.metrics import Metrics
+from fastrelay.push.waker import Waker
 from fastrelay.routing.binary import Binary
 from fastrelay.routing.phone import Phone
 from fastrelay.routing.registry import AtCap, Claim, Conflict, Grace, NoServer, Registry
@@ -49,6 +50,7 @@ class Switchboard:
         intervals: Intervals,
         limits: Limits,
         metrics: Metrics,
+        waker: Waker,
         log: Log,
     ) -> None:
         self._registry = registry
@@ -60,6 +62,7 @@ class Switchboard:
         self.limits = limits
         self.counts = metrics.frames
         self.log = log
+        self.waker = waker
         self.budget = BufferBudget(limits.buffered_bytes)
 
     def phones_of(self, binary: Binary) -> Collection[Phone]:

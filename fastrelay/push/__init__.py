@@ -1,0 +1,1 @@
+"""Waking phones through Firebase Cloud Messaging (protocol, push wake): the extra ``push``."""

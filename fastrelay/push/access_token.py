@@ -1,0 +1,113 @@
+"""The OAuth access token: fetched when needed, kept while good, fetched once for all who wait."""
+
+import asyncio
+import re
+import time
+from collections.abc import Callable
+from typing import Final
+from urllib.parse import urlencode
+
+import msgspec
+
+from fastrelay.push.credential import ServiceAccount
+from fastrelay.push.https import CallFailed, HttpsClient, explain
+
+AUDIENCE: Final = "https://oauth2.googleapis.com/token"
+"""Who shall honour our assertions. It stays Google, whatever proxy they go through."""
+
+SCOPE: Final = "https://www.googleapis.com/auth/firebase.messaging"
+"""All that a token of ours is good for."""
+
+_GRANT_TYPE: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+_FORM: Final = {"Content-Type": "application/x-www-form-urlencoded"}
+_ASSERTION_LIFETIME: Final = 600
+_TOKEN: Final = re.compile("[!-~]+")
+
+
+class TokenFetchFailed(Exception):
+    """There is no access token. The text is fit for a log."""
+
+
+class _Grant(msgspec.Struct):
+    access_token: str
+    expires_in: float
+
+
+_decode_grant: Final = msgspec.json.Decoder(_Grant).decode
+
+
+class AccessTokens:
+    """The access token of one service account.
+
+    Args:
+        account: whose.
+        url: the token endpoint.
+        client: calls it.
+        margin: seconds before its expiry at which a token is used no more.
+        clock: seconds, monotonic.
+        wall_clock: seconds since the epoch: an assertion says when it was made.
+    """
+
+    def __init__(
+        self,
+        account: ServiceAccount,
+        url: str,
+        client: HttpsClient,
+        margin: float,
+        clock: Callable[[], float],
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._account = account
+        self._url = url
+        self._client = client
+        self._margin = margin
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._token = ""
+        self._good_until = 0.0
+        self._fetching: asyncio.Task[str] | None = None
+
+    async def get(self, *, rejected: str = "") -> str:
+        """A token that is good for now, and is not ``rejected``.
+
+        Raises:
+            TokenFetchFailed: a new one was needed and is not to be had.
+        """
+        if self._token not in ("", rejected) and self._clock() < self._good_until:
+            return self._token
+        if self._fetching is None:
+            self._fetching = asyncio.create_task(self._fetch())
+            self._fetching.add_done_callback(self._fetched)
+        # Who waits may be cancelled; the others wait on.
+        return await asyncio.shield(self._fetching)
+
+    def _fetched(self, fetch: asyncio.Task[str]) -> None:
+        self._fetching = None
+
+    async def _fetch(self) -> str:
+        asked = self._clock()
+        assertion = self._account.assertion(
+            SCOPE, AUDIENCE, int(self._wall_clock()), _ASSERTION_LIFETIME
+        )
+        form = urlencode({"grant_type": _GRANT_TYPE, "assertion": assertion})
+        try:
+            reply = await self._client.post(self._url, _FORM, form.encode())
+        except CallFailed as failure:
+            raise TokenFetchFailed(str(failure)) from None
+        if reply.status != 200:
+            raise TokenFetchFailed(explain(reply, assertion))
+        try:
+            grant = _decode_grant(reply.body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise TokenFetchFailed("HTTP 200 UNREADABLE") from None
+        if not _TOKEN.fullmatch(grant.access_token):  # it is going to be in a header
+            raise TokenFetchFailed("HTTP 200 UNREADABLE")
+        self._token = grant.access_token
+        self._good_until = asked + grant.expires_in - self._margin
+        return self._token
+
+    async def close(self) -> None:
+        """Give up a fetch that is under way."""
+        if self._fetching is not None:
+            self._fetching.cancel()
+            await asyncio.wait({self._fetching})

@@ -1,0 +1,183 @@
+"""Admits the wakes binaries ask for, and sees each to its end.
+
+Nothing here waits in the frame path: a wake is admitted or dropped at once, and never queued.
+"""
+
+import asyncio
+from typing import TYPE_CHECKING, Final, Protocol
+
+import msgspec
+from prometheus_client import CollectorRegistry
+
+from fastrelay.limits.token_bucket import TokenBuckets
+from fastrelay.log import Log
+from fastrelay.metrics.push import Outcome, PushMetrics
+from fastrelay.settings import Settings
+
+if TYPE_CHECKING:
+    from fastrelay.push.fcm import FcmSender
+
+_MOST_TOKEN_CHARACTERS: Final = 4096
+"""FCM's registration tokens have some 160."""
+
+
+class Waker(Protocol):
+    """What becomes of a binary's wish to wake a phone."""
+
+    @property
+    def in_flight(self) -> int:
+        """Sends that have not ended."""
+
+    def wake(self, server_id: str, binary_conn_id: str, request: bytes) -> None:
+        """Wake the device that ``request``, a ``push_wake`` object as JSON, names. At once."""
+
+    def sweep(self) -> None:
+        """Forget server-ids that have asked for nothing lately."""
+
+    async def stop(self) -> None:
+        """End the sends that are left. Nobody may ask for a wake any more."""
+
+
+class NoWaker:
+    """:class:`Waker` of a relay without push: every wish is logged and dropped."""
+
+    in_flight = 0
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+
+    def wake(self, server_id: str, binary_conn_id: str, request: bytes) -> None:
+        _log_dropped(self._log, server_id, binary_conn_id, "push is off")
+
+    def sweep(self) -> None: ...
+    async def stop(self) -> None: ...
+
+
+class _Wake(msgspec.Struct):
+    platform: str
+    token: str
+
+
+_decode_wake: Final = msgspec.json.Decoder(_Wake).decode
+
+
+class _Unusable(ValueError):
+    """Not a wake we can send. The text never quotes it."""
+
+
+def _device_token(request: bytes) -> str:
+    try:
+        wake = _decode_wake(request)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise _Unusable("not a push_wake object") from None
+    if wake.platform != "fcm":
+        raise _Unusable("platform is not fcm")
+    if not wake.token:
+        raise _Unusable("empty token")
+    if len(wake.token) > _MOST_TOKEN_CHARACTERS:
+        raise _Unusable("token too long")
+    return wake.token
+
+
+class LimitedWaker:
+    """:class:`Waker` with push on.
+
+    Args:
+        sender: sends; stopped with this.
+        buckets: the wakes each server-id may ask for.
+        most_in_flight: sends under way at once, of all server-ids together.
+        metrics: counts every wake once, when it ends.
+        log: where failures and drops go.
+    """
+
+    def __init__(
+        self,
+        sender: "FcmSender",
+        buckets: TokenBuckets,
+        most_in_flight: int,
+        metrics: PushMetrics,
+        log: Log,
+    ) -> None:
+        self._sender = sender
+        self._buckets = buckets
+        self._most_in_flight = most_in_flight
+        self._metrics = metrics
+        self._log = log
+        self._sends: set[asyncio.Task[None]] = set()
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._sends)
+
+    def wake(self, server_id: str, binary_conn_id: str, request: bytes) -> None:
+        try:
+            device_token = _device_token(request)
+            self._admit(server_id)
+        except _Unusable as reason:
+            self._metrics.count(Outcome.DROPPED)
+            _log_dropped(self._log, server_id, binary_conn_id, str(reason))
+            return
+        send = asyncio.create_task(self._send(server_id, binary_conn_id, device_token))
+        self._sends.add(send)
+        send.add_done_callback(self._sends.discard)
+
+    def _admit(self, server_id: str) -> None:
+        # The shared limit goes first: what it refuses costs the server-id nothing.
+        if len(self._sends) >= self._most_in_flight:
+            raise _Unusable("too many wakes in flight")
+        if self._buckets.take(server_id):
+            raise _Unusable("too many wakes for server-id")
+
+    async def _send(self, server_id: str, binary_conn_id: str, device_token: str) -> None:
+        outcome, err = Outcome.SEND_FAILED, "SHUTDOWN"
+        try:
+            outcome, err = await self._sender.send(device_token)
+        except Exception as fault:
+            # Ours to mend. Its text may quote what was sent, so only its name is told.
+            err = type(fault).__name__
+        finally:
+            self._metrics.count(outcome)
+            if err:
+                self._log.limited(
+                    "push_wake_send_failed",
+                    server_id=server_id,
+                    binary_conn_id=binary_conn_id,
+                    err=err,
+                )
+
+    def sweep(self) -> None:
+        self._buckets.sweep()
+
+    async def stop(self) -> None:
+        for send in self._sends:
+            send.cancel()
+        await asyncio.gather(*self._sends, return_exceptions=True)
+        await self._sender.close()
+
+
+def _log_dropped(log: Log, server_id: str, binary_conn_id: str, why: str) -> None:
+    log.limited(
+        "binary_forwarder_push_wake_dropped",
+        server_id=server_id,
+        binary_conn_id=binary_conn_id,
+        err=why,
+    )
+
+
+def make_waker(settings: Settings, registry: CollectorRegistry, log: Log) -> Waker:
+    """The waker these settings ask for, in the running loop; its family only when push is on."""
+    push = settings.push
+    if push is None:
+        return NoWaker(log)
+    # Only now: a relay without push needs none of what these load.
+    from fastrelay.push.access_token import AccessTokens
+    from fastrelay.push.fcm import FcmSender
+    from fastrelay.push.https import HttpsClient
+
+    intervals, limits = settings.intervals, settings.limits
+    clock = asyncio.get_running_loop().time
+    client = HttpsClient(push.tls, intervals.push_call)
+    tokens = AccessTokens(push.account, push.token_url, client, intervals.push_token_margin, clock)
+    sender = FcmSender(client, tokens, push.endpoint, push.account.project_id)
+    buckets = TokenBuckets(limits.push_burst, limits.push_refill, limits.buckets, clock)
+    return LimitedWaker(sender, buckets, limits.push_in_flight, PushMetrics(registry), log)

@@ -1,0 +1,494 @@
+"""Push wakes: what becomes of each, over real sockets (protocol, push wake; metrics)."""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from tests.support.google import (
+    ACCESS,
+    DEVICE,
+    Google,
+    Handler,
+    answer,
+    google,
+    secrets,
+    server_tls,
+)
+from tests.support.harness import RunningRelay, running_relay
+from tests.support.peer import Peer
+
+CELLS = ("sent", "unregistered", "send_failed", "token_fetch_failed", "dropped")
+FAILED, DROPPED = "push_wake_send_failed", "binary_forwarder_push_wake_dropped"
+
+
+def outcomes(relay: RunningRelay) -> dict[str, int]:
+    """The cells of the family, as scraped."""
+    return {
+        dict(labels)["outcome"]: int(value)
+        for (name, labels), value in relay.samples().items()
+        if name == "pyrycode_relay_push_wakes_total"
+    }
+
+
+def only(**advanced: int) -> dict[str, int]:
+    """All five cells: these, and 0."""
+    return dict.fromkeys(CELLS, 0) | advanced
+
+
+def wake(peer: Peer, token: str = DEVICE, platform: str = "fcm") -> None:
+    peer.send_json({"push_wake": {"platform": platform, "token": token}})
+
+
+async def ended(relay: RunningRelay, count: int) -> dict[str, int]:
+    """The cells once ``count`` wakes have ended, and none is under way."""
+    await relay.until(lambda: sum(outcomes(relay).values()) >= count)
+    await relay.until(lambda: relay.relay.waker.in_flight == 0)
+    return outcomes(relay)
+
+
+@asynccontextmanager
+async def pushing(
+    fake: Google, *, push: dict[str, Any] | None = None, **settings: Any
+) -> AsyncIterator[RunningRelay]:
+    """A relay that pushes through ``fake``, whose every output is searched for secrets."""
+    async with running_relay(push=fake.push(**(push or {})), **settings) as relay:
+        yield relay
+        said = "".join(relay.lines) + str(relay.samples()) + repr(relay.relay._settings)
+        assert not [secret for secret in secrets() if secret in said], said
+
+
+def reason(relay: RunningRelay) -> str:
+    """What the one line about a send that failed gives as its reason."""
+    (line,) = relay.log_of(FAILED)
+    return line.partition(" err=")[2].strip().strip('"')
+
+
+# -- it works -------------------------------------------------------------------------------
+
+
+async def test_a_wake_reaches_the_device() -> None:
+    async with google() as fake, pushing(fake) as relay:
+        assert outcomes(relay) == only()
+        binary = await relay.binary()
+        wake(binary)
+        assert await ended(relay, 1) == only(sent=1)
+        assert (fake.messages, fake.refused, len(fake.grants)) == ([DEVICE], [], 1)
+        assert not relay.log_of(FAILED)
+
+
+async def test_the_access_token_is_used_again() -> None:
+    async with google() as fake, pushing(fake) as relay:
+        binary = await relay.binary()
+        for count in (1, 2, 3):
+            wake(binary)
+            assert await ended(relay, count) == only(sent=count)
+        assert len(fake.grants) == 1
+
+
+async def test_an_access_token_about_to_expire_is_renewed() -> None:
+    async with google() as fake, pushing(fake) as relay:
+        fake.expires_in = 60  # which is the margin
+        binary = await relay.binary()
+        for count in (1, 2):
+            wake(binary)
+            assert await ended(relay, count) == only(sent=count)
+            assert len(fake.grants) == count
+
+
+async def test_sends_that_need_a_token_share_its_fetch() -> None:
+    async with google() as fake, pushing(fake) as relay:
+        fake.on_token = fake.wait
+        for number in range(20):
+            wake(await relay.binary(f"s{number}"))
+        await relay.until(lambda: relay.relay.waker.in_flight == 20)
+        await relay.until(lambda: fake.calls)
+        fake.go.set()
+        assert await ended(relay, 20) == only(sent=20)
+        assert len(fake.grants) == 1
+
+
+async def test_a_failed_fetch_fails_all_who_waited_for_it() -> None:
+    async with google() as fake, pushing(fake, intervals={"push_call": 0.2}) as relay:
+        fake.on_token = fake.wait
+        for number in range(5):
+            wake(await relay.binary(f"s{number}"))
+        assert await ended(relay, 5) == only(token_fetch_failed=5)
+        fake.go.set()
+        fake.on_token = fake.token
+        wake(await relay.binary("next"))  # asks anew
+        assert await ended(relay, 6) == only(token_fetch_failed=5, sent=1)
+
+
+async def test_a_rejected_access_token_is_replaced_once() -> None:
+    async with google() as fake, pushing(fake) as relay:
+        binary = await relay.binary()
+        wake(binary)
+        await ended(relay, 1)
+        fake.valid.clear()
+        wake(binary)
+        assert await ended(relay, 2) == only(sent=2)
+        assert len(fake.grants) == 2
+        fake.on_send = answer(401, error="UNAUTHENTICATED")
+        before = len(fake.calls)
+        wake(binary)
+        assert await ended(relay, 3) == only(sent=2, send_failed=1)
+        assert len(fake.calls) - before == 3  # send, token, send
+        assert reason(relay) == "HTTP 401 UNAUTHENTICATED"
+
+
+async def test_no_fresh_token_for_a_rejected_one() -> None:
+    async with google() as fake, pushing(fake) as relay:
+        binary = await relay.binary()
+        wake(binary)
+        await ended(relay, 1)
+        fake.valid.clear()
+        fake.on_token = answer(500)
+        wake(binary)
+        assert await ended(relay, 2) == only(sent=1, token_fetch_failed=1)
+        assert reason(relay) == "access token: HTTP 500"
+
+
+# -- the send fails -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("handler", "outcome", "err"),
+    [
+        (answer(404, "UNREGISTERED", "NOT_FOUND"), "unregistered", "404 NOT_FOUND UNREGISTERED"),
+        (answer(404, error="NOT_FOUND"), "send_failed", "404 NOT_FOUND"),
+        (
+            answer(400, "INVALID_ARGUMENT"),
+            "send_failed",
+            "400 INVALID_ARGUMENT",
+        ),
+        (answer(403, "SENDER_ID_MISMATCH"), "send_failed", "403 SENDER_ID_MISMATCH"),
+        (answer(429, "QUOTA_EXCEEDED"), "send_failed", "429 QUOTA_EXCEEDED"),
+        (answer(500, "INTERNAL", "INTERNAL"), "send_failed", "500 INTERNAL"),
+        (answer(503, "not enum-shaped", "X" * 65), "send_failed", "503"),
+        (answer(503, DEVICE, ACCESS + "1"), "send_failed", "503"),
+        (answer(204, "UNREGISTERED"), "send_failed", "204"),
+    ],
+)
+async def test_a_refused_send(handler: Handler, outcome: str, err: str) -> None:
+    async with google() as fake, pushing(fake) as relay:
+        fake.on_send = handler
+        wake(await relay.binary())
+        assert await ended(relay, 1) == only(**{outcome: 1})
+        assert reason(relay) == f"HTTP {err}"
+        fake.on_send = fake.send
+        wake(await relay.binary("s2"))
+        assert await ended(relay, 2) == only(**{outcome: 1}, sent=1)
+
+
+async def test_a_code_that_repeats_what_was_sent_is_not_logged() -> None:
+    async with google() as fake, pushing(fake) as relay:
+        fake.on_send = answer(400, "SECRET_DEVICE", "INVALID_ARGUMENT")
+        wake(await relay.binary(), "A_SECRET_DEVICE_TOKEN")
+        assert await ended(relay, 1) == only(send_failed=1)
+        assert reason(relay) == "HTTP 400 INVALID_ARGUMENT"
+
+
+@pytest.mark.parametrize("endpoint", ["on_send", "on_token"])
+async def test_a_redirect_is_not_followed(endpoint: str) -> None:
+    async with google() as fake, pushing(fake) as relay:
+        setattr(fake, endpoint, fake.redirect)
+        wake(await relay.binary())
+        cell = "send_failed" if endpoint == "on_send" else "token_fetch_failed"
+        assert await ended(relay, 1) == only(**{cell: 1})
+        assert reason(relay).endswith("HTTP 307")
+        assert not [path for path in fake.calls if "elsewhere" in path]
+
+
+async def test_of_a_huge_reply_only_the_beginning_is_read() -> None:
+    async with google() as fake, pushing(fake) as relay:
+        fake.on_send = fake.endless
+        wake(await relay.binary())
+        assert await ended(relay, 1) == only(sent=1)  # the status said so
+        async with asyncio.timeout(5):
+            await fake.dropped.wait()  # and the rest was not waited for
+        fake.dropped.clear()
+        fake.on_send, fake.on_token = fake.send, fake.endless
+        fake.valid.clear()
+        wake(await relay.binary("s2"))
+        assert await ended(relay, 2) == only(sent=1, token_fetch_failed=1)
+        assert reason(relay) == "access token: HTTP 200 UNREADABLE"
+        async with asyncio.timeout(5):
+            await fake.dropped.wait()
+
+
+@pytest.mark.parametrize("endpoint", ["on_send", "on_token"])
+@pytest.mark.parametrize("slow", ["wait", "dribble"])
+async def test_a_slow_reply_is_given_up(endpoint: str, slow: str) -> None:
+    async with google() as fake, pushing(fake, intervals={"push_call": 0.3}) as relay:
+        setattr(fake, endpoint, getattr(fake, slow))
+        wake(await relay.binary())
+        cell = "send_failed" if endpoint == "on_send" else "token_fetch_failed"
+        assert await ended(relay, 1) == only(**{cell: 1})
+        assert reason(relay).endswith("TIMEOUT")
+
+
+@asynccontextmanager
+async def raw_server(reply: bytes) -> AsyncIterator[str]:
+    """Says ``reply`` to whatever comes, and hangs up."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(reply)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+@pytest.mark.parametrize("reply", [b"HTTP/1.1 200 OK\r\n\r\n", b"\x15\x03\x03\0\x02\x02\x28", b""])
+async def test_a_server_that_speaks_no_tls(reply: bytes) -> None:
+    async with google() as fake, raw_server(reply) as url:
+        async with pushing(fake, push={"endpoint": url}) as relay:
+            wake(await relay.binary())
+            assert await ended(relay, 1) == only(send_failed=1)
+            assert reason(relay) in ("TLS_FAILED", "CONNECT_FAILED")
+
+
+async def test_a_server_whose_certificate_is_for_another_name() -> None:
+    async with google() as fake, google(server_tls("127.0.0.2")) as other:
+        async with pushing(fake, push={"endpoint": other.url}) as relay:
+            wake(await relay.binary())
+            assert await ended(relay, 1) == only(send_failed=1)
+            assert reason(relay) == "TLS_FAILED"
+        assert other.calls == []
+
+
+async def test_a_server_nobody_vouches_for() -> None:
+    async with google() as fake, pushing(fake, push={"tls": ssl.create_default_context()}) as relay:
+        wake(await relay.binary())
+        assert await ended(relay, 1) == only(token_fetch_failed=1)
+        assert reason(relay) == "access token: TLS_FAILED"
+        assert fake.calls == []
+
+
+@pytest.mark.parametrize("flag", ["endpoint", "token_url"])
+@pytest.mark.parametrize("why", ["CONNECT_FAILED", "DNS_FAILED"])
+async def test_a_server_that_is_not_there(flag: str, why: str) -> None:
+    with socket.socket() as bound:  # taken, and nobody listens
+        bound.bind(("127.0.0.1", 0))
+        host = {"CONNECT_FAILED": "127.0.0.1", "DNS_FAILED": "push.invalid"}[why]
+        url = f"https://{host}:{bound.getsockname()[1]}"
+        async with google() as fake, pushing(fake, push={flag: url}) as relay:
+            wake(await relay.binary())
+            cell = "send_failed" if flag == "endpoint" else "token_fetch_failed"
+            assert await ended(relay, 1) == only(**{cell: 1})
+            assert reason(relay).endswith(why)
+
+
+# -- what is not sent -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("request_", "why"),
+    [
+        ({"platform": "apns", "token": DEVICE}, "platform is not fcm"),
+        ({"platform": "FCM", "token": DEVICE}, "platform is not fcm"),
+        ({"platform": "fcm", "token": ""}, "empty token"),
+        ({"platform": "fcm", "token": DEVICE * 100}, "token too long"),
+        ({"platform": "fcm"}, "not a push_wake object"),
+        ({"token": DEVICE}, "not a push_wake object"),
+        ({"platform": "fcm", "token": [DEVICE]}, "not a push_wake object"),
+        ({"platform": {"fcm": 1}, "token": DEVICE}, "not a push_wake object"),
+        ([DEVICE], "not a push_wake object"),
+        (DEVICE, "not a push_wake object"),
+        (True, "not a push_wake object"),
+    ],
+)
+async def test_an_unusable_wake_is_dropped(request_: Any, why: str) -> None:
+    async with google() as fake, pushing(fake) as relay:
+        binary = await relay.binary()
+        binary.send_json({"push_wake": request_})
+        assert await ended(relay, 1) == only(dropped=1)
+        (line,) = relay.log_of(DROPPED)
+        assert f'err="{why}"' in line
+        assert "server_id=s1 binary_conn_id=server-s1-" in line
+        wake(binary)  # it stays connected, and its next wake is sent
+        assert await ended(relay, 2) == only(dropped=1, sent=1)
+        assert fake.messages == [DEVICE]
+
+
+async def test_a_token_is_passed_on_as_it_is() -> None:
+    odd = 'a"\\\r\n\0é\U0001f4f1/../'
+    async with google() as fake, pushing(fake) as relay:
+        wake(await relay.binary(), odd)
+        assert await ended(relay, 1) == only(sent=1)
+        assert fake.messages == [odd]
+
+
+async def test_a_phone_cannot_ask_for_a_wake() -> None:
+    async with google() as fake, pushing(fake) as relay:
+        binary, phone = await relay.binary(), await relay.phone()
+        wake(phone)
+        assert (await binary.json())["frame"] == {"push_wake": {"platform": "fcm", "token": DEVICE}}
+        assert outcomes(relay) == only()
+        assert fake.calls == []
+
+
+async def test_one_server_id_has_six_wakes_and_gets_them_back() -> None:
+    async with google() as fake, pushing(fake) as relay:
+        binary = await relay.binary()
+        for _ in range(10):
+            wake(binary)
+        assert await ended(relay, 10) == only(sent=6, dropped=4)
+        assert len(relay.log_of(DROPPED)) == 4
+        assert 'err="too many wakes for server-id"' in relay.log_of(DROPPED)[0]
+        await binary.say_goodbye()  # a new connection is not a new bucket
+        binary = await relay.binary()
+        wake(binary)
+        assert await ended(relay, 11) == only(sent=6, dropped=5)
+        wake(await relay.binary("s2"))
+        assert await ended(relay, 12) == only(sent=7, dropped=5)
+
+
+async def test_a_wake_comes_back_after_the_refill() -> None:
+    async with google() as fake:
+        async with pushing(fake, limits={"push_burst": 1, "push_refill": 0.5}) as relay:
+            binary = await relay.binary()
+            started = asyncio.get_running_loop().time()
+            while outcomes(relay)["sent"] < 2:
+                wake(binary)
+                await asyncio.sleep(0.02)
+            assert asyncio.get_running_loop().time() - started >= 0.5
+            assert outcomes(relay)["dropped"] > 0
+
+
+async def test_the_limits_hold_under_a_flood_from_many_server_ids() -> None:
+    async with google() as fake, pushing(fake) as relay:
+        fake.on_send = fake.wait
+        binaries = [await relay.binary(f"s{number}") for number in range(40)]
+        for _ in range(8):
+            for binary in binaries:
+                wake(binary)
+        await relay.until(lambda: outcomes(relay)["dropped"] == 40 * 8 - 32)
+        await relay.until(lambda: fake.in_flight == 32)
+        assert relay.relay.waker.in_flight == 32
+        assert any('err="too many wakes in flight"' in line for line in relay.log_of(DROPPED))
+        fake.go.set()
+        assert await ended(relay, 40 * 8) == only(sent=32, dropped=40 * 8 - 32)
+        assert fake.most_in_flight == 32
+        wake(await relay.binary("fresh"))  # room again
+        assert await ended(relay, 40 * 8 + 1) == only(sent=33, dropped=40 * 8 - 32)
+
+
+async def test_what_the_relay_wide_limit_refuses_costs_the_server_id_nothing() -> None:
+    async with google() as fake, pushing(fake, limits={"push_in_flight": 1}) as relay:
+        fake.on_send = fake.wait
+        first, binary = await relay.binary("first"), await relay.binary()
+        wake(first)
+        await relay.until(lambda: fake.in_flight == 1)
+        for _ in range(9):
+            wake(binary)
+        await relay.until(lambda: outcomes(relay)["dropped"] == 9)
+        fake.go.set()
+        await ended(relay, 10)
+        for sent in range(2, 8):
+            wake(binary)
+            await ended(relay, 9 + sent)
+        assert outcomes(relay) == only(sent=7, dropped=9)
+
+
+# -- others are not held up -----------------------------------------------------------------
+
+
+async def test_frames_flow_while_sends_hang() -> None:
+    async with google() as fake, pushing(fake) as relay:
+        fake.on_send = fake.wait
+        binary, phone = await relay.binary(), await relay.phone()
+        phone.send_text("0")
+        conn_id = (await binary.json())["conn_id"]
+        for number in range(20):
+            wake(binary)
+            binary.send_json({"conn_id": conn_id, "frame": number})
+            assert await phone.json() == number
+            phone.send_text(str(number))
+            assert (await binary.json())["frame"] == number
+        await relay.until(lambda: fake.in_flight == 6)
+        assert outcomes(relay) == only(dropped=14)
+
+
+async def test_a_send_outlives_its_binary() -> None:
+    async with google() as fake, pushing(fake, intervals={"grace": 0.01}) as relay:
+        fake.on_send = fake.wait
+        binary = await relay.binary()
+        wake(binary)
+        await relay.until(lambda: fake.in_flight == 1)
+        await binary.close()
+        await relay.until(lambda: relay.registry_size == 0)
+        assert outcomes(relay) == only()
+        fake.go.set()
+        assert await ended(relay, 1) == only(sent=1)
+
+
+async def test_the_drain_waits_for_a_send() -> None:
+    async with google() as fake, pushing(fake) as relay:
+        fake.on_send = fake.wait
+        binary = await relay.binary()
+        wake(binary)
+        await relay.until(lambda: fake.in_flight == 1)
+        draining = asyncio.create_task(relay.relay.drain())
+        assert await binary.closed() == (1001, "shutting down")
+        await relay.until(lambda: relay.live == 0)
+        await asyncio.sleep(0.05)
+        assert not draining.done()
+        fake.go.set()
+        await asyncio.wait_for(draining, 5)
+        assert outcomes(relay) == only(sent=1)
+
+
+@pytest.mark.parametrize("endpoint", ["on_send", "on_token"])
+async def test_sends_that_hang_end_with_the_drain(endpoint: str) -> None:
+    async with google() as fake, pushing(fake, intervals={"drain": 0.2}) as relay:
+        setattr(fake, endpoint, fake.wait)
+        for number in range(3):
+            wake(await relay.binary(f"s{number}"))
+        await relay.until(lambda: relay.relay.waker.in_flight == 3)
+        await relay.until(lambda: fake.calls)
+        await relay.close_clients()
+        started = asyncio.get_running_loop().time()
+        await relay.relay.drain()
+        assert 0.2 <= asyncio.get_running_loop().time() - started < 2
+        await relay.relay.stop()
+        assert asyncio.get_running_loop().time() - started < 2
+        assert (outcomes(relay), relay.relay.waker.in_flight) == (only(send_failed=3), 0)
+        assert "err=SHUTDOWN" in relay.log_of(FAILED)[0]
+
+
+async def test_server_ids_that_ask_no_more_are_forgotten() -> None:
+    intervals, limits = {"bucket_sweep": 0.02}, {"push_refill": 0.01}
+    async with google() as fake, pushing(fake, intervals=intervals, limits=limits) as relay:
+        wake(await relay.binary())
+        await ended(relay, 1)
+        await relay.until(lambda: not len(relay.relay.waker._buckets))
+
+
+async def test_a_fault_of_our_own_is_one_failed_send(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with google() as fake, pushing(fake) as relay:
+
+        async def broken(_: object) -> None:
+            raise RuntimeError(f"{DEVICE} is not what was expected")
+
+        monkeypatch.setattr(relay.relay.waker._sender, "send", broken)
+        wake(await relay.binary())
+        assert await ended(relay, 1) == only(send_failed=1)
+        assert reason(relay) == "RuntimeError"
+
+
+async def test_without_push_there_is_no_family() -> None:
+    async with running_relay() as relay:
+        binary = await relay.binary()
+        wake(binary)
+        await relay.until(lambda: relay.log_of(DROPPED))
+        assert 'err="push is off"' in relay.log_of(DROPPED)[0]
+        assert not [name for name, _ in relay.samples() if "push" in name]
+        assert DEVICE not in "".join(relay.lines)
