@@ -1,0 +1,306 @@
+"""Certificates from a real ACME server, and what happens when that goes wrong."""
+
+import asyncio
+import contextlib
+import json
+import os
+import ssl
+import stat
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+
+from fastrelay.http.client_address import socket_peer
+from fastrelay.http.protocol import HttpProtocol, Route, Site
+from fastrelay.limits.caps import Lobby
+from fastrelay.log import Log
+from fastrelay.net.acme.cache import CertificateCache
+from fastrelay.net.acme.issuer import Account, Issuer
+from fastrelay.net.acme.renewal import Pace, Renewal
+from fastrelay.net.acme.responder import ChallengeResponder
+from fastrelay.net.listener import Listener, bind
+from fastrelay.preflight import Refusal
+from fastrelay.settings import Address
+from fastrelay.timers import TimerWheel
+from tests.support.pebble import Pebble, pebble
+
+DOMAIN = "relay.example.test"
+QUICK = Pace(retry=0.05, most_retry=0.1, check=0.05, stop=5.0)
+
+
+class DeafResponder(ChallengeResponder):
+    """Answers nothing until it is told to."""
+
+    deaf = True
+
+    def __getitem__(self, path: str) -> Route:
+        if self.deaf:
+            raise KeyError(path)
+        return super().__getitem__(path)
+
+
+class Certified:
+    """A renewal under way, with what it did."""
+
+    def __init__(self, cache: CertificateCache, responder: ChallengeResponder) -> None:
+        self.cache = cache
+        self.responder = responder
+        self.ahead = 0.0
+        self.lines: list[str] = []
+        self.installed: list[bytes] = []
+        self.log = Log(self.lines.append, "debug")
+
+    def install(self, file: Path) -> None:
+        self.installed.append(file.read_bytes())
+
+    async def until(self, installed: int = 0, said: str = "", timeout: float = 20) -> None:
+        async with asyncio.timeout(timeout):
+            while len(self.installed) < installed or not any(said in line for line in self.lines):
+                await asyncio.sleep(0.01)
+
+
+@contextlib.asynccontextmanager
+async def http_listener(responder: ChallengeResponder) -> AsyncIterator[int]:
+    """What the CA validates against; yields its port."""
+    loop = asyncio.get_running_loop()
+    wheel = TimerWheel(loop, 0.01)
+    lobby = Lobby(10)
+    site = Site(responder, socket_peer, wheel, 16384, 5.0, 0.1, lobby)
+    sock = bind(Address("127.0.0.1", 0))
+    listener = Listener(sock, partial(HttpProtocol, site), loop, Log(lambda line: None))
+    try:
+        yield listener.port
+    finally:
+        listener.close()
+        await listener.opened()
+        lobby.drop_all()
+        while len(lobby):
+            await asyncio.sleep(0)
+        wheel.close()
+
+
+@contextlib.asynccontextmanager
+async def certified(
+    directory: Path,
+    account: Account,
+    responder: ChallengeResponder,
+    *,
+    pace: Pace = QUICK,
+    ahead: float = 0.0,
+) -> AsyncIterator[Certified]:
+    """A renewal whose clock is ``ahead`` seconds fast."""
+    cache = CertificateCache(directory / "cache")
+    running = Certified(cache, responder)
+    running.ahead = ahead
+    issuer = Issuer(DOMAIN, account, cache, responder, 10.0)
+    renewal = Renewal(
+        *(DOMAIN, issuer, cache, running.install, running.log, pace),
+        clock=lambda: time.time() + running.ahead,
+    )
+    renewal.start()
+    try:
+        yield running
+    finally:
+        await renewal.stop()
+
+
+@contextlib.asynccontextmanager
+async def suggesting(ca: Pebble, start: str, end: str) -> AsyncIterator[str]:
+    """The same CA as if it offered renewal information; yields the URL of its directory."""
+    known = json.loads(await ca.get(ca.directory))
+    window = {"suggestedWindow": {"start": start, "end": end}}
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        body = json.dumps(window if head.startswith(b"GET /ari/") else known).encode()
+        writer.write(
+            b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n"
+            b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
+        )
+        await writer.drain()
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    ca.authority.issue_cert("127.0.0.1").configure_cert(context)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+    url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    known["renewalInfo"] = f"{url}/ari"
+    async with server:
+        yield f"{url}/dir"
+
+
+def account_of(ca: Pebble) -> Account:
+    return Account(directory=ca.directory, email="ops@example.test", ca_file=str(ca.ca_file))
+
+
+async def test_issues_and_keeps_and_does_not_ask_again(tmp_path: Path) -> None:
+    responder = ChallengeResponder()
+    async with http_listener(responder) as port, pebble(tmp_path, port, nonce_reject=30) as ca:
+        async with certified(tmp_path, account_of(ca), responder) as running:
+            await running.until(installed=1)
+        (pem,) = running.installed
+        chain = x509.load_pem_x509_certificates(pem)
+        root = x509.load_pem_x509_certificate(await ca.root())
+        chain[0].verify_directly_issued_by(chain[1])
+        chain[-1].verify_directly_issued_by(root)
+        names = chain[0].extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        assert names.get_values_for_type(x509.DNSName) == [DOMAIN]
+        assert not len(responder)
+        file = running.cache.certificate_file(DOMAIN)
+        assert file.read_bytes() == pem
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        account_file = running.cache.account_file(ca.directory)
+        assert stat.S_IMODE(account_file.stat().st_mode) == 0o600
+        assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+        account_key = account_file.read_bytes()
+        async with certified(tmp_path, account_of(ca), responder) as again:
+            await again.until(installed=1)
+            await asyncio.sleep(0.2)  # several looks at the clock
+        assert again.installed == [pem]
+        assert account_file.read_bytes() == account_key
+
+
+async def test_renews_before_it_expires(tmp_path: Path) -> None:
+    responder = ChallengeResponder()
+    async with http_listener(responder) as port, pebble(tmp_path, port, validity=3600) as ca:
+        async with certified(tmp_path, account_of(ca), responder) as running:
+            await running.until(installed=1)
+            running.ahead = 2200  # more than a third is left
+            await asyncio.sleep(0.2)
+            assert len(running.installed) == 1
+            running.ahead = 2450
+            await running.until(installed=2)
+            first, second = map(x509.load_pem_x509_certificate, running.installed)
+            assert first.serial_number != second.serial_number
+
+
+async def test_goes_on_when_the_ca_is_down_and_comes_back(tmp_path: Path) -> None:
+    responder = ChallengeResponder()
+    nobody = Account(directory="https://127.0.0.1:9/dir")
+    async with certified(tmp_path, nobody, responder) as running:
+        await running.until(said="msg=certificate_failed")
+        await running.until(said="Connection refused")
+        assert not running.installed
+        assert "\n" not in running.lines[0].rstrip("\n")
+
+
+async def test_keeps_the_old_certificate_when_renewal_fails(tmp_path: Path) -> None:
+    responder = ChallengeResponder()
+    async with http_listener(responder) as port, pebble(tmp_path, port, validity=3600) as ca:
+        async with certified(tmp_path, account_of(ca), responder) as running:
+            await running.until(installed=1)
+    async with certified(tmp_path, account_of(ca), responder, ahead=3000) as later:
+        await later.until(said="msg=certificate_failed")
+    assert later.installed == running.installed
+    assert running.cache.certificate_file(DOMAIN).read_bytes() == running.installed[0]
+    async with certified(tmp_path, account_of(ca), responder, ahead=4000) as too_late:
+        await too_late.until(said="msg=certificate_failed")
+    assert not too_late.installed  # it has expired
+
+
+async def test_a_failed_challenge_is_named_and_tried_again(tmp_path: Path) -> None:
+    responder = DeafResponder()
+    async with http_listener(responder) as port, pebble(tmp_path, port) as ca:
+        async with certified(tmp_path, account_of(ca), responder) as running:
+            await running.until(said="could not validate the domain")
+            assert any("404" in line for line in running.lines), running.lines
+            responder.deaf = False
+            await running.until(installed=1)
+
+
+async def test_renews_when_the_ca_suggests_it(tmp_path: Path) -> None:
+    responder = ChallengeResponder()
+    async with http_listener(responder) as port, pebble(tmp_path, port) as ca:
+        async with certified(tmp_path, account_of(ca), responder) as running:
+            await running.until(installed=1)
+        async with suggesting(ca, "2020-01-01T00:00:00Z", "2020-01-02T00:00:00Z") as directory:
+            account = replace(account_of(ca), directory=directory)
+            async with certified(tmp_path, account, responder) as running:
+                await running.until(installed=2)
+        async with suggesting(ca, "2090-01-01T00:00:00Z", "2090-01-02T00:00:00Z") as directory:
+            account = replace(account_of(ca), directory=directory)
+            async with certified(tmp_path, account, responder, ahead=2000) as running:
+                await asyncio.sleep(0.2)  # several questions
+        assert len(running.installed) == 1
+
+
+async def test_a_suggestion_that_fails_is_said(tmp_path: Path) -> None:
+    responder = ChallengeResponder()
+    async with http_listener(responder) as port, pebble(tmp_path, port) as ca:
+        async with certified(tmp_path, account_of(ca), responder) as running:
+            await running.until(installed=1)
+        async with suggesting(ca, "soon", "later") as directory:
+            account = replace(account_of(ca), directory=directory)
+            async with certified(tmp_path, account, responder) as running:
+                await running.until(said="msg=certificate_no_suggestion")
+
+
+async def test_stops_while_a_ca_hangs(tmp_path: Path) -> None:
+    async with http_listener(ChallengeResponder()) as port:
+        slow = Account(directory=f"https://127.0.0.1:{port}/dir")  # never answers a TLS hello
+        pace = Pace(stop=0.01)
+        async with certified(tmp_path, slow, ChallengeResponder(), pace=pace) as running:
+            await asyncio.sleep(0.05)
+        assert not running.installed
+
+
+@pytest.mark.parametrize("content", [b"", b"not a certificate", b"\x00" * 4096])
+async def test_an_unusable_cache_is_said_and_replaced(tmp_path: Path, content: bytes) -> None:
+    cache = CertificateCache(tmp_path / "cache")
+    cache.write(cache.certificate_file(DOMAIN), content)
+    account = Account(directory="https://127.0.0.1:9/dir")
+    async with certified(tmp_path, account, ChallengeResponder()) as running:
+        await running.until(said="msg=certificate_unusable")
+        await running.until(said="msg=certificate_failed")
+
+
+# -- the directory of the cache ---------------------------------------------------------------
+
+
+def test_a_wide_directory_of_ours_is_tightened(tmp_path: Path) -> None:
+    directory = tmp_path / "wide"
+    directory.mkdir(mode=0o755)
+    assert CertificateCache(directory).tightened
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+    assert not CertificateCache(directory).tightened
+
+
+def test_a_wide_directory_of_somebody_else_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = tmp_path / "wide"
+    directory.mkdir(mode=0o755)
+    monkeypatch.setattr(os, "geteuid", lambda: directory.stat().st_uid + 1)
+    with pytest.raises(Refusal, match="others can read"):
+        CertificateCache(directory)
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o755
+
+
+def test_a_directory_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(Refusal, match="cannot use"):
+        CertificateCache(tmp_path / "file")
+
+
+def test_a_write_that_fails_leaves_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = CertificateCache(tmp_path / "cache")
+    file = cache.certificate_file(DOMAIN)
+    cache.write(file, b"old")
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        cache.write(file, b"new")
+    assert file.read_bytes() == b"old"
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
