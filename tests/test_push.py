@@ -81,6 +81,14 @@ async def test_a_wake_reaches_the_device() -> None:
         assert not relay.log_of(FAILED)
 
 
+async def test_the_endpoints_are_looked_up_by_name() -> None:
+    async with google() as fake:
+        url = f"https://localhost:{fake.port}"
+        async with pushing(fake, push={"endpoint": url, "token_url": f"{url}/token"}) as relay:
+            wake(await relay.binary())
+            assert await ended(relay, 1) == only(sent=1)
+
+
 async def test_the_access_token_is_used_again() -> None:
     async with google() as fake, pushing(fake) as relay:
         binary = await relay.binary()
@@ -284,6 +292,14 @@ async def test_a_server_that_is_not_there(flag: str, why: str) -> None:
             cell = "send_failed" if flag == "endpoint" else "token_fetch_failed"
             assert await ended(relay, 1) == only(**{cell: 1})
             assert reason(relay).endswith(why)
+
+
+async def test_a_name_that_cannot_be_one() -> None:
+    async with google() as fake:
+        async with pushing(fake, push={"endpoint": f"https://{'a' * 64}.invalid"}) as relay:
+            wake(await relay.binary())
+            assert await ended(relay, 1) == only(send_failed=1)
+            assert reason(relay) == "DNS_FAILED"
 
 
 # -- what is not sent -----------------------------------------------------------------------

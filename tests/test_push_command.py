@@ -1,5 +1,6 @@
 """Push from the command's side: when it is on, what is refused, and that no secret gets out."""
 
+import asyncio
 import contextlib
 import io
 import json
@@ -26,8 +27,8 @@ from tests.support.google import (
     pem,
     secrets,
 )
-from tests.support.peer import Peer, open_peer
-from tests.support.process import RelayProcess, relay_process
+from tests.support.peer import PING, PONG, Peer, client_frame, open_peer
+from tests.support.process import RelayProcess, free_port, relay_process
 
 LISTEN = ("--insecure-listen", "127.0.0.1:8080")
 
@@ -293,6 +294,7 @@ async def test_no_output_of_the_command_shows_a_secret(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv(CREDENTIALS, json.dumps(key_file()))
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")  # not looked at
     authority, log = tmp_path / "ca.pem", tmp_path / "log"
     authority.write_text(authority_pem())
     async with google() as fake:
@@ -324,3 +326,49 @@ async def test_no_output_of_the_command_shows_a_secret(
         assert "push_wake_send_failed" in everything
         assert "Traceback" not in everything
         assert not [secret for secret in secrets() if secret in everything], everything
+
+
+DEAF_RESOLVER = """
+import socket, sys, time
+look_up = socket.getaddrinfo
+def deaf(host, *rest, **options):
+    if host.endswith(".invalid"):
+        time.sleep(60)
+    return look_up(host, *rest, **options)
+socket.getaddrinfo = deaf
+from fastrelay.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+async def test_a_name_lookup_that_hangs_does_not_hold_up_the_end(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(CREDENTIALS, json.dumps(key_file()))
+    port, log = free_port(), tmp_path / "log"
+    flags = ("--insecure-listen", f"127.0.0.1:{port}", "--metrics-listen", "")
+    flags += ("--push-token-url", "https://push.invalid")
+    with log.open("wb") as stderr:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", DEAF_RESOLVER, *flags, stderr=stderr
+        )
+    try:
+        async with asyncio.timeout(20):
+            while "starting" not in log.read_text():
+                await asyncio.sleep(0.01)
+            headers = {"X-Pyrycode-Server": "s1", "X-Pyrycode-Version": "1"}
+            async with await open_peer(port, "/v1/server", headers) as binary:
+                wake(binary)
+                binary.send(client_frame(b"", PING))
+                assert (await binary.frame()).opcode == PONG  # so the wake was seen
+            for said in ("draining", "stopped"):
+                process.terminate()
+                while said not in log.read_text():
+                    await asyncio.sleep(0.01)
+            assert await process.wait() == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert "err=SHUTDOWN" in log.read_text()
+    assert "Traceback" not in log.read_text()

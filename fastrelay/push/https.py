@@ -10,6 +10,7 @@ import aiohttp
 import msgspec
 
 from fastrelay import __version__
+from fastrelay.push.resolver import DaemonResolver
 
 MOST_REPLY_BYTES: Final = 4096
 """How much of a reply is read; what comes behind it is never asked for."""
@@ -91,7 +92,11 @@ class HttpsClient:
     def _open(self) -> aiohttp.ClientSession:
         # Made at the first call, so that who never calls has nothing to close.
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=self._tls, limit=0),  # admission bounds the calls
+            connector=aiohttp.TCPConnector(
+                ssl=self._tls,
+                limit=0,  # admission bounds the calls
+                resolver=DaemonResolver(),
+            ),
             headers={"User-Agent": f"fastrelay/{__version__}", "Accept-Encoding": "identity"},
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),  # ours is exact

@@ -96,8 +96,8 @@ def _certificate(
         .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
     )
     if host is not None:
-        address = x509.IPAddress(ipaddress.ip_address(host))
-        builder = builder.add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        names = [x509.IPAddress(ipaddress.ip_address(host)), x509.DNSName("localhost")]
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
     return builder.sign(issuer[0] if issuer else key, SHA256())
 
 
@@ -107,7 +107,7 @@ def authority_pem() -> str:
 
 
 def server_tls(host: str = "127.0.0.1") -> ssl.SSLContext:
-    """A server's side of TLS, with a certificate for ``host``."""
+    """A server's side of TLS, with a certificate for the address ``host`` and for localhost."""
     key = ec.generate_private_key(ec.SECP256R1())
     certificate = _certificate("server", key, host, _authority())
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
