@@ -1,6 +1,7 @@
 """Push wakes: what becomes of each, over real sockets (protocol, push wake; metrics)."""
 
 import asyncio
+import gzip
 import socket
 import ssl
 from collections.abc import AsyncIterator
@@ -8,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from tests.support.google import (
     ACCESS,
@@ -179,7 +181,8 @@ async def test_no_fresh_token_for_a_rejected_one() -> None:
         (answer(500, "INTERNAL", "INTERNAL"), "send_failed", "500 INTERNAL"),
         (answer(503, "not enum-shaped", "X" * 65), "send_failed", "503"),
         (answer(503, DEVICE, ACCESS + "1"), "send_failed", "503"),
-        (answer(204, "UNREGISTERED"), "send_failed", "204"),
+        (answer(400, "UNREGISTERED"), "send_failed", "400 UNREGISTERED"),
+        (answer(204), "send_failed", "204"),
     ],
 )
 async def test_a_refused_send(handler: Handler, outcome: str, err: str) -> None:
@@ -191,6 +194,49 @@ async def test_a_refused_send(handler: Handler, outcome: str, err: str) -> None:
         fake.on_send = fake.send
         wake(await relay.binary("s2"))
         assert await ended(relay, 2) == only(**{outcome: 1}, sent=1)
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (200, b'{"access_token":"a\\nb","expires_in":3599}'),
+        (200, b'{"access_token":"","expires_in":3599}'),
+        (200, b'{"access_token":"\xc3\xa9","expires_in":3599}'),
+        (200, b'{"access_token":"a","expires_in":"soon"}'),
+        (200, b'{"access_token":"a"}'),
+        (200, b'{"id_token":"a","expires_in":3599}'),
+        (200, b"\xff"),
+        (200, b"["),
+        (201, b'{"access_token":"a","expires_in":3599}'),
+        (403, b'{"error":{"status":"PERMISSION_DENIED"}}'),
+        (429, b""),
+        (500, b"<html>"),
+    ],
+)
+async def test_a_grant_that_is_none(status: int, body: bytes) -> None:
+    async def reply(request: web.Request) -> web.Response:
+        return web.Response(status=status, body=body)
+
+    async with google() as fake, pushing(fake) as relay:
+        fake.on_token = reply
+        wake(await relay.binary())
+        assert await ended(relay, 1) == only(token_fetch_failed=1)
+        wanted = {200: "HTTP 200 UNREADABLE", 403: "HTTP 403 PERMISSION_DENIED"}
+        assert reason(relay) == f"access token: {wanted.get(status, f'HTTP {status}')}"
+        assert len(fake.calls) == 1
+
+
+async def test_a_reply_is_not_unpacked() -> None:
+    async def packed(request: web.Request) -> web.Response:
+        body = gzip.compress(b'{"error":{"status":"NOT_FOUND"}}')
+        assert request.headers["Accept-Encoding"] == "identity"
+        return web.Response(status=404, body=body, headers={"Content-Encoding": "gzip"})
+
+    async with google() as fake, pushing(fake) as relay:
+        fake.on_send = packed
+        wake(await relay.binary())
+        assert await ended(relay, 1) == only(send_failed=1)
+        assert reason(relay) == "HTTP 404"
 
 
 async def test_a_code_that_repeats_what_was_sent_is_not_logged() -> None:

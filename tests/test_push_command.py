@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from fastrelay.cli import main
@@ -119,15 +120,15 @@ LOST: Any = ...
     ],
 )
 def test_a_malformed_credential(monkeypatch: pytest.MonkeyPatch, text: str, what: str) -> None:
+    with pytest.raises(BadCredential) as caught:
+        read_service_account(text)
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
     monkeypatch.setattr("os.environ", {CREDENTIALS: text})
     said, fix = refused()
     assert said.startswith(f"fastrelay: {CREDENTIALS} ")
     assert what in said
     assert "unset it to run without push" in fix
-    with pytest.raises(BadCredential) as caught:
-        read_service_account(text)
-    assert caught.value.__cause__ is None
-    assert caught.value.__suppress_context__ or caught.value.__context__ is None
 
 
 def test_a_malformed_credential_refuses_the_whole_command(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,6 +229,40 @@ async def test_an_access_token_is_renewed_a_minute_before_it_expires() -> None:
         assert await tokens.get(rejected=f"{ACCESS}1") == f"{ACCESS}2"
         assert await tokens.get(rejected=f"{ACCESS}2") == f"{ACCESS}3"
         await tokens.close()
+        await client.close()
+
+
+async def test_one_who_waits_for_a_token_may_give_up() -> None:
+    async with google() as fake:
+        fake.on_token = fake.wait
+        push = fake.push()
+        client = HttpsClient(push.tls, 10)
+        tokens = AccessTokens(push.account, push.token_url, client, 60, lambda: 0)
+        one, other = (asyncio.create_task(tokens.get()) for _ in range(2))
+        async with asyncio.timeout(5):
+            while not fake.calls:
+                await asyncio.sleep(0.001)
+        one.cancel()
+        await asyncio.wait({one})
+        fake.go.set()
+        assert await other == f"{ACCESS}1"
+        assert one.cancelled()
+        await client.close()
+
+
+async def test_cookies_are_not_kept() -> None:
+    seen: list[str | None] = []
+
+    async def baker(request: web.Request) -> web.Response:
+        seen.append(request.headers.get("Cookie"))
+        return web.Response(headers={"Set-Cookie": "a=b"})
+
+    async with google() as fake:
+        fake.on_token = baker
+        client = HttpsClient(fake.push().tls, 10)
+        for _ in range(2):
+            await client.post(f"https://localhost:{fake.port}/token", {}, b"")
+        assert seen == [None, None]
         await client.close()
 
 
