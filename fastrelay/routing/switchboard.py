@@ -84,12 +84,14 @@ class Switchboard:
         server_id = newcomer.server_id
         incumbent = self._registry.holder(server_id)
         assert incumbent is not None  # that was the conflict
-        if not incumbent.connection.is_open:
-            self._take_over(incumbent, {newcomer: early})
-            return
         probe = self._probes.get(server_id)
         if probe is not None:
             probe.add(newcomer, early)
+            if not incumbent.connection.is_open:
+                probe.gone()
+            return
+        if not incumbent.connection.is_open:
+            self._take_over(incumbent, {newcomer: early})
             return
 
         def settle(alive: bool, newcomers: dict[Binary, bytes]) -> None:

@@ -1,0 +1,410 @@
+"""The registry's rules, and a model of everything that claims, registers, dies and comes back.
+
+The model drives the real switchboard, registry, takeover probe and timer wheel on a clock of its
+own, with connections that only note what they are told, and is compared after every step.
+"""
+
+import asyncio
+import heapq
+import itertools
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from fastrelay.log import Log
+from fastrelay.metrics import make_metrics
+from fastrelay.push.waker import Waker
+from fastrelay.routing.binary import Binary
+from fastrelay.routing.phone import Phone
+from fastrelay.routing.registry import AtCap, Conflict, NoServer, Registry
+from fastrelay.routing.switchboard import Switchboard
+from fastrelay.settings import Intervals, Limits
+from fastrelay.timers import TimerWheel
+from fastrelay.websocket.close_codes import CloseReason
+from fastrelay.websocket.connection import Connection
+
+# -- the rules, one by one ------------------------------------------------------------------------
+
+
+def made(max_phones: int = 16) -> Registry[str, str]:
+    """A registry whose ids end in 00000001, 00000002, …"""
+    numbers = itertools.count(1)
+    return Registry(max_phones, lambda: f"{next(numbers):08x}")
+
+
+def test_the_first_claim_wins() -> None:
+    registry = made()
+    assert registry.claim("s", "first").conn_id == "server-s-00000001"
+    with pytest.raises(Conflict):
+        registry.claim("s", "second")
+    assert registry.holder("s") == "first"
+    assert registry.claim("other", "second").ended_grace is None
+
+
+def test_a_phone_needs_a_server_id_that_is_held_or_in_grace() -> None:
+    registry = made()
+    with pytest.raises(NoServer):
+        registry.register("s", "early")
+    registry.claim("s", "binary")
+    assert registry.register("s", "p1") == ("client-s-00000002", "binary")
+    registry.release("s", "binary")
+    assert registry.register("s", "p2") == ("client-s-00000003", None)
+    assert (registry.connected_binaries, registry.connected_phones) == (0, 2)
+
+
+def test_no_server_is_decided_before_at_cap_and_a_slot_comes_back() -> None:
+    registry = made(max_phones=1)
+    with pytest.raises(NoServer):
+        registry.register("s", "p")
+    registry.claim("s", "binary")
+    conn_id, _ = registry.register("s", "p1")
+    with pytest.raises(AtCap):
+        registry.register("s", "p2")
+    assert registry.unregister("s", conn_id, "p1")
+    assert not registry.unregister("s", conn_id, "p1")
+    registry.register("s", "p3")
+
+
+def test_ids_are_drawn_again_on_a_collision() -> None:
+    drawn = iter(["aaaaaaaa", "aaaaaaaa", "aaaaaaaa", "bbbbbbbb", "aaaaaaaa", "cccccccc"])
+    registry: Registry[str, str] = Registry(16, lambda: next(drawn))
+    assert registry.claim("s", "binary").conn_id == "server-s-aaaaaaaa"
+    assert registry.register("s", "p1").conn_id == "client-s-aaaaaaaa"
+    assert registry.register("s", "p2").conn_id == "client-s-bbbbbbbb"
+    registry.release("s", "binary")
+    assert registry.claim("s", "again").conn_id == "server-s-cccccccc"
+
+
+def test_a_reclaim_evicts_and_ends_the_grace() -> None:
+    registry = made()
+    registry.claim("s", "old")
+    conn_id, _ = registry.register("s", "phone")
+    grace = registry.release("s", "old")
+    assert grace is not None
+    claim = registry.claim("s", "new")
+    assert list(claim.evicted) == ["phone"]
+    assert claim.ended_grace is grace
+    assert claim.find_phone(conn_id) is None
+    assert registry.expire(grace) is None  # a stale timer
+    assert not registry.unregister("s", conn_id, "phone")
+    assert (registry.connected_binaries, registry.connected_phones) == (1, 0)
+
+
+def test_what_a_displaced_binary_does_changes_nothing() -> None:
+    registry = made()
+    old = registry.claim("s", "old")
+    registry.take_over("s", "old", "new")
+    conn_id, _ = registry.register("s", "phone")
+    assert registry.release("s", "old") is None
+    assert old.find_phone(conn_id) is None
+    assert not registry.phones_of("s", "old")
+    assert list(registry.phones_of("s", "new")) == ["phone"]
+    with pytest.raises(Conflict):
+        registry.take_over("s", "old", "third")
+
+
+def test_expiry_forgets_the_server_id() -> None:
+    registry = made()
+    registry.claim("s", "binary")
+    registry.register("s", "phone")
+    grace = registry.release("s", "binary")
+    assert grace is not None
+    phones = registry.expire(grace)
+    assert phones is not None
+    assert list(phones) == ["phone"]
+    assert registry.expire(grace) is None
+    assert (len(registry), registry.connected_phones) == (0, 0)
+
+
+# -- the model ------------------------------------------------------------------------------------
+
+SERVER_IDS = ("a", "b")
+CAP, GRACE, PROBE = 2, 30, 10
+
+
+class Clock:
+    """An event loop's clock and timers, without the loop."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self._timers: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+
+    def time(self) -> float:
+        return self.now
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> None:
+        heapq.heappush(self._timers, (when, next(self._order), callback))
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        raise context["exception"]
+
+    def advance(self, seconds: float) -> None:
+        end = self.now + seconds
+        while self._timers and self._timers[0][0] <= end:
+            self.now, _, callback = heapq.heappop(self._timers)
+            callback()
+        self.now = end
+
+
+class Wire:
+    """A connection that notes what it is told; its peer is the test."""
+
+    def __init__(self, handler: Binary | Phone) -> None:
+        self.handler = handler
+        self.is_open = True
+        self.ended = False
+        self.said: CloseReason | None = None
+        self.notices: list[bytes] = []
+        self.pings = 0
+
+    def send(self, pieces: tuple[bytes, ...], frames: int) -> bool:
+        if self.is_open:
+            self.notices += pieces
+        return self.is_open
+
+    def close(self, close: CloseReason) -> None:
+        if self.is_open:
+            self.is_open, self.said = False, close
+
+    fail = close
+
+    def ping(self) -> None:
+        self.pings += 1
+
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
+    def receive(self, data: bytes) -> None: ...
+
+    def peer_has_left(self) -> bool:
+        return False
+
+    def end(self, code: int | None) -> None:
+        self.is_open, self.ended = False, True
+        self.handler.on_closed(code, 0)
+
+
+class Slot:
+    """What the model believes of one server-id."""
+
+    def __init__(self) -> None:
+        self.holder: Wire | None = None
+        self.grace_until = 0.0
+        self.phones: dict[Wire, Wire | None] = {}  # and the holder each registered with
+        self.probe_until = 0.0
+        self.newcomers: list[Wire] = []
+
+
+class Model(RuleBasedStateMachine):
+    """Peers come and go, and time passes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = Clock()
+        wheel = TimerWheel(cast("asyncio.AbstractEventLoop", self.clock), 1.0)
+        metrics = make_metrics()
+        self.collectors = metrics.registry
+        self.registry: Registry[Binary, Phone] = Registry(CAP)
+        intervals = Intervals(grace=GRACE, takeover_probe=PROBE)
+        log = Log(lambda line: None)
+        self.board = Switchboard(
+            self.registry, wheel, intervals, Limits(), metrics, cast("Waker", None), log
+        )
+        self.wheel = wheel
+        self.slots: dict[str, Slot] = {}
+        self.wires: list[Wire] = []
+        self.said: dict[Wire, int] = {}
+        self.notices: dict[Wire, list[str]] = {}
+        self.counts: Counter[str] = Counter()
+
+    # -- what happens
+
+    @rule(server_id=st.sampled_from(SERVER_IDS))
+    def claim(self, server_id: str) -> None:
+        binary = Binary(server_id, "1", "r", self.board)
+        wire = self._wire(binary)
+        self.board.admit_binary(binary, b"")
+        slot = self.slots.get(server_id)
+        if slot is None or slot.holder is None:
+            self._install(server_id, wire)
+        elif not slot.holder.is_open:
+            slot.newcomers.append(wire)
+            self._settle(server_id, alive=False)
+        else:
+            if not slot.probe_until:
+                slot.probe_until = self.clock.now + PROBE
+            slot.newcomers.append(wire)
+
+    @rule(server_id=st.sampled_from(SERVER_IDS))
+    def register(self, server_id: str) -> None:
+        phone = Phone(server_id, self.board)
+        wire = self._wire(phone)
+        self.board.admit_phone(phone, "", "r", b"")
+        slot = self.slots.get(server_id)
+        if slot is None:
+            self._says(wire, 4404, "reject_404")
+        elif len(slot.phones) == CAP:
+            self._says(wire, 4429, "reject_429")
+        else:
+            slot.phones[wire] = slot.holder
+            self.counts["phone"] += 1
+
+    @precondition(lambda self: any(not wire.ended for wire in self.wires))
+    @rule(data=st.data(), code=st.sampled_from([None, 1000, 4001]))
+    def leave(self, data: st.DataObject, code: int | None) -> None:
+        wire = data.draw(st.sampled_from([wire for wire in self.wires if not wire.ended]))
+        server_id = wire.handler.server_id
+        slot = self.slots.get(server_id)
+        holder = slot.holder if slot else None
+        wire.end(code)
+        if slot is None:
+            return
+        if wire is holder:
+            slot.holder, slot.grace_until = None, self.clock.now + GRACE
+            self._settle(server_id, alive=False)
+        elif wire in slot.newcomers:
+            slot.newcomers.remove(wire)
+            self.counts["reject_409"] += 1
+        elif holder is slot.phones.pop(wire, None) and holder is not None and holder.is_open:
+            number = 1001 if code is None else code
+            notice = f'{{"conn_id":"{wire.handler.conn_id}","close_code":{number}}}'
+            self.notices[holder].append(notice)
+
+    @rule(server_id=st.sampled_from(SERVER_IDS))
+    def pong(self, server_id: str) -> None:
+        slot = self.slots.get(server_id)
+        if slot is not None and slot.holder is not None:
+            slot.holder.handler.on_pong()
+            self._settle(server_id, alive=True)
+
+    @rule(server_id=st.sampled_from(SERVER_IDS))
+    def holder_is_being_closed(self, server_id: str) -> None:
+        slot = self.slots.get(server_id)
+        if slot is not None and slot.holder is not None and slot.holder.is_open:
+            slot.holder.close(CloseReason(1011))
+            self.said[slot.holder] = 1011
+
+    @rule(server_id=st.sampled_from(SERVER_IDS))
+    def directed(self, server_id: str) -> None:
+        slot = self.slots.get(server_id)
+        for wire, holder in slot.phones.items() if slot else ():
+            if wire.is_open and holder is not None:
+                wire.handler.close_as_directed(4401, [])
+                self._says(wire, 4401)
+                slot.phones[wire] = None  # nobody is to be told
+                return
+
+    @rule(seconds=st.sampled_from([1, 5, 9, 10, 25, 31]))
+    def time_passes(self, seconds: int) -> None:
+        end = self.clock.now + seconds
+        self.clock.advance(seconds)
+        for server_id, slot in list(self.slots.items()):
+            if slot.probe_until and slot.probe_until <= end:
+                self._settle(server_id, alive=False)
+            elif slot.holder is None and slot.grace_until <= end:
+                del self.slots[server_id]
+                self.counts["expired"] += 1
+                for phone in slot.phones:
+                    self._says(phone, 1000)
+
+    # -- what must follow
+
+    def _wire(self, handler: Binary | Phone) -> Wire:
+        wire = Wire(handler)
+        handler.connection = cast("Connection", wire)
+        self.wires.append(wire)
+        self.notices[wire] = []
+        return wire
+
+    def _says(self, wire: Wire, code: int, outcome: str = "") -> None:
+        self.said.setdefault(wire, code)
+        if outcome:
+            self.counts[outcome] += 1
+
+    def _install(self, server_id: str, wire: Wire) -> None:
+        old = self.slots.get(server_id)
+        for phone in old.phones if old else ():
+            self._says(phone, 4404)
+        slot = self.slots[server_id] = Slot()
+        slot.holder = wire
+        self.counts["binary"] += 1
+
+    def _take_over(self, server_id: str, newcomers: list[Wire]) -> None:
+        for wire in newcomers[1:]:
+            self._says(wire, 4409, "reject_409")
+        holder = self.slots[server_id].holder
+        if holder is not None:
+            self._says(holder, 1011)
+        self._install(server_id, newcomers[0])
+
+    def _settle(self, server_id: str, *, alive: bool) -> None:
+        slot = self.slots[server_id]
+        newcomers, slot.newcomers, slot.probe_until = slot.newcomers, [], 0.0
+        if alive:
+            for wire in newcomers:
+                self._says(wire, 4409, "reject_409")
+        elif newcomers:
+            self._take_over(server_id, newcomers)
+
+    # -- and is compared
+
+    @invariant()
+    def one_holder_a_server_id(self) -> None:
+        for server_id in SERVER_IDS:
+            slot = self.slots.get(server_id)
+            holder = self.registry.holder(server_id)
+            believed = slot.holder if slot else None
+            assert (holder.connection if holder else None) is believed
+
+    @invariant()
+    def counts_are_right(self) -> None:
+        slots = self.slots.values()
+        assert len(self.registry) == len(slots)
+        assert self.registry.connected_binaries == sum(slot.holder is not None for slot in slots)
+        assert self.registry.connected_phones == sum(len(slot.phones) for slot in slots)
+
+    @invariant()
+    def phones_are_those_of_their_holder(self) -> None:
+        for server_id, slot in self.slots.items():
+            if slot.holder is not None:
+                phones = self.registry.phones_of(server_id, slot.holder.handler)
+                assert {phone.connection for phone in phones} == set(slot.phones)
+
+    @invariant()
+    def everybody_was_told_what_is_due(self) -> None:
+        told = {wire: wire.said.code for wire in self.wires if wire.said is not None}
+        expected = {w: c for w, c in self.said.items() if w in told or not w.ended}
+        assert told == expected
+        assert {w: [n[2:].decode() for n in w.notices] for w in self.wires} == self.notices
+
+    @invariant()
+    def every_attempt_is_counted_once(self) -> None:
+        def cell(endpoint: str, outcome: str) -> float | None:
+            return self.collectors.get_sample_value(
+                "pyrycode_relay_ws_upgrade_attempts_total",
+                {"endpoint": endpoint, "outcome": outcome},
+            )
+
+        assert cell("server", "accept") == self.counts["binary"]
+        assert cell("client", "accept") == self.counts["phone"]
+        assert cell("server", "reject_409") == self.counts["reject_409"]
+        assert cell("client", "reject_404") == self.counts["reject_404"]
+        assert cell("client", "reject_429") == self.counts["reject_429"]
+        expired = self.collectors.get_sample_value("pyrycode_relay_grace_expiries_total")
+        assert expired == self.counts["expired"]
+
+    @invariant()
+    def only_what_is_pending_has_a_timer(self) -> None:
+        slots = self.slots.values()
+        assert len(self.wheel) == sum(s.holder is None for s in slots) + sum(
+            bool(s.probe_until) for s in slots
+        )
+
+
+TestModel = Model.TestCase
+TestModel.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
