@@ -101,6 +101,9 @@ class HttpProtocol(asyncio.Protocol):
         if self._received - behind > self._site.head_bytes:
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
             return False
+        if fault := _fault(event):
+            self._refuse(fault)
+            return False
         self._received = behind
         self._requests += 1
         self._serve(event)
@@ -148,3 +151,14 @@ class HttpProtocol(asyncio.Protocol):
         self._site.wheel.cancel(self)
         self._site.lobby.leave(self)
         return self._transport, self._http.trailing_data[0]
+
+
+def _fault(request: h11.Request) -> HTTPStatus | None:
+    """What h11 lets pass and we do not: another major version, and a body framed in two ways,
+    of which another parser might believe the other (RFC 9112 §2.5, §6.3)."""
+    if not request.http_version.startswith(b"1."):
+        return HTTPStatus.HTTP_VERSION_NOT_SUPPORTED
+    names = {name for name, _ in request.headers}
+    if {b"content-length", b"transfer-encoding"} <= names:
+        return HTTPStatus.BAD_REQUEST
+    return None

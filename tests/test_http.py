@@ -1,0 +1,456 @@
+"""Admission, gate by gate, over real sockets: status, headers, order, counters, what comes next."""
+
+import json
+from collections.abc import Callable
+from ipaddress import ip_network
+
+import pytest
+
+from fastrelay import __version__
+from tests.support.harness import RunningRelay, running_relay
+from tests.support.peer import Peer, client_frame, open_http, request, upgrade_headers
+
+SERVER = {"X-Pyrycode-Server": "s1", "X-Pyrycode-Version": "1.2.3"}
+CLIENT = {"X-Pyrycode-Server": "s1", "X-Pyrycode-Token": "t0k3n"}
+ENDPOINTS = [("/v1/server", SERVER), ("/v1/client", CLIENT)]
+ERROR_HEADERS = {"content-type": "text/plain; charset=utf-8", "x-content-type-options": "nosniff"}
+
+Change = Callable[[dict[str, str]], object]
+
+
+def attempts(relay: RunningRelay) -> dict[tuple[str, str], float]:
+    """The upgrade cells and failure kinds that are not 0."""
+    return {
+        tuple(value for _, value in labels): count
+        for (name, labels), count in relay.samples().items()
+        if count and ("upgrade_attempts" in name or "register_failures" in name)
+    }
+
+
+async def ask(
+    relay: RunningRelay, path: str, headers: dict[str, str], method: str = "GET"
+) -> tuple[int, dict[str, str]]:
+    """Send a request; its answer must have no body, and nothing may follow it."""
+    client = await relay.http()
+    client.send(request(path, headers, method))
+    status, got, body = await client.response()
+    assert body == b""
+    assert ERROR_HEADERS.items() <= got.items()
+    assert await client.at_eof()
+    return status, got
+
+
+# -- gate 1: the request head ----------------------------------------------------------------------
+
+
+async def test_a_head_that_does_not_come_in_time_is_dropped_without_a_word() -> None:
+    async with running_relay(intervals={"head": 0.05}) as relay:
+        silent, slow = await relay.http(), await relay.http()
+        slow.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n")
+        assert await silent.at_eof()
+        assert await slow.at_eof()
+        assert not attempts(relay)
+
+
+async def test_a_head_of_16_kib_passes_and_one_byte_more_is_431() -> None:
+    async with running_relay() as relay:
+        for extra, expected in ((0, 200), (1, 431)):
+            client = await relay.http()
+            head = request("/healthz", {"X-Fill": ""})
+            filler = b"f" * (16 * 1024 - len(head) + extra)
+            client.send(head.replace(b"X-Fill: ", b"X-Fill: " + filler))
+            assert (await client.response())[0] == expected
+
+
+async def test_a_head_that_never_ends_is_431() -> None:
+    async with running_relay() as relay:
+        client = await relay.http()
+        client.send(b"GET / HTTP/1.1\r\nX: " + b"x" * 40_000)
+        assert (await client.response())[0] == 431
+        assert await client.at_eof()
+
+
+@pytest.mark.parametrize(
+    "head",
+    [b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\r\n\r\n", b"hello\r\n\r\n", b"GET /\r\n\r\n"],
+)
+async def test_a_malformed_head_is_400(head: bytes) -> None:
+    async with running_relay() as relay:
+        client = await relay.http()
+        client.send(head)
+        status, headers, _ = await client.response()
+        assert status == 400
+        assert ERROR_HEADERS.items() <= headers.items()
+        assert await client.at_eof()
+        assert not attempts(relay)
+
+
+# -- gate 2: the rate limit ------------------------------------------------------------------------
+
+
+async def test_both_endpoints_share_the_bucket_of_an_address() -> None:
+    async with running_relay(limits={"upgrade_burst": 2, "upgrade_refill": 7.0}) as relay:
+        await relay.binary()
+        await relay.phone()
+        for path, headers in ENDPOINTS:
+            status, got = await ask(relay, path, upgrade_headers(headers))
+            assert status == 429
+            assert 1 <= int(got["retry-after"]) <= 7
+        assert attempts(relay) == {
+            ("server", "accept"): 1,
+            ("client", "accept"): 1,
+            ("server", "reject_rate_limit"): 1,
+            ("client", "reject_rate_limit"): 1,
+            ("ratelimit",): 2,
+        }
+        assert relay.value("connected_phones") == 1
+
+
+async def test_a_token_comes_back() -> None:
+    async with running_relay(limits={"upgrade_burst": 1, "upgrade_refill": 0.05}) as relay:
+        await relay.binary()
+        refused = await relay.http()
+        refused.send(request("/v1/client", upgrade_headers(CLIENT)))
+        status = (await refused.response())[0]
+        while status == 429:  # a slow machine may be given one at once
+            again = await relay.http()
+            again.send(request("/v1/client", upgrade_headers(CLIENT)))
+            status = (await again.response())[0]
+        assert status == 101
+
+
+# -- gate 3: the caps ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cap", ["connections", "connections_per_ip"])
+async def test_over_a_cap_is_503_and_a_slot_comes_back(cap: str) -> None:
+    async with running_relay(limits={cap: 2}) as relay:
+        binary, phone = await relay.binary(), await relay.phone()
+        # Before the header gate: no headers at all. And it is no upgrade outcome.
+        assert (await ask(relay, "/v1/server", {}))[0] == 503
+        assert set(attempts(relay)) == {("server", "accept"), ("client", "accept")}
+        await phone.say_goodbye()
+        await binary.json()
+        await relay.until(lambda: relay.live == 1)
+        await relay.phone()
+
+
+async def test_the_cap_per_address_is_per_address() -> None:
+    async with running_relay(limits={"connections_per_ip": 1}, trusted_proxies=()) as relay:
+        await relay.binary(**{"X-Forwarded-For": "198.51.100.1"})
+        await relay.phone(**{"X-Forwarded-For": "198.51.100.2"})
+        refused = upgrade_headers(CLIENT | {"X-Forwarded-For": "198.51.100.2"})
+        assert (await ask(relay, "/v1/client", refused))[0] == 503
+
+
+# -- gate 4: the headers ---------------------------------------------------------------------------
+
+
+def without(name: str) -> Change:
+    return lambda headers: headers.pop(name)
+
+
+def with_value(name: str, value: str) -> Change:
+    return lambda headers: headers.update({name: value})
+
+
+SERVER_FAULTS = [
+    *(without(name) for name in ("X-Pyrycode-Server", "X-Pyrycode-Version", "User-Agent")),
+    *(with_value(name, "") for name in ("X-Pyrycode-Server", "X-Pyrycode-Version", "User-Agent")),
+    with_value("X-Pyrycode-Server", "a" * 257),
+    with_value("X-Pyrycode-Server", "sch\xf6n"),
+    with_value("X-Pyrycode-Version", "1\t2"),
+    with_value("User-Agent", "a" * 1025),
+]
+CLIENT_FAULTS = [
+    without("X-Pyrycode-Token"),
+    with_value("X-Pyrycode-Token", "t" * 4097),
+    with_value("X-Pyrycode-Token", "\x80"),
+    without("X-Pyrycode-Server"),
+    without("User-Agent"),
+]
+
+
+@pytest.mark.parametrize(
+    ("path", "good", "change"),
+    [
+        *(("/v1/server", SERVER, change) for change in SERVER_FAULTS),
+        *(("/v1/client", CLIENT, change) for change in CLIENT_FAULTS),
+    ],
+)
+async def test_a_bad_header_is_400_and_counted_and_not_logged(
+    path: str, good: dict[str, str], change: Change
+) -> None:
+    async with running_relay() as relay:
+        headers = upgrade_headers(good)
+        change(headers)
+        assert (await ask(relay, path, headers))[0] == 400
+        assert attempts(relay) == {(path.rpartition("/")[2], "reject_headers"): 1}
+        assert relay.registry_size == 0
+        assert not relay.lines
+
+
+async def test_a_required_header_twice_is_400() -> None:
+    async with running_relay() as relay:
+        client = await relay.http()
+        head = request("/v1/server", upgrade_headers(SERVER))
+        client.send(head.replace(b"\r\n\r\n", b"\r\nX-Pyrycode-Server: s2\r\n\r\n"))
+        assert (await client.response())[0] == 400
+        assert attempts(relay) == {("server", "reject_headers"): 1}
+
+
+async def test_headers_at_their_limits_pass() -> None:
+    async with running_relay() as relay:
+        server_id = "~" * 256
+        await relay.binary(server_id, **{"X-Pyrycode-Version": "v" * 256, "User-Agent": "u" * 1024})
+        await relay.phone(server_id, **{"X-Pyrycode-Token": " t" * 2047 + "tt"})
+        assert relay.value("connected_phones") == 1
+
+
+async def test_the_device_name_is_any_text_logged_escaped_and_cut() -> None:
+    async with running_relay() as relay:
+        await relay.binary()
+        name = 'Ann"s \xc3\xa9 ' + "x" * 300
+        await relay.phone(**{"X-Pyrycode-Device-Name": name})
+        (line,) = relay.log_of("phone_registered")
+        assert r'device_name="Ann\"s \u00e9 xxx' in line
+        assert line.count("x") == 128 - len('Ann"s e ')
+        assert "t0k3n" not in "".join(relay.lines)
+
+
+async def test_any_origin_will_do() -> None:
+    async with running_relay() as relay:
+        await relay.binary(Origin="https://evil.example")
+
+
+# -- gate 5: the handshake -------------------------------------------------------------------------
+
+HANDSHAKE_FAULTS: list[tuple[Change, int, dict[str, str]]] = [
+    (without("Upgrade"), 426, {"upgrade": "websocket"}),
+    (with_value("Upgrade", "h2c"), 426, {"upgrade": "websocket"}),
+    (without("Connection"), 426, {"upgrade": "websocket"}),
+    (with_value("Connection", "keep-alive"), 426, {"upgrade": "websocket"}),
+    (with_value("Sec-WebSocket-Version", "12"), 426, {"sec-websocket-version": "13"}),
+    (with_value("Sec-WebSocket-Version", "13, 8"), 426, {"sec-websocket-version": "13"}),
+    (without("Sec-WebSocket-Version"), 400, {}),
+    (without("Sec-WebSocket-Key"), 400, {}),
+    (with_value("Sec-WebSocket-Key", "short"), 400, {}),
+    (with_value("Sec-WebSocket-Key", "A" * 24), 400, {}),
+    (with_value("Content-Length", "1"), 400, {}),
+]
+
+
+@pytest.mark.parametrize(("path", "good"), ENDPOINTS)
+@pytest.mark.parametrize(("change", "expected", "extra"), HANDSHAKE_FAULTS)
+async def test_a_bad_handshake_is_refused_and_is_no_upgrade_outcome(
+    path: str, good: dict[str, str], change: Change, expected: int, extra: dict[str, str]
+) -> None:
+    async with running_relay() as relay:
+        headers = upgrade_headers(good)
+        change(headers)
+        status, got = await ask(relay, path, headers)
+        assert status == expected
+        assert extra.items() <= got.items()
+        assert not attempts(relay)
+        assert relay.registry_size == 0
+
+
+async def test_another_method_is_405() -> None:
+    async with running_relay() as relay:
+        status, got = await ask(relay, "/v1/server", upgrade_headers(SERVER), "POST")
+        assert (status, got["allow"]) == (405, "GET")
+
+
+async def test_no_extension_and_no_subprotocol_is_negotiated() -> None:
+    async with running_relay() as relay:
+        client = await relay.http()
+        offer = {
+            "Sec-WebSocket-Extensions": "permessage-deflate",
+            "Sec-WebSocket-Protocol": "chat",
+            "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+        }
+        client.send(request("/v1/server", upgrade_headers(SERVER) | offer))
+        status, headers, _ = await client.response()
+        assert status == 101
+        assert headers["sec-websocket-accept"] == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+        assert not {"sec-websocket-extensions", "sec-websocket-protocol"} & set(headers)
+
+
+# -- the order of the gates ------------------------------------------------------------------------
+
+
+async def test_whoever_refuses_first_ends_the_request() -> None:
+    """A request with every fault, which one refusal after another is taken away."""
+    everything = {"Upgrade": "h2c"}
+    async with running_relay(limits={"upgrade_burst": 1, "upgrade_refill": 1e6}) as relay:
+        await relay.binary()
+        assert (await ask(relay, "/v1/client", everything))[0] == 429
+    async with running_relay(limits={"connections": 1}) as relay:
+        await relay.binary()
+        assert (await ask(relay, "/v1/client", everything))[0] == 503
+    async with running_relay() as relay:
+        assert (await ask(relay, "/v1/client", everything))[0] == 400
+        headers = {**CLIENT, **everything, "User-Agent": "u"}
+        assert (await ask(relay, "/v1/client", headers))[0] == 426
+
+
+async def test_a_refused_attempt_takes_a_token() -> None:
+    async with running_relay(limits={"upgrade_burst": 1, "upgrade_refill": 1e6}) as relay:
+        assert (await ask(relay, "/v1/client", {}))[0] == 400
+        assert (await ask(relay, "/v1/client", {}))[0] == 429
+
+
+# -- plain requests --------------------------------------------------------------------------------
+
+
+async def test_healthz_is_literal() -> None:
+    async with running_relay() as relay:
+        await relay.binary()
+        await relay.phone()
+        client = await relay.http()
+        client.send(request("/healthz"))
+        status, headers, body = await client.response()
+        assert status == 200
+        assert headers["content-type"] == "application/json; charset=utf-8"
+        assert headers["cache-control"] == "no-store"
+        assert body == (
+            b'{"status":"ok","version":"%b","connected_binaries":1,"connected_phones":1,'
+            b'"uptime_seconds":0}' % __version__.encode()
+        )
+
+
+async def test_healthz_passes_no_other_gate() -> None:
+    limits = {"upgrade_burst": 1, "upgrade_refill": 1e6, "connections": 1}
+    async with running_relay(limits=limits) as relay:
+        await relay.binary()
+        client = await relay.http()
+        for _ in range(5):
+            client.send(request("/healthz?from=monitoring"))
+            assert (await client.response())[0] == 200
+        assert attempts(relay) == {("server", "accept"): 1}
+
+
+async def test_plain_requests_share_a_connection_and_may_be_pipelined() -> None:
+    async with running_relay() as relay:
+        client = await relay.http()
+        client.send(request("/healthz") + request("/nothing") + request("/healthz", method="HEAD"))
+        assert (await client.response())[0] == 200
+        assert (await client.response())[0] == 404
+        status, headers, body = await client.response("HEAD")
+        assert (status, body) == (200, b"")
+        assert int(headers["content-length"]) > 50
+        client.send(request("/v1/server", upgrade_headers(SERVER)))
+        assert (await client.response())[0] == 101
+
+
+async def test_a_connection_serves_a_hundred_requests() -> None:
+    async with running_relay() as relay:
+        client = await relay.http()
+        for _ in range(100):
+            client.send(request("/healthz"))
+            assert (await client.response())[0] == 200
+        assert await client.at_eof()
+
+
+@pytest.mark.parametrize("path", ["/", "/v1", "/v1/server/", "/v1/Server", "/metrics", "*"])
+async def test_anything_else_is_404(path: str) -> None:
+    async with running_relay() as relay:
+        client = await relay.http()
+        client.send(request(path, upgrade_headers(SERVER), "OPTIONS" if path == "*" else "GET"))
+        assert (await client.response())[0] == 404
+        assert not attempts(relay)
+
+
+async def test_frames_sent_with_the_head_are_the_first_frames() -> None:
+    async with running_relay() as relay:
+        binary = await relay.binary()
+        client = await relay.http()
+        early = client_frame(b'"first"') + client_frame(b'"second"')[:5]
+        client.send(request("/v1/client", upgrade_headers(CLIENT)) + early)
+        assert (await client.response())[0] == 101
+        phone = relay.own(Peer(client.reader, client.writer))
+        assert (await binary.json())["frame"] == "first"
+        phone.send(client_frame(b'"second"')[5:] + client_frame(b"3"))
+        assert [(await binary.json())["frame"] for _ in range(2)] == ["second", 3]
+
+
+# -- whose request it is ---------------------------------------------------------------------------
+
+
+async def refused_as(relay: RunningRelay, forwarded: str | None) -> str:
+    """The address in the log of a registration that is refused."""
+    headers = {"X-Forwarded-For": forwarded} if forwarded is not None else {}
+    phone = await relay.phone("nobody", **headers)
+    assert (await phone.closed())[0] == 4404
+    line = relay.log_of("phone_register_no_server")[-1]
+    return json.loads(f'"{line.split("remote=")[1].split()[0]}"')
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "client"),
+    [
+        ("198.51.100.7", "198.51.100.7"),
+        ("198.51.100.7, 10.0.0.1, 10.0.0.2", "198.51.100.7"),
+        ("198.51.100.7:1234", "198.51.100.7"),
+        ("2001:db8::1", "2001:db8::1"),
+        ("[2001:db8::1]:443", "2001:db8::1"),
+        ("::ffff:198.51.100.9", "198.51.100.9"),
+        (None, "127.0.0.1"),
+    ],
+)
+async def test_the_left_most_entry_is_believed_from_anybody(
+    forwarded: str | None, client: str
+) -> None:
+    async with running_relay(trusted_proxies=()) as relay:
+        assert await refused_as(relay, forwarded) == client
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "client"),
+    [
+        ("203.0.113.9, 198.51.100.7, 10.0.0.1", "198.51.100.7"),
+        ("198.51.100.7", "198.51.100.7"),
+        ("10.0.0.3, 10.0.0.1", "10.0.0.3"),
+        (None, "127.0.0.1"),
+    ],
+)
+async def test_trusted_networks_are_walked_past_from_the_right(
+    forwarded: str | None, client: str
+) -> None:
+    networks = (ip_network("127.0.0.0/8"), ip_network("10.0.0.0/8"))
+    async with running_relay(trusted_proxies=networks) as relay:
+        assert await refused_as(relay, forwarded) == client
+
+
+async def test_a_peer_outside_the_networks_is_itself_the_client() -> None:
+    async with running_relay(trusted_proxies=(ip_network("10.0.0.0/8"),)) as relay:
+        assert await refused_as(relay, "198.51.100.7") == "127.0.0.1"
+
+
+async def test_nobody_is_believed_by_default() -> None:
+    async with running_relay() as relay:
+        assert await refused_as(relay, "198.51.100.7") == "127.0.0.1"
+
+
+@pytest.mark.parametrize("forwarded", ["", "unknown", "_hidden", "198.51.100.256", "a, 10.0.0.1"])
+async def test_an_unusable_address_is_429(forwarded: str) -> None:
+    async with running_relay(trusted_proxies=()) as relay:
+        headers = upgrade_headers(CLIENT | {"X-Forwarded-For": forwarded})
+        assert (await ask(relay, "/v1/client", headers))[0] == 429
+        assert attempts(relay) == {("client", "reject_rate_limit"): 1, ("ratelimit",): 1}
+
+
+# -- the metrics listener --------------------------------------------------------------------------
+
+
+async def test_the_metrics_listener_serves_nothing_else() -> None:
+    async with running_relay() as relay:
+        for path, method, expected in (
+            ("/metrics", "GET", 200),
+            ("/metrics", "POST", 405),
+            ("/healthz", "GET", 404),
+            ("/v1/server", "GET", 404),
+        ):
+            client = relay.own(await open_http(relay.metrics_port))
+            client.send(request(path, upgrade_headers(SERVER), method))
+            assert (await client.response())[0] == expected
