@@ -56,7 +56,6 @@ async def dial(url: str, headers: dict[str, str]) -> Socket:
             Socket, url, extra_headers=headers, enable_auto_pong=True
         )
     except picows.WSInvalidStatusError as refused:
-        assert refused.response is not None
         raise Refused(int(refused.response.status)) from None
     assert isinstance(socket, Socket)
     return socket
