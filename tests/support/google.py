@@ -6,24 +6,20 @@ taking the JWT apart by hand.
 
 import asyncio
 import base64
-import datetime
 import functools
-import ipaddress
 import json
 import ssl
-import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import trustme
 from aiohttp import web
-from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 
 from fastrelay.push.configuration import Push
 from fastrelay.push.credential import read_service_account
@@ -71,50 +67,19 @@ def secrets() -> list[str]:
 
 
 @functools.cache
-def _authority() -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    return key, _certificate("test authority", key, None)
-
-
-def _certificate(
-    name: str,
-    key: ec.EllipticCurvePrivateKey,
-    host: str | None,
-    issuer: tuple[ec.EllipticCurvePrivateKey, x509.Certificate] | None = None,
-) -> x509.Certificate:
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.datetime.now(datetime.UTC)
-    day = datetime.timedelta(days=1)
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer[1].subject if issuer else subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - day)
-        .not_valid_after(now + day)
-        .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
-    )
-    if host is not None:
-        names = [x509.IPAddress(ipaddress.ip_address(host)), x509.DNSName("localhost")]
-        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
-    return builder.sign(issuer[0] if issuer else key, SHA256())
+def _authority() -> trustme.CA:
+    return trustme.CA()
 
 
 def authority_pem() -> str:
     """The certificate to trust."""
-    return _authority()[1].public_bytes(Encoding.PEM).decode()
+    return _authority().cert_pem.bytes().decode()
 
 
 def server_tls(host: str = "127.0.0.1") -> ssl.SSLContext:
     """A server's side of TLS, with a certificate for the address ``host`` and for localhost."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    certificate = _certificate("server", key, host, _authority())
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:
-        file.write(pem(key) + certificate.public_bytes(Encoding.PEM).decode())
-        file.flush()
-        context.load_cert_chain(file.name)
+    _authority().issue_cert(host, "localhost").configure_cert(context)
     return context
 
 
