@@ -61,12 +61,12 @@ def read_push(
                     f"set {CREDENTIALS} to turn it on, or leave the flag out",
                 )
         return None
+    endpoint = ENDPOINT if endpoint is None else endpoint
+    token_url = TOKEN_URL if token_url is None else token_url
     return Push(
         account=_read_account(text),
-        endpoint=_check_url("--push-endpoint", ENDPOINT if endpoint is None else endpoint).rstrip(
-            "/"
-        ),
-        token_url=_check_url("--push-token-url", TOKEN_URL if token_url is None else token_url),
+        endpoint=_check_url("--push-endpoint", endpoint).rstrip("/"),
+        token_url=_check_url("--push-token-url", token_url),
         tls=_trust(ca_file),
     )
 

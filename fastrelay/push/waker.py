@@ -83,7 +83,7 @@ class LimitedWaker:
     """:class:`Waker` with push on.
 
     Args:
-        sender: sends; stopped with this.
+        sender: sends; closed with this.
         buckets: the wakes each server-id may ask for.
         most_in_flight: sends under way at once, of all server-ids together.
         metrics: counts every wake once, when it ends.
