@@ -1,0 +1,1 @@
+"""Honest and hostile traffic against one relay, and what became of it."""

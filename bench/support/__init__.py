@@ -1,0 +1,1 @@
+"""What the benchmarks share: a relay to measure, a meter, and frames."""

@@ -1,0 +1,94 @@
+"""A relay to measure, as a process of its own."""
+
+import contextlib
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+OURS = (
+    f"{shlex.quote(sys.executable)} -m fastrelay --insecure-listen 127.0.0.1:{{port}}"
+    " --metrics-listen 127.0.0.1:{metrics} --upgrade-burst 0"
+)
+"""The command that runs fastrelay with everything on but the rate limit."""
+
+_PATIENCE = 20.0
+
+
+class Relay:
+    """A running relay.
+
+    Attributes:
+        metrics_port: where it serves ``/metrics``, if it does.
+    """
+
+    def __init__(self, process: "subprocess.Popen[bytes]", port: int, metrics_port: int) -> None:
+        self.process = process
+        self.port = port
+        self.metrics_port = metrics_port
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self.process.pid
+
+    def scrape(self) -> dict[str, float]:
+        """Every sample of its metrics page, by name with labels as written."""
+        url = f"http://127.0.0.1:{self.metrics_port}/metrics"
+        with urllib.request.urlopen(url, timeout=10) as reply:
+            lines = reply.read().decode().splitlines()
+        pairs = (line.rpartition(" ") for line in lines if not line.startswith("#"))
+        return {name: float(value) for name, _, value in pairs}
+
+
+def free_port() -> int:
+    """A port nobody listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        return int(sock.getsockname()[1])
+
+
+@contextlib.contextmanager
+def running(command: str = OURS, log: Path | None = None) -> Iterator[Relay]:
+    """Start a relay by ``command``, in which ``{port}`` and ``{metrics}`` stand for free ports.
+
+    It has its own process group, and nothing of it is left behind, whatever happens.
+
+    Raises:
+        RuntimeError: it did not begin to listen.
+    """
+    port, metrics = free_port(), free_port()
+    words = shlex.split(command.format(port=port, metrics=metrics))
+    with contextlib.ExitStack() as stack:
+        output: int | IO[bytes] = (
+            subprocess.DEVNULL if log is None else stack.enter_context(log.open("wb"))
+        )
+        process = subprocess.Popen(words, stdout=output, stderr=output, start_new_session=True)
+        stack.callback(_end, process)
+        _wait_until_it_listens(process, port, command)
+        yield Relay(process, port, metrics)
+
+
+def _wait_until_it_listens(process: "subprocess.Popen[bytes]", port: int, command: str) -> None:
+    deadline = time.monotonic() + _PATIENCE
+    while time.monotonic() < deadline and process.poll() is None:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.02)
+    raise RuntimeError(f"this does not listen on port {port}: {command}")
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+    try:
+        process.wait(3)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

@@ -1,0 +1,20 @@
+"""A relay that gives one batch in twenty to a phone twice: for showing that a check sees it."""
+
+import itertools
+import sys
+
+from fastrelay.cli import main
+from fastrelay.routing.phone import Phone
+
+deliver = Phone.deliver
+numbers = itertools.count()
+
+
+def stutter(phone: Phone, batch: list[bytes]) -> None:
+    deliver(phone, batch)
+    if next(numbers) % 20 == 19:
+        deliver(phone, batch)
+
+
+Phone.deliver = stutter  # type: ignore[method-assign]
+sys.exit(main())
