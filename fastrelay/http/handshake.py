@@ -58,10 +58,10 @@ def accept_upgrade(exchange: Exchange) -> bytes:
         or len(exchange.header(b"host")) != 1
     ):
         raise Refused(BAD_REQUEST)
-    return _switching_protocols(keys[0])
+    return switching_protocols(keys[0])
 
 
-def _switching_protocols(key: bytes) -> bytes:
+def switching_protocols(key: bytes) -> bytes:
     """wsproto's 101 for a checked handshake: it sees only the headers that decide it."""
     connection = wsproto.WSConnection(wsproto.ConnectionType.SERVER)
     connection.initiate_upgrade_connection(

@@ -1,0 +1,1 @@
+"""Micro-benchmarks of the parts, by pytest-benchmark; not collected by the test suite."""
