@@ -1,0 +1,55 @@
+"""A machine within this one: its own network, its own ``/etc`` and ``/run``, gone when it ends.
+
+So a test can start servers from shipped configuration files exactly as they are: port 443, paths
+under ``/etc``, the name ``relay.example.org``.
+"""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ADDRESS = "198.51.100.77"
+"""The machine's own address, other than loopback (RFC 5737: never routed)."""
+
+_ENTER = ("unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
+_SET_UP = """\
+set -eu
+mount --bind "$ETC" /etc
+mount -t tmpfs tmpfs /run
+ip link set lo up
+ip addr add {address}/32 dev lo
+"""
+
+
+def run_sealed(
+    directory: Path, files: dict[str, Path], script: str
+) -> "subprocess.CompletedProcess[str]":
+    """Run a shell ``script`` in a machine of its own.
+
+    ``files``: what lies where under ``/etc``. ``relay.example.org`` is the machine itself. Skips
+    the test where the system does not let us make such a machine; fails it in CI.
+    """
+    possible = os.geteuid() == 0 and subprocess.run([*_ENTER, "true"], check=False).returncode == 0
+    if not possible:
+        reason = "needs root, and the right to unshare namespaces"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    etc = directory / "etc"
+    shutil.copytree("/etc", etc, symlinks=True, ignore_dangling_symlinks=True)
+    (etc / "hosts").write_text(f"127.0.0.1 localhost\n{ADDRESS} relay.example.org\n")
+    for place, file in files.items():
+        target = etc / place
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target)
+    return subprocess.run(
+        [*_ENTER, "sh", "-c", _SET_UP.format(address=ADDRESS) + script],
+        env=os.environ | {"ETC": str(etc)},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
