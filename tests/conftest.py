@@ -8,6 +8,14 @@ from typing import Any
 
 import pytest
 import uvloop
+from hypothesis import HealthCheck, settings
+
+# How long an example takes says what else the machine is doing. In CI (the variable) hypothesis
+# draws the same examples each time.
+settings.register_profile(
+    "calm", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("calm")
 
 
 @pytest.hookimpl(tryfirst=True)

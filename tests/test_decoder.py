@@ -279,7 +279,7 @@ class Oracle:
                 self._parts = []
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.one_of(streams, damaged), st.lists(st.integers(0, 2000), max_size=6))
 @example(client_frame(b"\xe2", fin=False), [])
 def test_agrees_with_wsproto(stream: bytes, cuts: list[int]) -> None:
@@ -298,7 +298,7 @@ def test_agrees_with_wsproto(stream: bytes, cuts: list[int]) -> None:
     assert ours.close_code == theirs.failed
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(streams, st.lists(st.integers(0, 2000), max_size=6))
 def test_splitting_changes_nothing(stream: bytes, cuts: list[int]) -> None:
     whole, split = decode(stream), Receiver()
