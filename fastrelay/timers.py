@@ -74,6 +74,7 @@ class TimerWheel:
         for bucket in self._buckets.values():
             for item in bucket:
                 item.wheel_tick = 0
+            bucket.clear()  # it may be the one whose items are being called just now
         self._buckets.clear()
         if self._handle is not None:
             self._handle.cancel()
