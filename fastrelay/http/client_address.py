@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 
 import h11
 
-from fastrelay.address import plain_host
 from fastrelay.settings import Network
 
 Resolver = Callable[[str, h11.Request], str | None]
@@ -53,11 +52,12 @@ def _address(entry: str) -> str | None:
         entry = entry[1:].partition("]")[0]
     elif entry.count(":") == 1:
         entry = entry.partition(":")[0]
-    host = plain_host(entry)
     try:
-        return str(ipaddress.ip_address(host))
+        address = ipaddress.ip_address(entry.partition("%")[0])
     except ValueError:
         return None
+    # IPv4 mapped into IPv6 may be written in hexadecimal too, and is IPv4 all the same.
+    return str(getattr(address, "ipv4_mapped", None) or address)
 
 
 def _within(host: str, networks: Sequence[Network]) -> bool:
