@@ -9,6 +9,7 @@ import json
 import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
@@ -34,7 +35,7 @@ class Log:
     """Writes events at or above ``level``.
 
     Args:
-        write: takes one line with its newline.
+        write: takes one line with its newline; a line it fails to write is lost.
         level: a key of :data:`LEVELS`.
         as_json: JSON objects instead of ``key=value``.
         flood_interval: seconds; see :meth:`limited`.
@@ -55,7 +56,7 @@ class Log:
         self._format = _json_line if as_json else _logfmt_line
         self._flood_interval = flood_interval
         self._clock = clock
-        self._muted_until: dict[str, float] = {}
+        self._last_written: dict[str, float] = {}
         self._muted: dict[str, int] = {}
 
     def debug(self, event: str, **fields: Value) -> None:
@@ -81,19 +82,24 @@ class Log:
         the next such event or by :meth:`flush`.
         """
         now = self._clock()
-        if now < self._muted_until.get(event, 0.0):
+        if self._is_muted(event, now):
             self._muted[event] = self._muted.get(event, 0) + 1
             return
         self._report_muted(event)
-        self._muted_until[event] = now + self._flood_interval
+        self._last_written[event] = now
         self._emit("warning", event, fields)
 
     def flush(self, *, final: bool = False) -> None:
         """Write the counts whose interval is over; all of them when ``final``."""
         now = self._clock()
         for event in list(self._muted):
-            if final or now >= self._muted_until[event]:
+            if final or not self._is_muted(event, now):
                 self._report_muted(event)
+
+    def _is_muted(self, event: str, now: float) -> bool:
+        # The clock is the wall's: one set back must not mute for as long as it was wrong.
+        last = self._last_written.get(event)
+        return last is not None and 0 <= now - last < self._flood_interval
 
     def _report_muted(self, event: str) -> None:
         count = self._muted.pop(event, 0)
@@ -110,7 +116,9 @@ class Log:
                 "msg": event,
             }
             record.update((key.rstrip("_"), value) for key, value in fields.items())
-            self._write(self._format(record))
+            # Nobody may be reading, or the disk be full: no reason to stop relaying.
+            with suppress(OSError):
+                self._write(self._format(record))
 
 
 def _logfmt_line(record: dict[str, Value]) -> str:
