@@ -117,6 +117,24 @@ def test_the_limit_is_on_the_assembled_message() -> None:
 def test_a_length_over_the_limit_is_refused_from_its_header() -> None:
     header = client_frame(b"x" * (LIMIT + 1))[:10]
     assert decode(header).close_code == 1009
+    begun = client_frame(b"x" * 10, fin=False)
+    assert decode(begun + client_frame(b"x" * (LIMIT - 10), CONTINUATION)[:10]).controls == []
+    assert decode(begun + client_frame(b"x" * (LIMIT - 9), CONTINUATION)[:10]).close_code == 1009
+
+
+def test_a_message_is_unfinished_until_its_last_byte() -> None:
+    stream = client_frame(b"one", fin=False) + client_frame(b"two", CONTINUATION)
+    received = Receiver()
+    for byte in stream[:-1]:
+        assert received.feed(bytes([byte])).decoder.unfinished
+    assert not received.feed(stream[-1:]).decoder.unfinished
+
+
+def test_a_violation_inside_a_message_finishes_it() -> None:
+    for violation in (client_frame(b"", 3), client_frame(b"", CLOSE), client_frame(b"y")):
+        received = decode(client_frame(b"x", fin=False) + violation + b"\x81")
+        assert (received.messages, len(received.controls)) == ([], 1)
+        assert not received.decoder.unfinished
 
 
 @pytest.mark.parametrize("code", [1000, 1001, 1003, 1007, 1014, 3000, 4999])
@@ -183,6 +201,8 @@ def test_violations(stream: bytes, code: int) -> None:
 
 def test_binary_need_not_be_utf8() -> None:
     assert decode(client_frame(b"\xff", BINARY)).messages == [b"\xff"]
+    fragments = client_frame(b"\xff", BINARY, fin=False) + client_frame(b"\xfe", CONTINUATION)
+    assert decode(fragments).messages == [b"\xff\xfe"]
 
 
 # -- memory --------------------------------------------------------------------------------------
@@ -199,14 +219,14 @@ def test_an_idle_decoder_holds_no_buffer() -> None:
 def test_room_grows_with_what_came_not_with_what_was_announced() -> None:
     received = Receiver(limit=64 * 1024 * 1024, shared=512)
     stream = client_frame(b"x" * 1_000_000)
-    rooms = []
+    held = set()
     for begin in range(0, len(stream), 500):
         received.feed(stream[begin : begin + 500])
         came = begin + 500
         if received.decoder.unfinished:
-            rooms.append(len(received.decoder.get_buffer()))
-            assert rooms[-1] <= 2 * came + 4096
-    assert any(after > 2 * before for before, after in pairwise(rooms))  # it doubles
+            held.add(came + len(received.decoder.get_buffer()))
+            assert max(held) <= 2 * came + 4096
+    assert len(held) < 20  # it doubles, however slowly it comes
     assert received.messages == [b"x" * 1_000_000]
 
 

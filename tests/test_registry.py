@@ -108,6 +108,19 @@ def test_what_a_displaced_binary_does_changes_nothing() -> None:
         registry.take_over("s", "old", "third")
 
 
+def test_an_evicted_phone_takes_no_namesake_with_it() -> None:
+    """Its id may be drawn again before its connection has ended."""
+    drawn = iter(["11111111", "aaaaaaaa", "22222222", "aaaaaaaa"])
+    registry: Registry[str, str] = Registry(16, lambda: next(drawn))
+    registry.claim("s", "old")
+    conn_id, _ = registry.register("s", "evicted")
+    registry.take_over("s", "old", "new")
+    assert registry.register("s", "namesake").conn_id == conn_id
+    assert not registry.unregister("s", conn_id, "evicted")
+    assert (list(registry.phones_of("s", "new")), registry.connected_phones) == (["namesake"], 1)
+    assert registry.unregister("s", conn_id, "namesake")
+
+
 def test_expiry_forgets_the_server_id() -> None:
     registry = made()
     registry.claim("s", "binary")
@@ -289,15 +302,18 @@ class Model(RuleBasedStateMachine):
             slot.holder.close(CloseReason(1011))
             self.said[slot.holder] = 1011
 
-    @rule(server_id=st.sampled_from(SERVER_IDS))
-    def directed(self, server_id: str) -> None:
-        slot = self.slots.get(server_id)
-        for wire, holder in slot.phones.items() if slot else ():
-            if wire.is_open and holder is not None:
-                wire.handler.close_as_directed(4401, [])
-                self._says(wire, 4401)
-                slot.phones[wire] = None  # nobody is to be told
-                return
+    def _addressable(self) -> list[Wire]:
+        """Open phones that know of a binary."""
+        phones = [pair for slot in self.slots.values() for pair in slot.phones.items()]
+        return [wire for wire, holder in phones if wire.is_open and holder is not None]
+
+    @precondition(_addressable)
+    @rule(data=st.data())
+    def directed(self, data: st.DataObject) -> None:
+        wire = data.draw(st.sampled_from(self._addressable()))
+        wire.handler.close_as_directed(4401, [])
+        self._says(wire, 4401)
+        self.slots[wire.handler.server_id].phones[wire] = None  # nobody is to be told
 
     @rule(seconds=st.sampled_from([1, 5, 9, 10, 25, 31]))
     def time_passes(self, seconds: int) -> None:
@@ -407,4 +423,4 @@ class Model(RuleBasedStateMachine):
 
 
 TestModel = Model.TestCase
-TestModel.settings = settings(max_examples=100, stateful_step_count=40)
+TestModel.settings = settings(max_examples=150, stateful_step_count=40)
