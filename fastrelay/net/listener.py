@@ -4,7 +4,7 @@ import asyncio
 import errno
 import socket
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from fastrelay.address import plain_host
 from fastrelay.log import Log
@@ -41,12 +41,24 @@ def bind(address: Address) -> socket.socket:
     return socket.create_server((address.host, address.port), family=family, backlog=BACKLOG)
 
 
+Opened = Callable[[socket.socket, str], None]
+"""Takes a connection and its client's address, without port."""
+
+
+class Prelude(Protocol):
+    """Reads what comes before anything else on a connection."""
+
+    def read(self, sock: socket.socket, peer: str, done: Opened) -> None:
+        """Read from an accepted socket; then call ``done``, or close it."""
+
+
 class Listener:
     """Accepts from one socket until it is closed.
 
     Args:
         sock: listening; the listener owns it from now on.
-        make_protocol: a protocol for one connection from the peer's address, without port.
+        make_protocol: a protocol for one connection from the client's address, without port.
+        prelude: what tells the client's address; ``None``: it is the socket's peer.
     """
 
     def __init__(
@@ -55,7 +67,9 @@ class Listener:
         make_protocol: Callable[[str], asyncio.BaseProtocol],
         loop: asyncio.AbstractEventLoop,
         log: Log,
+        prelude: Prelude | None = None,
     ) -> None:
+        self._prelude = prelude
         self._sock = sock
         self._make_protocol = make_protocol
         self._loop = loop
@@ -96,10 +110,13 @@ class Listener:
                     return
                 continue  # the peer has left again
             sock.setblocking(False)
-            self._open(sock, plain_host(peer[0]))
+            if self._prelude is None:
+                self._open(sock, plain_host(peer[0]))
+            else:
+                self._prelude.read(sock, plain_host(peer[0]), self._open)
 
-    def _open(self, sock: socket.socket, peer: str) -> None:
-        opening = self._loop.connect_accepted_socket(lambda: self._make_protocol(peer), sock)
+    def _open(self, sock: socket.socket, client: str) -> None:
+        opening = self._loop.connect_accepted_socket(lambda: self._make_protocol(client), sock)
         task: asyncio.Task[object] = self._loop.create_task(opening)
         self._opening.add(task)
         task.add_done_callback(self._opened)
