@@ -2,9 +2,11 @@
 
 import argparse
 import ipaddress
+import os
 import resource
-from collections.abc import Callable
-from typing import NoReturn
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final, NoReturn
 
 from fastrelay.settings import Address, Network
 
@@ -16,6 +18,9 @@ LEAST_HANDSHAKES = 16
 
 MOST_CONNECTIONS = 10_000
 """Default cap on live WebSockets where the descriptor limit would allow more."""
+
+_STATUS: Final = Path("/proc/self/status")
+_CAP_NET_BIND_SERVICE: Final = 1 << 10
 
 
 class Refusal(Exception):
@@ -102,20 +107,22 @@ def parse_metrics_address(text: str) -> Address | None:
     return address
 
 
-def parse_networks(text: str) -> tuple[Network, ...]:
-    """Comma-separated networks or addresses of proxies; at least one.
+def parse_networks(flag: str) -> Callable[[str], tuple[Network, ...]]:
+    """An argparse type for ``flag``: comma-separated networks or addresses, at least one.
 
     Raises:
         Refusal: an entry is neither. So is an empty list: no networks mean that any peer is
             believed, and an unset variable in a unit file must not come to mean that.
     """
-    try:
-        return tuple(ipaddress.ip_network(entry.strip()) for entry in text.split(","))
-    except ValueError as error:
-        raise Refusal(
-            f"--trust-x-forwarded-for: {error}",
-            "for example 10.0.0.0/8,fd00::/8, or the bare flag to believe any peer",
-        ) from None
+
+    def parse(text: str) -> tuple[Network, ...]:
+        try:
+            return tuple(ipaddress.ip_network(entry.strip()) for entry in text.split(","))
+        except ValueError as error:
+            fix = "for example 10.0.0.0/8,fd00::/8, or without networks to believe any peer"
+            raise Refusal(f"{flag}: {error}", fix) from None
+
+    return parse
 
 
 def raise_descriptor_limit() -> int:
@@ -154,3 +161,45 @@ def share_descriptors(descriptors: int, wanted: int | None) -> tuple[int, int]:
             f"ask for at most {room}, or raise the limit (ulimit -n, LimitNOFILE=)",
         )
     return wanted, handshakes
+
+
+def read_switch(environment: Mapping[str, str], name: str) -> bool:
+    """Whether the variable is 1; it is that or not set.
+
+    Raises:
+        Refusal: it has another value, which is not shown.
+    """
+    value = environment.get(name)
+    if value not in {None, "1"}:
+        raise Refusal(f"{name} is neither 1 nor unset", f"set {name}=1, or unset it")
+    return value == "1"
+
+
+def check_privileges(*, production: bool) -> None:
+    """Root is refused in ``production``; who is not root may bind low ports and nothing else.
+
+    Raises:
+        Refusal: this process may do more than a relay needs.
+    """
+    if os.geteuid() == 0:
+        if production:
+            raise Refusal(
+                "a relay in production does not run as root",
+                "run it as a user of its own; CAP_NET_BIND_SERVICE lets it have ports 80 and 443",
+            )
+        return
+    held = _effective_capabilities() & ~_CAP_NET_BIND_SERVICE
+    if held:
+        raise Refusal(
+            f"this process has capabilities that a relay does not need (CapEff {held:#x})",
+            "leave it CAP_NET_BIND_SERVICE at most",
+        )
+
+
+def _effective_capabilities() -> int:
+    """This process's effective capabilities as a bit mask; 0 where the system has none."""
+    try:
+        status = _STATUS.read_text()
+    except OSError:
+        return 0
+    return int(status.partition("CapEff:")[2].split(None, 1)[0], 16)

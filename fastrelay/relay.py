@@ -1,20 +1,18 @@
 """One relay: puts the parts together, starts them, and stops them again."""
 
 import asyncio
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Callable
 
 from fastrelay.doorway import Doorway
-from fastrelay.http.client_address import forwarded_for, socket_peer
+from fastrelay.entrances import Entrances
 from fastrelay.http.healthz import healthz
 from fastrelay.http.metrics_page import metrics_page
-from fastrelay.http.protocol import HttpProtocol, Route, Site
+from fastrelay.http.protocol import Route
 from fastrelay.limits.caps import LiveConnections, Lobby
 from fastrelay.limits.token_bucket import TokenBuckets
 from fastrelay.log import Log
 from fastrelay.metrics import Metrics
 from fastrelay.metrics.connections import expose_connections
-from fastrelay.net.listener import Listener, bind
 from fastrelay.push.waker import make_waker
 from fastrelay.routing.binary import Binary
 from fastrelay.routing.phone import Phone
@@ -36,13 +34,23 @@ class Relay:
         settings: see :class:`Settings`.
         log: where events go.
         metrics: where events are counted; served when ``settings.metrics_listen`` is set.
+        on_failure: called when a listener breaks: the relay should be drained.
 
     Attributes:
-        registry, board, waker, live, lobby, wheel, chores: the relay's state, each in its one
-            place; for looking at.
+        registry, board, waker, live, lobby, entrances, wheel, chores: the relay's state, each in
+            its one place; for looking at.
+
+    Raises:
+        Refusal: the certificate cache cannot be used.
     """
 
-    def __init__(self, settings: Settings, log: Log, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        log: Log,
+        metrics: Metrics,
+        on_failure: Callable[[], None] = lambda: None,
+    ) -> None:
         self._settings = settings
         self._log = log
         self._loop = asyncio.get_running_loop()
@@ -65,22 +73,23 @@ class Relay:
         self.board = Switchboard(
             self.registry, self.wheel, settings.intervals, limits, metrics, self.waker, log
         )
-        self._listeners: list[Listener] = []
+        self.entrances = Entrances(settings, self.wheel, self.lobby, log, on_failure)
         self.chores: list[Every] = []
 
     @property
     def ports(self) -> list[int]:
-        """The ports listened on: the public one, then that of the metrics if they are served."""
-        return [listener.port for listener in self._listeners]
+        """See :attr:`Entrances.ports`."""
+        return self.entrances.ports
 
     def start(self) -> None:
         """Bind and begin to serve.
 
         Raises:
             OSError: an address cannot be bound; nothing is left open.
+            UnusableCertificate: the same.
         """
         self._expose_registry()
-        self._listen(self._routes())
+        self.entrances.open(self._routes(), {"/metrics": metrics_page(self._metrics.registry)})
         intervals = self._settings.intervals
         self.chores.append(Every(self.wheel, intervals.log_flood, self._log.flush))
         if self._buckets is not None:
@@ -109,47 +118,12 @@ class Relay:
         )
         return {**doorway.routes(), "/healthz": health}
 
-    def _listen(self, routes: Mapping[str, Route]) -> None:
-        wanted = [(self._settings.listen, routes)]
-        if self._settings.metrics_listen is not None:
-            page = {"/metrics": metrics_page(self._metrics.registry)}
-            wanted.append((self._settings.metrics_listen, page))
-        try:
-            for address, served in wanted:
-                make_protocol = partial(HttpProtocol, self._site(served))
-                self._listeners.append(
-                    Listener(bind(address), make_protocol, self._loop, self._log)
-                )
-        except OSError:
-            while self._listeners:
-                self._listeners.pop().close()
-            raise
-
-    def _site(self, routes: Mapping[str, Route]) -> Site:
-        settings, trusted = self._settings, self._settings.trusted_proxies
-        return Site(
-            routes,
-            socket_peer if trusted is None else forwarded_for(trusted),
-            self.wheel,
-            settings.limits.head_bytes,
-            settings.intervals.head,
-            settings.intervals.linger,
-            self.lobby,
-        )
-
-    async def _stop_listening(self) -> None:
-        while self._listeners:
-            listener = self._listeners.pop()
-            listener.close()
-            await listener.opened()
-        self.lobby.drop_all()
-
     async def drain(self) -> None:
         """Stop accepting, close everybody with 1001, and wait until they and all wakes have gone.
 
         Returns when nothing is left or the drain interval is over, whichever is first.
         """
-        await self._stop_listening()
+        await self.entrances.close()
         for connection in self.live:
             connection.close(SHUTTING_DOWN)
         deadline = self._loop.time() + self._settings.intervals.drain
@@ -158,7 +132,7 @@ class Relay:
 
     async def stop(self) -> None:
         """Drop whatever is left, at once."""
-        await self._stop_listening()
+        await self.entrances.stop()
         for connection in self.live:
             connection.abort()
         while len(self.live) or len(self.lobby):

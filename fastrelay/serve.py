@@ -1,26 +1,32 @@
 """One process's life: start the relay, wait for a signal, drain, exit."""
 
 import asyncio
+import os
 import signal
 import sys
 
 from fastrelay import __version__
 from fastrelay.log import Log
 from fastrelay.metrics import make_metrics
+from fastrelay.net.tls.certificates import UnusableCertificate
+from fastrelay.notify import Notifier
 from fastrelay.preflight import Refusal
 from fastrelay.relay import Relay
-from fastrelay.settings import Settings
+from fastrelay.settings import Acme, Settings
+from fastrelay.timers import Every
 
 EXIT_DRAINED = 0
+EXIT_LISTENER_FAILED = 1
 
 
 async def serve(settings: Settings) -> int:
-    """Serve until SIGTERM or SIGINT; returns the exit code.
+    """Serve until SIGTERM, SIGINT or a listener that breaks; returns the exit code.
 
-    The first signal drains. A second one, whichever it is, drops everybody at once.
+    The first signal drains. A second one, whichever it is, drops everybody at once. SIGHUP reads
+    certificates again.
 
     Raises:
-        Refusal: an address cannot be bound.
+        Refusal: an address cannot be bound, or a certificate not used.
     """
     log = Log(
         sys.stderr.write,
@@ -28,34 +34,57 @@ async def serve(settings: Settings) -> int:
         as_json=settings.log_format == "json",
         flood_interval=settings.intervals.log_flood,
     )
-    relay = Relay(settings, log, make_metrics())
-    signals: asyncio.Queue[int] = asyncio.Queue()
+    ends: asyncio.Queue[int] = asyncio.Queue()
+    relay = Relay(
+        settings, log, make_metrics(), on_failure=lambda: ends.put_nowait(EXIT_LISTENER_FAILED)
+    )
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, signals.put_nowait, number)
-    try:
-        relay.start()
-    except OSError as error:
-        raise Refusal(f"cannot listen: {error}", "free that address, or name another") from None
+        loop.add_signal_handler(number, ends.put_nowait, EXIT_DRAINED)
+    loop.add_signal_handler(signal.SIGHUP, relay.entrances.reload)
+    _start(relay)
+    notifier = Notifier(os.environ)
+    if notifier.watchdog:
+        relay.chores.append(Every(relay.wheel, notifier.watchdog / 2, notifier.alive))
     _say_hello(settings, log)
-    await signals.get()
+    notifier.ready()
+    exit_code = await ends.get()
+    notifier.stopping()
     log.info("draining", version=__version__)
-    second = asyncio.create_task(signals.get())
-    drained = asyncio.create_task(relay.drain())
-    await asyncio.wait({second, drained}, return_when=asyncio.FIRST_COMPLETED)
-    for task in (second, drained):
-        task.cancel()
-    await asyncio.gather(second, drained, return_exceptions=True)
+    await _drain(relay, ends)
     await relay.stop()
     log.info("stopped", version=__version__)
-    return EXIT_DRAINED
+    return exit_code
+
+
+def _start(relay: Relay) -> None:
+    try:
+        relay.start()
+    except UnusableCertificate as error:
+        fix = "name a PEM chain that has not expired, and its unencrypted private key"
+        raise Refusal(f"cannot serve TLS: {error}", fix) from None
+    except OSError as error:
+        raise Refusal(f"cannot listen: {error}", "free that address, or name another") from None
+
+
+async def _drain(relay: Relay, ends: asyncio.Queue[int]) -> None:
+    """Drain, until that is done or somebody loses patience."""
+    impatient = asyncio.create_task(ends.get())
+    drained = asyncio.create_task(relay.drain())
+    await asyncio.wait({impatient, drained}, return_when=asyncio.FIRST_COMPLETED)
+    for task in (impatient, drained):
+        task.cancel()
+    await asyncio.gather(impatient, drained, return_exceptions=True)
 
 
 def _say_hello(settings: Settings, log: Log) -> None:
+    mode = "insecure" if settings.tls is None else "tls"
+    if isinstance(settings.tls, Acme):
+        mode = "acme"
     log.info(
         "starting",
         version=__version__,
-        mode="insecure",
+        mode=mode,
         listen=str(settings.listen),
         metrics=str(settings.metrics_listen or "off"),
         push="on" if settings.push else "off",

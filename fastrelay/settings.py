@@ -6,6 +6,7 @@ defaults are those of the protocol's limits table and of the command line.
 
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -29,6 +30,34 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TlsFiles:
+    """TLS with a certificate that somebody else renews: PEM files of the chain and its key."""
+
+    certificate: Path
+    key: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acme:
+    """TLS with a certificate for ``domain`` that comes and renews by itself (RFC 8555).
+
+    Attributes:
+        http_listen: where the CA asks for challenges; it always asks on port 80.
+        cache: the directory that certificates and account keys are kept in.
+        directory: URL of the CA's directory (RFC 8555 §7.1.1).
+        email: where the CA may write to; ``None``: nowhere.
+        ca_file: PEM file that verifies the CA's own HTTPS; ``None``: the usual authorities.
+    """
+
+    domain: str
+    http_listen: Address
+    cache: Path
+    directory: str
+    email: str | None = None
+    ca_file: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Intervals:
     """How long things may take, in seconds.
 
@@ -42,6 +71,9 @@ class Intervals:
         write: without the peer taking a single byte of what waits for it.
         takeover_probe: from a conflicting claim's ping to the incumbent's pong.
         grace: a server-id stays reserved after its binary has gone.
+        proxy_header: from accept to a complete PROXY protocol header.
+        certificate_check: between two looks at certificate files.
+        certificate_issue: a CA may take to validate and issue.
         drain: from the first signal to dropping everybody.
         bucket_sweep: between two evictions of idle rate-limit buckets.
         log_flood: one line and a count per event in each of these.
@@ -59,6 +91,9 @@ class Intervals:
     write: float = 10.0
     takeover_probe: float = 10.0
     grace: float = 30.0
+    proxy_header: float = 5.0
+    certificate_check: float = 10.0
+    certificate_issue: float = 90.0
     drain: float = 10.0
     bucket_sweep: float = 300.0
     log_flood: float = 10.0
@@ -111,7 +146,10 @@ class Settings:
     """One relay's configuration.
 
     Attributes:
-        listen: where plain HTTP is served.
+        listen: the public listener.
+        tls: what it is served with; ``None``: plain HTTP.
+        proxy_headers: whose PROXY protocol header is required and believed, before TLS; ``None``:
+            there is none, empty: anybody's.
         metrics_listen: where ``/metrics`` is served; ``None`` turns it off.
         trusted_proxies: whose ``X-Forwarded-For`` is believed; ``None``: nobody's, empty:
             anybody's.
@@ -121,6 +159,8 @@ class Settings:
     """
 
     listen: Address
+    tls: TlsFiles | Acme | None = None
+    proxy_headers: tuple[Network, ...] | None = None
     metrics_listen: Address | None = None
     trusted_proxies: tuple[Network, ...] | None = None
     push: "Push | None" = None

@@ -6,6 +6,7 @@ import json
 import os
 import ssl
 import stat
+import sys
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -20,12 +21,12 @@ from fastrelay.http.protocol import HttpProtocol, Route, Site
 from fastrelay.limits.caps import Lobby
 from fastrelay.log import Log
 from fastrelay.net.acme.cache import CertificateCache
-from fastrelay.net.acme.issuer import Account, Issuer
+from fastrelay.net.acme.issuer import Issuer
 from fastrelay.net.acme.renewal import Pace, Renewal
 from fastrelay.net.acme.responder import ChallengeResponder
 from fastrelay.net.listener import Listener, bind
 from fastrelay.preflight import Refusal
-from fastrelay.settings import Address
+from fastrelay.settings import Acme, Address
 from fastrelay.timers import TimerWheel
 from tests.support.pebble import Pebble, pebble
 
@@ -72,7 +73,7 @@ async def http_listener(responder: ChallengeResponder) -> AsyncIterator[int]:
     lobby = Lobby(10)
     site = Site(responder, socket_peer, wheel, 16384, 5.0, 0.1, lobby)
     sock = bind(Address("127.0.0.1", 0))
-    listener = Listener(sock, partial(HttpProtocol, site), loop, Log(lambda line: None))
+    listener = Listener(sock, partial(HttpProtocol, site), loop, Log(lambda line: None), sys.exit)
     try:
         yield listener.port
     finally:
@@ -87,7 +88,7 @@ async def http_listener(responder: ChallengeResponder) -> AsyncIterator[int]:
 @contextlib.asynccontextmanager
 async def certified(
     directory: Path,
-    account: Account,
+    account: Acme,
     responder: ChallengeResponder,
     *,
     pace: Pace = QUICK,
@@ -97,7 +98,7 @@ async def certified(
     cache = CertificateCache(directory / "cache")
     running = Certified(cache, responder)
     running.ahead = ahead
-    issuer = Issuer(DOMAIN, account, cache, responder, 10.0)
+    issuer = Issuer(account, cache, responder, 10.0)
     renewal = Renewal(
         *(DOMAIN, issuer, cache, running.install, running.log, pace),
         clock=lambda: time.time() + running.ahead,
@@ -136,8 +137,14 @@ async def suggesting(ca: Pebble, start: str, end: str) -> AsyncIterator[str]:
         yield f"{url}/dir"
 
 
-def account_of(ca: Pebble) -> Account:
-    return Account(directory=ca.directory, email="ops@example.test", ca_file=str(ca.ca_file))
+def account_of(ca: Pebble) -> Acme:
+    return replace(at(ca.directory), email="ops@example.test", ca_file=str(ca.ca_file))
+
+
+def at(directory: str) -> Acme:
+    """A CA that need not be there."""
+    nowhere = Address("127.0.0.1", 1)
+    return Acme(domain=DOMAIN, http_listen=nowhere, cache=Path(), directory=directory)
 
 
 async def test_issues_and_keeps_and_does_not_ask_again(tmp_path: Path) -> None:
@@ -183,7 +190,7 @@ async def test_renews_before_it_expires(tmp_path: Path) -> None:
 
 async def test_goes_on_when_the_ca_is_down_and_comes_back(tmp_path: Path) -> None:
     responder = ChallengeResponder()
-    nobody = Account(directory="https://127.0.0.1:9/dir")
+    nobody = at("https://127.0.0.1:9/dir")
     async with certified(tmp_path, nobody, responder) as running:
         await running.until(said="msg=certificate_failed")
         await running.until(said="Connection refused")
@@ -244,7 +251,7 @@ async def test_a_suggestion_that_fails_is_said(tmp_path: Path) -> None:
 
 async def test_stops_while_a_ca_hangs(tmp_path: Path) -> None:
     async with http_listener(ChallengeResponder()) as port:
-        slow = Account(directory=f"https://127.0.0.1:{port}/dir")  # never answers a TLS hello
+        slow = at(f"https://127.0.0.1:{port}/dir")  # never answers a TLS hello
         pace = Pace(stop=0.01)
         async with certified(tmp_path, slow, ChallengeResponder(), pace=pace) as running:
             await asyncio.sleep(0.05)
@@ -255,7 +262,7 @@ async def test_stops_while_a_ca_hangs(tmp_path: Path) -> None:
 async def test_an_unusable_cache_is_said_and_replaced(tmp_path: Path, content: bytes) -> None:
     cache = CertificateCache(tmp_path / "cache")
     cache.write(cache.certificate_file(DOMAIN), content)
-    account = Account(directory="https://127.0.0.1:9/dir")
+    account = at("https://127.0.0.1:9/dir")
     async with certified(tmp_path, account, ChallengeResponder()) as running:
         await running.until(said="msg=certificate_unusable")
         await running.until(said="msg=certificate_failed")

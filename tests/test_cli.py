@@ -385,7 +385,7 @@ def test_metrics_addresses() -> None:
 
 
 def test_networks() -> None:
-    given = parse_networks("10.0.0.0/8, 192.0.2.7,fd00::/8")
+    given = parse_networks("--flag")("10.0.0.0/8, 192.0.2.7,fd00::/8")
     assert given == tuple(map(ip_network, ("10.0.0.0/8", "192.0.2.7/32", "fd00::/8")))
 
 

@@ -12,8 +12,10 @@ ATTEMPTS = "ws_upgrade_attempts_total"
 
 async def health(relay: RunningRelay) -> tuple[int, int]:
     """Connected binaries and phones as /healthz tells them."""
-    url = f"http://127.0.0.1:{relay.port}/healthz"
-    body = await asyncio.to_thread(lambda: urllib.request.urlopen(url, timeout=10).read())
+    url = f"{relay.url.replace('ws', 'http', 1)}/healthz"
+    body = await asyncio.to_thread(
+        lambda: urllib.request.urlopen(url, timeout=10, context=relay.tls).read()
+    )
     counts = json.loads(body)
     return counts["connected_binaries"], counts["connected_phones"]
 

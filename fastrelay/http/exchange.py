@@ -48,6 +48,12 @@ class Exchange:
         target: bytes = self.request.target
         return target.partition(b"?")[0].decode("ascii")
 
+    @property
+    def host(self) -> bytes:
+        """The name the request is for, in lower case, without a port; empty if there is none."""
+        name: bytes = b"".join(self.header(b"host"))
+        return name.partition(b":")[0].rstrip(b".").lower()
+
     def header(self, name: bytes) -> list[bytes]:
         """Every value of the header ``name`` (lower case), in order."""
         return [value for key, value in self.request.headers if key == name]

@@ -13,7 +13,7 @@ from typing import Final, cast
 import h11
 
 from fastrelay.http.exchange import Exchange, render
-from fastrelay.http.responses import NOT_FOUND, error
+from fastrelay.http.responses import MISDIRECTED_REQUEST, NOT_FOUND, error
 from fastrelay.limits.caps import Lobby
 from fastrelay.timers import TimerWheel
 
@@ -32,6 +32,7 @@ class Site:
         routes: by exact path; anything else is 404.
         client_address: the client's address from the peer's and the request; ``None`` if none.
         lobby: where connections are counted until they are upgraded or end.
+        host: the only name it answers to, in lower case; ``None``: any.
         head_bytes, head_timeout, linger: see :class:`fastrelay.settings.Settings`.
     """
 
@@ -42,6 +43,7 @@ class Site:
     head_timeout: float
     linger: float
     lobby: Lobby
+    host: bytes | None = None
 
 
 class HttpProtocol(asyncio.Protocol):
@@ -119,7 +121,9 @@ class HttpProtocol(asyncio.Protocol):
             has_body=not isinstance(self._http.next_event(), h11.EndOfMessage),
         )
         route = self._site.routes.get(exchange.path)
-        if route is None:
+        if self._site.host is not None and exchange.host != self._site.host:
+            exchange.respond(MISDIRECTED_REQUEST)
+        elif route is None:
             exchange.respond(NOT_FOUND)
         else:
             route(exchange)

@@ -28,6 +28,7 @@ def error(status: HTTPStatus, *headers: Header, close: bool = True) -> Response:
 
 BAD_REQUEST = error(HTTPStatus.BAD_REQUEST)
 NOT_FOUND = error(HTTPStatus.NOT_FOUND, close=False)
+MISDIRECTED_REQUEST = error(HTTPStatus.MISDIRECTED_REQUEST)
 SERVICE_UNAVAILABLE = error(HTTPStatus.SERVICE_UNAVAILABLE)
 METHOD_NOT_ALLOWED = error(HTTPStatus.METHOD_NOT_ALLOWED, (b"Allow", b"GET"))
 UPGRADE_REQUIRED = error(HTTPStatus.UPGRADE_REQUIRED, (b"Upgrade", b"websocket"))

@@ -19,6 +19,9 @@ _ACCEPTS_PER_TURN: Final = 64
 _RETRY: Final = 0.5
 """Seconds without accepting after the system ran out of something."""
 
+_BROKEN: Final = frozenset({errno.EBADF, errno.EINVAL, errno.ENOTSOCK})
+"""What accept says of a listening socket that is none any more."""
+
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
@@ -26,19 +29,20 @@ def bind(address: Address) -> socket.socket:
     """A listening socket; an empty host means all interfaces, IPv6 and IPv4.
 
     Raises:
-        OSError: the address cannot be bound.
+        OSError: the address cannot be bound, or the system gave another port than was asked for.
     """
-    if not address.host:
-        if socket.has_dualstack_ipv6():
-            return socket.create_server(
-                ("", address.port),
-                family=socket.AF_INET6,
-                backlog=BACKLOG,
-                dualstack_ipv6=True,
-            )
-        return socket.create_server(("", address.port), backlog=BACKLOG)
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    return socket.create_server((address.host, address.port), family=family, backlog=BACKLOG)
+    dual = not address.host and socket.has_dualstack_ipv6()
+    sock = socket.create_server(
+        (address.host, address.port),
+        family=socket.AF_INET6 if dual or ":" in address.host else socket.AF_INET,
+        backlog=BACKLOG,
+        dualstack_ipv6=dual,
+    )
+    port = sock.getsockname()[1]
+    if address.port and port != address.port:
+        sock.close()
+        raise OSError(f"asked for port {address.port} and got {port}")
+    return sock
 
 
 Opened = Callable[[socket.socket, str], None]
@@ -58,6 +62,7 @@ class Listener:
     Args:
         sock: listening; the listener owns it from now on.
         make_protocol: a protocol for one connection from the client's address, without port.
+        on_failure: called once if the socket breaks; nothing is accepted after it.
         prelude: what tells the client's address; ``None``: it is the socket's peer.
     """
 
@@ -67,8 +72,10 @@ class Listener:
         make_protocol: Callable[[str], asyncio.BaseProtocol],
         loop: asyncio.AbstractEventLoop,
         log: Log,
+        on_failure: Callable[[], None],
         prelude: Prelude | None = None,
     ) -> None:
+        self._on_failure = on_failure
         self._prelude = prelude
         self._sock = sock
         self._make_protocol = make_protocol
@@ -108,6 +115,9 @@ class Listener:
                 if error.errno in _EXHAUSTED:
                     self._pause(error)
                     return
+                if error.errno in _BROKEN:
+                    self._break(error)
+                    return
                 continue  # the peer has left again
             sock.setblocking(False)
             if self._prelude is None:
@@ -130,6 +140,11 @@ class Listener:
         self._log.limited("accept_paused", err=str(error))
         self._loop.remove_reader(self._sock)
         self._retry = self._loop.call_later(_RETRY, self._resume)
+
+    def _break(self, error: OSError) -> None:
+        self._log.error("listener_failed", err=str(error))
+        self._loop.remove_reader(self._sock)
+        self._on_failure()
 
     def _resume(self) -> None:
         self._retry = None

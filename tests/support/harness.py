@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -14,12 +15,16 @@ from fastrelay.metrics.exposition import render
 from fastrelay.relay import Relay
 from fastrelay.routing.binary import Binary
 from fastrelay.settings import Address, Intervals, Limits, Settings
+from tests.support.certificates import authority, local_certificate
 from tests.support.peer import HttpClient, Peer, open_http, open_peer
 
 # Timers are fine-grained in tests. What a test does not shorten itself stays as long as in
 # production, so that no timeout fires by accident on a slow machine.
 TICK = 0.005
 NO_LIMIT = {"upgrade_burst": 0}
+
+SECURE: ContextVar[bool] = ContextVar("SECURE", default=False)
+"""Whether relays serve TLS, and peers speak it, where a test does not say."""
 
 Client = TypeVar("Client", bound=HttpClient)
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
@@ -28,8 +33,9 @@ Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 class RunningRelay:
     """A started relay."""
 
-    def __init__(self, relay: Relay, registry: Any, lines: list[str]) -> None:
+    def __init__(self, relay: Relay, registry: Any, lines: list[str], *, secure: bool) -> None:
         self.relay = relay
+        self.tls = authority().client if secure else None
         self.registry = registry
         self.lines = lines
         self._clients: list[HttpClient] = []
@@ -46,7 +52,7 @@ class RunningRelay:
 
     @property
     def url(self) -> str:
-        return f"ws://127.0.0.1:{self.port}"
+        return f"{'wss' if self.tls else 'ws'}://127.0.0.1:{self.port}"
 
     @property
     def live(self) -> int:
@@ -70,8 +76,8 @@ class RunningRelay:
 
     @property
     def chores(self) -> int:
-        """How many of those are the relay's own."""
-        return len(self.relay.chores)
+        """How many of those are the relay's own; with TLS one looks at the certificate's files."""
+        return len(self.relay.chores) + (self.tls is not None)
 
     @property
     def visitors(self) -> int:
@@ -105,17 +111,21 @@ class RunningRelay:
         """A connected binary, holding its server-id unless the relay refuses it."""
         self.attempts += 1
         given = {"X-Pyrycode-Server": server_id, "X-Pyrycode-Version": "1.2.3", **headers}
-        return self.own(await open_peer(self.port, "/v1/server", given, window=window))
+        return self.own(
+            await open_peer(self.port, "/v1/server", given, window=window, tls=self.tls)
+        )
 
     async def phone(self, server_id: str = "s1", *, window: int = 0, **headers: str) -> Peer:
         """A connected phone, registered unless the relay refuses it."""
         self.attempts += 1
         given = {"X-Pyrycode-Server": server_id, "X-Pyrycode-Token": "t0k3n", **headers}
-        return self.own(await open_peer(self.port, "/v1/client", given, window=window))
+        return self.own(
+            await open_peer(self.port, "/v1/client", given, window=window, tls=self.tls)
+        )
 
     async def http(self) -> HttpClient:
         """A connection that has sent nothing yet."""
-        return self.own(await open_http(self.port))
+        return self.own(await open_http(self.port, self.tls))
 
     def own(self, client: Client) -> Client:
         """Close ``client`` when the relay ends."""
@@ -143,6 +153,7 @@ async def running_relay(
 ) -> AsyncIterator[RunningRelay]:
     """A relay with the given settings changed; the rate limit is off unless a test sets it."""
     lines: list[str] = []
+    secure = SECURE.get()
     flood = (intervals or {}).get("log_flood", 0.0)
     log = Log(lines.append, "debug", flood_interval=flood)
     metrics = make_metrics()
@@ -150,6 +161,7 @@ async def running_relay(
         replace(
             Settings(
                 listen=Address("127.0.0.1", 0),
+                tls=local_certificate() if secure else None,
                 metrics_listen=Address("127.0.0.1", 0),
                 intervals=replace(Intervals(tick=TICK), **(intervals or {})),
                 limits=replace(Limits(), **(NO_LIMIT | (limits or {}))),
@@ -160,7 +172,8 @@ async def running_relay(
         metrics,
     )
     relay.start()
-    running = RunningRelay(relay, metrics.registry, lines)
+    secure = secure or settings.get("tls") is not None
+    running = RunningRelay(relay, metrics.registry, lines, secure=secure)
     try:
         yield running
     finally:

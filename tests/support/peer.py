@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import socket
+import ssl
 import struct
 from dataclasses import dataclass
 from types import TracebackType
@@ -210,9 +211,10 @@ class Peer(HttpClient):
         await self.close()
 
 
-async def open_http(port: int) -> HttpClient:
-    """A TCP connection to a relay."""
-    return HttpClient(*await asyncio.open_connection("127.0.0.1", port, limit=2**20))
+async def open_http(port: int, tls: ssl.SSLContext | None = None) -> HttpClient:
+    """A connection to a relay, by TLS if there is a context."""
+    streams = await asyncio.open_connection("127.0.0.1", port, limit=2**20, ssl=tls)
+    return HttpClient(*streams)
 
 
 async def open_peer(
@@ -223,11 +225,12 @@ async def open_peer(
     window: int = 0,
     host: str = "127.0.0.1",
     sock: socket.socket | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> Peer:
     """Upgrade a connection; the handshake must succeed.
 
     ``window``: bytes of receive buffer; a small one lets the relay feel soon that we do not read.
-    ``sock``: connected already.
+    ``sock``: connected already. ``tls``: speak TLS, with ``host`` as the name.
     """
     if sock is None:
         sock = socket.socket()
@@ -235,7 +238,10 @@ async def open_peer(
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
         sock.setblocking(False)
         await asyncio.get_running_loop().sock_connect(sock, (host, port))
-    peer = Peer(*await asyncio.open_connection(sock=sock, limit=2**20))
+    name = host if tls else None
+    peer = Peer(
+        *await asyncio.open_connection(sock=sock, limit=2**20, ssl=tls, server_hostname=name)
+    )
     peer.send(request(path, upgrade_headers(headers)))
     status, _, _ = await peer.response()
     assert status == 101

@@ -6,7 +6,6 @@ certbot's ``acme`` library speaks the protocol. Needs the extra ``fastrelay[acme
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 
@@ -20,6 +19,7 @@ from josepy.jwk import JWKEC
 from fastrelay import __version__
 from fastrelay.net.acme.cache import CertificateCache
 from fastrelay.net.acme.responder import ChallengeResponder
+from fastrelay.settings import Acme
 
 Result = TypeVar("Result")
 
@@ -36,21 +36,6 @@ class IssuanceFailed(Exception):
 
 class Cancelled(Exception):
     """The relay stops and waits for no CA."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
-    """Whom to ask, and as whom.
-
-    Attributes:
-        directory: URL of the CA's directory (RFC 8555 §7.1.1).
-        email: where the CA may write to; ``None``: nowhere.
-        ca_file: PEM file that verifies the CA's own HTTPS; ``None``: the usual authorities.
-    """
-
-    directory: str
-    email: str | None = None
-    ca_file: str | None = None
 
 
 class _Network(client.ClientNetwork):
@@ -87,19 +72,18 @@ class Issuer:
     """Orders certificates for one domain. One call at a time.
 
     Args:
+        acme: for which domain, and from whom.
         patience: seconds the CA may take to validate and issue.
     """
 
     def __init__(
         self,
-        domain: str,
-        account: Account,
+        acme: Acme,
         cache: CertificateCache,
         responder: ChallengeResponder,
         patience: float,
     ) -> None:
-        self._domain = domain
-        self._account = account
+        self._acme = acme
         self._cache = cache
         self._responder = responder
         self._patience = timedelta(seconds=patience)
@@ -134,9 +118,9 @@ class Issuer:
 
     def _with_ca(self, task: Callable[[client.ClientV2], Result]) -> Result:
         try:
-            net = _Network(self._account_key(), self._account.ca_file, self._cancelled)
+            net = _Network(self._account_key(), self._acme.ca_file, self._cancelled)
             with net.session:
-                directory = client.ClientV2.get_directory(self._account.directory, net)
+                directory = client.ClientV2.get_directory(self._acme.directory, net)
                 return task(client.ClientV2(directory, net))
         except errors.ValidationError as error:
             raise IssuanceFailed(_line(_validation_problem(error))) from error
@@ -149,7 +133,7 @@ class Issuer:
             raise IssuanceFailed(_line(f"{type(error).__name__}: {error}")) from error
 
     def _account_key(self) -> JWKEC:
-        file = self._cache.account_file(self._account.directory)
+        file = self._cache.account_file(self._acme.directory)
         kept = self._cache.read(file)
         if kept is not None:
             return JWKEC.json_loads(kept.decode())
@@ -164,7 +148,7 @@ class Issuer:
             serialization.PrivateFormat.PKCS8,
             serialization.NoEncryption(),
         )
-        order = ca.new_order(crypto_util.make_csr(private_key, [self._domain]))
+        order = ca.new_order(crypto_util.make_csr(private_key, [self._acme.domain]))
         with ExitStack() as shown:
             for authorization in order.authorizations:
                 if authorization.body.status != messages.STATUS_VALID:
@@ -177,7 +161,7 @@ class Issuer:
     def _register(self, ca: client.ClientV2) -> None:
         """Say who we are; a CA that knows the key already tells us our account."""
         registration = messages.NewRegistration.from_data(
-            email=self._account.email, terms_of_service_agreed=True
+            email=self._acme.email, terms_of_service_agreed=True
         )
         try:
             ca.new_account(registration)

@@ -84,6 +84,13 @@ class Renewal:
             self._log.warning("certificate_unusable", path=str(self._file), err=str(error))
         self._task = asyncio.create_task(self._run(due))
 
+    def reload(self) -> None:
+        """Take what is in the cache into use once more: somebody may have put it there."""
+        try:
+            self._install(self._file)
+        except (OSError, ValueError) as error:
+            self._log.warning("certificate_unusable", path=str(self._file), err=str(error))
+
     async def stop(self) -> None:
         """End; waits a little for a request that is under way."""
         if self._task is not None:

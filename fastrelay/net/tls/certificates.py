@@ -9,8 +9,6 @@ import ssl
 from pathlib import Path
 from typing import Final, Protocol
 
-from fastrelay.log import Log
-
 _CIPHERS_1_2: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
 """Forward secrecy and authenticated encryption; TLS 1.3 has nothing else."""
 
@@ -63,46 +61,9 @@ class Certificates:
                 f"{error.filename or certificate}: {error.strerror}"
             ) from None
         self.context = context
-        while self.waiting:
-            connection, _ = self.waiting.popitem()
+        waiting, self.waiting = self.waiting, {}
+        for connection in waiting:
             connection.begin(context)
-
-
-class CertificateFiles:
-    """A certificate that somebody else renews: read again when asked to and when it changes."""
-
-    def __init__(self, certificate: Path, key: Path, certificates: Certificates, log: Log) -> None:
-        self._certificate = certificate
-        self._key = key
-        self._certificates = certificates
-        self._log = log
-        self._seen = self._stamp()
-
-    def check(self) -> None:
-        """Read the files if they are not those last read."""
-        if self._stamp() != self._seen:
-            self.reload()
-
-    def reload(self) -> None:
-        """Read the files; what is wrong with them is logged, and the old ones stay in use."""
-        self._seen = self._stamp()
-        try:
-            self._certificates.install(self._certificate, self._key)
-        except UnusableCertificate as error:
-            self._log.error("certificate_refused", err=str(error))
-        else:
-            self._log.info("certificate_installed", path=str(self._certificate))
-
-    def _stamp(self) -> list[tuple[int, int, int]]:
-        """What tells one version of the files from another; a missing one is a version as well."""
-        found = []
-        for file in (self._certificate, self._key):
-            try:
-                status = file.stat()
-                found.append((status.st_mtime_ns, status.st_ino, status.st_size))
-            except OSError:
-                found.append((0, 0, 0))
-        return found
 
 
 def _server_context(certificate: Path, key: Path) -> ssl.SSLContext:

@@ -65,13 +65,13 @@ class TlsLayer(asyncio.BufferedProtocol, asyncio.Transport):
     )
 
     _transport: asyncio.Transport
-    _tls: ssl.SSLObject
 
     def __init__(
         self, inner: asyncio.BaseProtocol, certificates: Certificates, buffers: TlsBuffers
     ) -> None:
         self._buffers = buffers
         self._certificates = certificates
+        self._tls: Any = None  # an ssl.SSLObject, as soon as there is a certificate
         self._held = b""
         self._paused = False
         self._state = _UNGREETED
@@ -84,7 +84,6 @@ class TlsLayer(asyncio.BufferedProtocol, asyncio.Transport):
         self._transport = cast("asyncio.Transport", transport)
         context = self._certificates.context
         if context is None:
-            self._transport.pause_reading()
             self._certificates.waiting[self] = None
         else:
             self._wrap(context)
@@ -93,7 +92,8 @@ class TlsLayer(asyncio.BufferedProtocol, asyncio.Transport):
     def begin(self, context: ssl.SSLContext) -> None:
         """There is a certificate now: let the handshake begin."""
         self._wrap(context)
-        self._transport.resume_reading()
+        if self._held:
+            self.resume_reading()
 
     def _wrap(self, context: ssl.SSLContext) -> None:
         shared = self._buffers
@@ -128,6 +128,10 @@ class TlsLayer(asyncio.BufferedProtocol, asyncio.Transport):
         if self._held:
             ciphertext = self._held + ciphertext
             self._held = b""
+        if self._tls is None:
+            self._held = bytes(ciphertext)
+            self.pause_reading()
+            return
         incoming = self._buffers.incoming
         incoming.write(ciphertext)
         try:
@@ -184,8 +188,7 @@ class TlsLayer(asyncio.BufferedProtocol, asyncio.Transport):
         filled = 0
         try:
             while filled < len(room) and self._has_more():
-                # The stub knows bytearray alone.
-                count: Any = self._tls.read(len(room) - filled, room[filled:])
+                count = self._tls.read(len(room) - filled, room[filled:])
                 if not count:
                     return filled, ssl.SSLZeroReturnError()
                 filled += count
@@ -218,13 +221,13 @@ class TlsLayer(asyncio.BufferedProtocol, asyncio.Transport):
 
     # -- outgoing --------------------------------------------------------------------------------
 
-    def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
+    def write(self, data: bytes | bytearray | memoryview) -> None:
         """Encrypt and send; what is said after the end is dropped, as by any transport."""
         if self._state == _OPEN and data:
             self._tls.write(data)
             self._flush()
 
-    def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview[Any]]) -> None:
+    def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
         """Encrypt and send as one run of records: a copy costs less than a record a piece."""
         self.write(b"".join(list_of_data))
 
