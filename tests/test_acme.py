@@ -29,6 +29,8 @@ from fastrelay.preflight import Refusal
 from fastrelay.settings import Acme, Address
 from fastrelay.timers import TimerWheel
 from tests.support.pebble import Pebble, pebble
+from tests.support.programs import needs
+from tests.support.sealed import run_sealed
 
 DOMAIN = "relay.example.test"
 QUICK = Pace(retry=0.05, most_retry=0.1, check=0.05, stop=5.0)
@@ -311,3 +313,16 @@ def test_a_write_that_fails_leaves_what_was_there(
         cache.write(file, b"new")
     assert file.read_bytes() == b"old"
     assert [path.name for path in file.parent.iterdir()] == [file.name]
+
+
+# -- the whole ------------------------------------------------------------------------------------
+
+
+def test_a_relay_with_a_domain_lives_through_a_renewal(tmp_path: Path) -> None:
+    needs("pebble", "pebble")
+    scene = f"exec {sys.executable} -W ignore -m tests.support.acme_scene {tmp_path}"
+    run = run_sealed(tmp_path, {}, scene)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "wss://relay.example.org works" in run.stdout
+    assert "renewed under a connection that stayed" in run.stdout
+    assert "certificate_failed" not in run.stdout

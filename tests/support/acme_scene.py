@@ -1,0 +1,84 @@
+"""A whole life with ``--domain``, to be run in a sealed machine: see ``tests/test_acme.py``.
+
+A CA, a relay on ports 443 and 80 exactly as an operator would start it, the probe from outside, a
+renewal under a connection that stays, and the end.
+"""
+
+import asyncio
+import signal
+import ssl
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.support.pebble import pebble
+from tests.support.peer import Peer, open_http, open_peer, request
+
+NAME = "relay.example.org"
+SERVER = {"X-Pyrycode-Server": "s1", "X-Pyrycode-Version": "1", "Host": NAME}
+CLIENT = {"X-Pyrycode-Server": "s1", "X-Pyrycode-Token": "t", "Host": NAME}
+VALIDITY = 9
+"""Seconds; renewed when a third is left."""
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+def serial(peer: Peer) -> object:
+    certificate = peer.writer.get_extra_info("ssl_object").getpeercert()
+    return certificate["serialNumber"]
+
+
+async def play(directory: Path) -> None:
+    log = directory / "relay.log"
+    async with pebble(directory, 80, validity=VALIDITY) as ca:
+        with log.open("wb") as stderr:
+            relay = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "fastrelay", "--domain", NAME),
+                *("--cert-cache", str(directory / "certs"), "--upgrade-burst", "100"),
+                *("--acme-directory", ca.directory, "--acme-ca-file", str(ca.ca_file)),
+                stderr=stderr,
+            )
+        await until(lambda: "msg=certificate_installed" in log.read_text())
+        root = directory / "root.pem"
+        root.write_bytes(await ca.root())
+        probe = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "fastrelay", "probe", f"wss://{NAME}"),
+            *("--ca-file", str(root)),
+        )
+        assert await probe.wait() == 0
+        tls = ssl.create_default_context(cafile=str(root))
+        binary = await open_peer(443, "/v1/server", SERVER, host=NAME, tls=tls)
+        phone = await open_peer(443, "/v1/client", CLIENT, host=NAME, tls=tls)
+        await until(lambda: log.read_text().count("msg=certificate_installed") >= 2)
+        newcomer = await open_peer(443, "/v1/client", CLIENT, host=NAME, tls=tls)
+        assert serial(newcomer) != serial(phone)
+        phone.send_text('"still here"')
+        assert (await binary.json())["frame"] == "still here"
+        print("renewed under a connection that stayed")
+        await elsewhere(tls)
+        relay.send_signal(signal.SIGTERM)
+        assert await binary.closed() == (1001, "shutting down")
+        for peer in (binary, phone, newcomer):
+            await peer.close()
+        assert await relay.wait() == 0
+    print(log.read_text())
+
+
+async def elsewhere(tls: ssl.SSLContext) -> None:
+    """Another name gets 421; port 80 knows challenges and nothing else."""
+    streams = await asyncio.open_connection(NAME, 443, ssl=tls)
+    streams[1].write(request("/healthz", {"Host": "other.example.org"}))
+    assert b" 421 " in await streams[0].readline()
+    streams[1].transport.abort()
+    async with await open_http(80) as plain:
+        for path in ("/", "/healthz", "/.well-known/acme-challenge/guess"):
+            plain.send(request(path))
+            assert (await plain.response())[0] == 404
+
+
+if __name__ == "__main__":
+    asyncio.run(play(Path(sys.argv[1])))
