@@ -1,12 +1,21 @@
 """Addresses of clients: as text for logs, as a key for limits."""
 
 import ipaddress
+from ipaddress import IPv4Address, IPv6Address
 
 
 def plain_host(host: str) -> str:
-    """``host`` without a zone, and IPv4 that came mapped into IPv6 as IPv4."""
-    host = host.partition("%")[0]
-    return host[7:] if host.startswith("::ffff:") and "." in host else host
+    """``host`` without a zone, and IPv4 that came mapped into IPv6 as IPv4.
+
+    Raises:
+        ValueError: it is no IP address.
+    """
+    return plain(ipaddress.ip_address(host.partition("%")[0]))
+
+
+def plain(address: IPv4Address | IPv6Address) -> str:
+    """The text of ``address``; IPv4 mapped into IPv6, however it is written, is IPv4."""
+    return str(getattr(address, "ipv4_mapped", None) or address)
 
 
 def bucket_key(host: str) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 import h11
 
+from fastrelay.address import plain_host
 from fastrelay.settings import Network
 
 Resolver = Callable[[str, h11.Request], str | None]
@@ -53,11 +54,9 @@ def _address(entry: str) -> str | None:
     elif entry.count(":") == 1:
         entry = entry.partition(":")[0]
     try:
-        address = ipaddress.ip_address(entry.partition("%")[0])
+        return plain_host(entry)
     except ValueError:
         return None
-    # IPv4 mapped into IPv6 may be written in hexadecimal too, and is IPv4 all the same.
-    return str(getattr(address, "ipv4_mapped", None) or address)
 
 
 def _within(host: str, networks: Sequence[Network]) -> bool:

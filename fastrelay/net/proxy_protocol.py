@@ -12,7 +12,7 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from fastrelay.address import plain_host
+from fastrelay.address import plain
 from fastrelay.limits.caps import Lobby
 from fastrelay.settings import Network
 from fastrelay.timers import TimerWheel
@@ -58,7 +58,7 @@ def source_of(header: bytes) -> str:
     size = _ADDRESS_BYTES[header[13]]
     if len(header) < FIXED_BYTES + 2 * size + 4:
         raise BadHeader("shorter than its addresses")
-    return plain_host(str(ipaddress.ip_address(header[FIXED_BYTES : FIXED_BYTES + size])))
+    return plain(ipaddress.ip_address(header[FIXED_BYTES : FIXED_BYTES + size]))
 
 
 class HeaderReader:
