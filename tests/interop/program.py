@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+from tests.interop.toolchains import Client
+
 _LONGEST_LINE = 4 * 1024 * 1024
 _TIMEOUT = 20.0
 
@@ -29,29 +31,26 @@ class Refused(Exception):
 
 
 class Program:
-    """A running client program."""
+    """A running client program, and the relay and server-id it is sent to."""
 
-    def __init__(self, process: asyncio.subprocess.Process, url: str) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, url: str, server_id: str) -> None:
         self._process = process
         self._url = url
+        self._server_id = server_id
         self._names = map(str, itertools.count())
 
-    async def binary(self, server_id: str = "s1") -> "Connection":
+    async def binary(self) -> "Connection":
         """A connection to ``/v1/server``."""
-        return await self.connect(
-            "/v1/server", {"X-Pyrycode-Server": server_id, "X-Pyrycode-Version": "1"}
-        )
+        return await self.connect("/v1/server", {"X-Pyrycode-Version": "1"})
 
-    async def phone(self, server_id: str = "s1") -> "Connection":
+    async def phone(self) -> "Connection":
         """A connection to ``/v1/client``."""
-        return await self.connect(
-            "/v1/client", {"X-Pyrycode-Server": server_id, "X-Pyrycode-Token": "t"}
-        )
+        return await self.connect("/v1/client", {"X-Pyrycode-Token": "t"})
 
     async def connect(self, path: str, headers: dict[str, str]) -> "Connection":
-        """Any connection, with exactly these headers and a User-Agent."""
+        """Any connection, with these headers beside the server-id and a User-Agent."""
         name = next(self._names)
-        headers = {"User-Agent": "interop/1", **headers}
+        headers = {"User-Agent": "interop/1", "X-Pyrycode-Server": self._server_id, **headers}
         await self.ask({"op": "connect", "as": name, "url": self._url + path, "headers": headers})
         return Connection(self, name)
 
@@ -113,17 +112,17 @@ class Connection:
 
 
 @contextlib.asynccontextmanager
-async def program(command: list[str], url: str) -> AsyncIterator[Program]:
-    """Start a client program against the relay at ``url``."""
+async def program(client: Client, build: Path, port: int, server_id: str) -> AsyncIterator[Program]:
+    """Start a client program, made in ``build``, against the relay at ``port``."""
     process = await asyncio.create_subprocess_exec(
-        *command,
+        *client.command,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
-        cwd=Path(__file__).parents[2],
+        cwd=build,
         limit=_LONGEST_LINE,
     )
     try:
-        yield Program(process, url)
+        yield Program(process, f"ws://127.0.0.1:{port}", server_id)
     finally:
         assert process.stdin is not None
         process.stdin.close()

@@ -2,75 +2,150 @@
 
 import fcntl
 import os
+import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
+REPOSITORY = Path(__file__).parents[2]
 CLIENTS = Path(__file__).parent / "clients"
+SLOWEST_BUILD = 170.0
+
+
+class Toolchain(NamedTuple):
+    """What makes programs out of a directory of ``clients/``.
+
+    Attributes:
+        directory: the sources' name; they are copied and built elsewhere.
+        check: a command that succeeds where the toolchain can be used.
+        install: what to do where it does not.
+        steps: the commands of the build.
+        in_debian: it can be had from Debian, so that CI has no excuse.
+    """
+
+    directory: str
+    check: tuple[str, ...]
+    install: str
+    steps: tuple[tuple[str, ...], ...]
+    in_debian: bool = True
 
 
 class Client(NamedTuple):
     """A third-party client.
 
     Attributes:
-        command: makes the program in a directory of the session's, and says how to run it.
+        command: runs it, in the directory it was built in.
+        toolchain: builds it; ``None`` for Python, which needs no build.
         fragments: whether its interface can send a message in fragments.
+        pings: whether a ping can be had from it and the pong seen.
     """
 
     name: str
-    command: Callable[[Path], list[str]]
+    command: tuple[str, ...]
+    toolchain: Toolchain | None = None
     fragments: bool = True
+    pings: bool = True
 
 
-def _python(module: str) -> Callable[[Path], list[str]]:
-    return lambda build: [sys.executable, "-m", f"tests.interop.clients.{module}"]
+def made(client: Client, session: Path) -> Path:
+    """The directory to run ``client`` in, built once however many processes ask.
+
+    Skips the test without the toolchain; fails it in CI.
+    """
+    toolchain = client.toolchain
+    if toolchain is None:
+        return REPOSITORY
+    build = session / f"client-{toolchain.directory}"
+    _check(toolchain)
+    with build.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = build / "done"
+        if not done.exists():
+            shutil.copytree(CLIENTS / toolchain.directory, build, dirs_exist_ok=True)
+            for step in toolchain.steps:
+                _run(step, build)
+            done.touch()
+    return build
 
 
-def _node(build: Path) -> list[str]:
-    _toolchain("npm", "apt-get install npm", required=True)
-    shutil.copytree(CLIENTS / "ws", build, dirs_exist_ok=True)
-    _run(build, "npm", "ci", "--no-audit", "--no-fund")
-    return ["node", str(build / "client.js")]
-
-
-def _go(build: Path) -> list[str]:
-    _toolchain("go", "install Go 1.23 or newer", required=False)
-    _run(CLIENTS / "go", "go", "build", "-o", str(build / "client"), ".")
-    return [str(build / "client")]
-
-
-def _toolchain(program: str, how: str, *, required: bool) -> None:
-    """Skip without ``program``; in CI fail, where it is ``required``."""
-    if shutil.which(program) is None:
-        missing = f"{program} is not installed: {how}"
-        if required and os.environ.get("CI") == "true":
+def _check(toolchain: Toolchain) -> None:
+    try:
+        subprocess.run(toolchain.check, check=True, capture_output=True, timeout=20)
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        missing = f"`{shlex.join(toolchain.check)}` fails: {toolchain.install}"
+        if toolchain.in_debian and os.environ.get("CI") == "true":
             pytest.fail(missing)
         pytest.skip(missing)
 
 
-def _run(directory: Path, *command: str) -> None:
-    subprocess.run(command, cwd=directory, check=True, capture_output=True, timeout=170)
+def _run(step: tuple[str, ...], directory: Path) -> None:
+    """Run one step; its output is shown if it fails."""
+    done = subprocess.run(
+        step,
+        cwd=directory,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=SLOWEST_BUILD,
+    )
+    assert done.returncode == 0, f"{step}: {done.stdout}"
 
 
-def made(client: Client, session: Path) -> list[str]:
-    """The command that runs ``client``, built once however many processes ask."""
-    build = session / f"client-{client.name}"
-    build.mkdir(exist_ok=True)
-    with (session / f"{build.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        return client.command(build)
+def _python(name: str, module: str, *, fragments: bool = True) -> Client:
+    command = (sys.executable, "-m", f"tests.interop.clients.{module}")
+    return Client(name, command, fragments=fragments)
 
+
+_NODE = Toolchain(
+    "node",
+    ("which", "node", "npm"),
+    "apt-get install npm",
+    (("npm", "ci", "--no-audit", "--no-fund"),),
+)
+_NODE_WITH_WEBSOCKET = _NODE._replace(
+    check=("node", "--experimental-websocket", "--eval", "new WebSocket('ws://[::1]:9').close()"),
+    install="Node 20.10 or newer",
+    in_debian=False,
+)
+_GO = Toolchain(
+    "go",
+    ("which", "go"),
+    "apt-get install golang-go",
+    (("go", "build", "-o", "client", "."),),
+)
+_JAVA = Toolchain(
+    "okhttp",
+    ("which", "javac", "mvn"),
+    "apt-get install maven default-jdk-headless",
+    (
+        ("mvn", "-q", "-B", "dependency:copy-dependencies", "-DoutputDirectory=lib"),
+        ("javac", "-cp", "lib/*", "-d", "classes", "Client.java"),
+    ),
+)
 
 ALL = (
-    Client("websockets", _python("websockets_client")),
-    Client("aiohttp", _python("aiohttp_client"), fragments=False),
-    Client("websocket-client", _python("websocket_client")),
-    Client("picows", _python("picows_client")),
-    Client("ws", _node),
-    Client("coder-websocket", _go),
+    _python("websockets", "websockets_client"),
+    _python("aiohttp", "aiohttp_client", fragments=False),
+    _python("websocket-client", "websocket_client"),
+    _python("picows", "picows_client"),
+    Client("ws", ("node", "ws.js"), _NODE),
+    Client("undici", ("node", "undici.js"), _NODE, fragments=False, pings=False),
+    Client(
+        "node-websocket",
+        ("node", "--experimental-websocket", "--no-warnings", "undici.js", "builtin"),
+        _NODE_WITH_WEBSOCKET,
+        fragments=False,
+        pings=False,
+    ),
+    Client("coder-websocket", ("./client",), _GO),
+    Client(
+        "okhttp",
+        ("java", "-XX:TieredStopAtLevel=1", "-cp", "classes:lib/*", "Client"),
+        _JAVA,
+        fragments=False,
+    ),
 )

@@ -8,7 +8,7 @@ from tests.interop.clients.driver import Over, Refused, main
 
 
 class Socket:
-    """Read all the time, since the library answers pings by reading."""
+    """Read all the time; answers pings itself, since otherwise the library shows no pong."""
 
     def __init__(
         self, session: aiohttp.ClientSession, websocket: aiohttp.ClientWebSocketResponse
@@ -16,14 +16,22 @@ class Socket:
         self._session = session
         self._websocket = websocket
         self._incoming: asyncio.Queue[aiohttp.WSMessage] = asyncio.Queue()
+        self._pongs: asyncio.Queue[bytes] = asyncio.Queue()
         self._reading = asyncio.create_task(self._read())
 
     async def _read(self) -> None:
-        message = await self._websocket.receive()
-        while message.type is aiohttp.WSMsgType.TEXT:
-            self._incoming.put_nowait(message)
+        while True:
             message = await self._websocket.receive()
-        self._incoming.put_nowait(message)
+            match message.type:
+                case aiohttp.WSMsgType.PING:
+                    await self._websocket.pong(message.data)
+                case aiohttp.WSMsgType.PONG:
+                    self._pongs.put_nowait(message.data)
+                case aiohttp.WSMsgType.TEXT:
+                    self._incoming.put_nowait(message)
+                case _:
+                    self._incoming.put_nowait(message)
+                    return
 
     async def send(self, text: str) -> None:
         await self._websocket.send_str(text)
@@ -39,7 +47,8 @@ class Socket:
         raise Over(self._websocket.close_code or 0, message.extra or "")
 
     async def ping(self) -> None:
-        await self._websocket.ping(b"are you there")  # it tells nobody of the pong
+        await self._websocket.ping(b"are you there")
+        assert await self._pongs.get() == b"are you there"
 
     async def close(self, code: int) -> tuple[int, str]:
         await self._websocket.close(code=code)
@@ -50,7 +59,7 @@ class Socket:
 async def dial(url: str, headers: dict[str, str]) -> Socket:
     session = aiohttp.ClientSession(skip_auto_headers=("User-Agent",))
     try:
-        return Socket(session, await session.ws_connect(url, headers=headers))
+        return Socket(session, await session.ws_connect(url, headers=headers, autoping=False))
     except aiohttp.WSServerHandshakeError as refused:
         await session.close()
         raise Refused(refused.status) from None
