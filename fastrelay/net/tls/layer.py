@@ -26,10 +26,12 @@ _UNGREETED, _SHAKING, _OPEN, _ENDED = range(4)
 
 
 class TlsBuffers:
-    """What all TLS connections of one loop share; nothing stays in it from one call to the next.
+    """What all TLS connections of one loop share.
 
-    OpenSSL takes whatever lies in its input before it asks for more, incomplete records included,
-    and what it says is written out at once.
+    It works because of three rules. What OpenSSL says is written out before anybody else is
+    called: a protocol above may make another connection speak, and that one would send it. What
+    it leaves unread is taken back before the next connection is read, whatever has happened. And
+    nobody's goodbye looks for an answer in what somebody else has received.
     """
 
     def __init__(self) -> None:
@@ -145,9 +147,9 @@ class TlsLayer(asyncio.BufferedProtocol, asyncio.Transport):
             self.close()
         except ssl.SSLError:
             self._fail()
-        if incoming.pending:
-            self._held = incoming.read()
-        self._flush()
+        finally:
+            if incoming.pending:
+                self._held = incoming.read()
 
     def _shake_hands(self, first: int) -> None:
         """Begin the handshake or go on with it.
@@ -160,7 +162,10 @@ class TlsLayer(asyncio.BufferedProtocol, asyncio.Transport):
             self._transport.abort()  # clear text: not even an alert
             return
         self._state = _SHAKING
-        self._tls.do_handshake()
+        try:
+            self._tls.do_handshake()
+        finally:
+            self._flush()
         self._state = _OPEN
 
     def _decrypt(self) -> None:
@@ -184,7 +189,10 @@ class TlsLayer(asyncio.BufferedProtocol, asyncio.Transport):
         return bool(self._buffers.incoming.pending or self._tls.pending())
 
     def _fill(self, room: memoryview) -> tuple[int, ssl.SSLError | None]:
-        """Decrypt into ``room`` till it is full or nothing is left: how far, and what was wrong."""
+        """Decrypt into ``room`` till it is full or nothing is left: how far, and what was wrong.
+
+        OpenSSL may have had to say something itself: an alert, a new key.
+        """
         filled = 0
         try:
             while filled < len(room) and self._has_more():
@@ -194,12 +202,13 @@ class TlsLayer(asyncio.BufferedProtocol, asyncio.Transport):
                 filled += count
         except ssl.SSLError as fault:
             return filled, fault
+        finally:
+            self._flush()
         return filled, None
 
     def _fail(self) -> None:
-        """End with the alert that OpenSSL has written, if it has."""
+        """End behind the alert that OpenSSL has written, if it has."""
         self._state = _ENDED
-        self._flush()
         self._transport.close()
 
     def pause_reading(self) -> None:
@@ -224,8 +233,10 @@ class TlsLayer(asyncio.BufferedProtocol, asyncio.Transport):
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Encrypt and send; what is said after the end is dropped, as by any transport."""
         if self._state == _OPEN and data:
-            self._tls.write(data)
-            self._flush()
+            try:
+                self._tls.write(data)
+            finally:
+                self._flush()
 
     def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
         """Encrypt and send as one run of records: a copy costs less than a record a piece."""
@@ -253,8 +264,11 @@ class TlsLayer(asyncio.BufferedProtocol, asyncio.Transport):
 
     def _say_goodbye(self) -> None:
         if self._state == _OPEN:
+            incoming = self._buffers.incoming
+            unread = incoming.read()  # by whoever is being read just now
             with contextlib.suppress(ssl.SSLError):
                 self._tls.unwrap()  # it wants to hear the peer's, which we do not wait for
+            incoming.write(unread)
             self._flush()
         self._state = _ENDED
 
