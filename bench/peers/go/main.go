@@ -1,0 +1,157 @@
+// A Go relay of the original's shape: a goroutine a connection, json.Valid and json.Marshal a
+// frame, an outbox and its goroutine for each phone.
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"log"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/coder/websocket"
+)
+
+type envelope struct {
+	ConnID string          `json:"conn_id"`
+	Frame  json.RawMessage `json:"frame,omitempty"`
+}
+
+type phone struct {
+	outbox chan []byte
+	done   chan struct{}
+}
+
+type relay struct {
+	mu       sync.RWMutex
+	binaries map[string]*websocket.Conn
+	phones   map[string]*phone
+}
+
+const limit = 1 << 20
+
+func accept(w http.ResponseWriter, r *http.Request) (*websocket.Conn, error) {
+	c, err := websocket.Accept(w, r, &websocket.AcceptOptions{
+		InsecureSkipVerify: true,
+		CompressionMode:    websocket.CompressionDisabled,
+	})
+	if err == nil {
+		c.SetReadLimit(limit)
+		go heartbeat(c)
+	}
+	return c, err
+}
+
+func heartbeat(c *websocket.Conn) {
+	for {
+		time.Sleep(30 * time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		err := c.Ping(ctx)
+		cancel()
+		if err != nil {
+			return
+		}
+	}
+}
+
+func (s *relay) server(w http.ResponseWriter, r *http.Request) {
+	c, err := accept(w, r)
+	if err != nil {
+		return
+	}
+	id := r.Header.Get("X-Pyrycode-Server")
+	s.mu.Lock()
+	s.binaries[id] = c
+	s.mu.Unlock()
+	for {
+		_, data, err := c.Read(r.Context())
+		if err != nil {
+			return
+		}
+		var e envelope
+		if json.Unmarshal(data, &e) != nil {
+			continue
+		}
+		s.mu.RLock()
+		p := s.phones[e.ConnID]
+		s.mu.RUnlock()
+		if p != nil {
+			select {
+			case p.outbox <- e.Frame:
+			case <-p.done:
+			}
+		}
+	}
+}
+
+func (s *relay) client(w http.ResponseWriter, r *http.Request) {
+	c, err := accept(w, r)
+	if err != nil {
+		return
+	}
+	id := r.Header.Get("X-Pyrycode-Server")
+	random := make([]byte, 4)
+	rand.Read(random)
+	connID := "client-" + id + "-" + hex.EncodeToString(random)
+	p := &phone{make(chan []byte, 64), make(chan struct{})}
+	s.mu.Lock()
+	s.phones[connID] = p
+	s.mu.Unlock()
+	defer close(p.done)
+	defer func() {
+		s.mu.Lock()
+		delete(s.phones, connID)
+		s.mu.Unlock()
+	}()
+	go func() {
+		for {
+			var frame []byte
+			select {
+			case frame = <-p.outbox:
+			case <-p.done:
+				return
+			}
+			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+			err := c.Write(ctx, websocket.MessageText, frame)
+			cancel()
+			if err != nil {
+				return
+			}
+		}
+	}()
+	for {
+		_, data, err := c.Read(r.Context())
+		if err != nil || !json.Valid(data) {
+			return
+		}
+		wrapped, err := json.Marshal(envelope{connID, data})
+		if err != nil {
+			return
+		}
+		s.mu.RLock()
+		b := s.binaries[id]
+		s.mu.RUnlock()
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		err = b.Write(ctx, websocket.MessageText, wrapped)
+		cancel()
+		if err != nil {
+			return
+		}
+	}
+}
+
+func main() {
+	s := &relay{binaries: map[string]*websocket.Conn{}, phones: map[string]*phone{}}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/v1/server", s.server)
+	mux.HandleFunc("/v1/client", s.client)
+	address := "127.0.0.1:" + os.Args[1]
+	if len(os.Args) > 3 {
+		log.Fatal(http.ListenAndServeTLS(address, os.Args[2], os.Args[3], mux))
+	}
+	log.Fatal(http.ListenAndServe(address, mux))
+}
