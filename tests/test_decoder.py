@@ -1,6 +1,7 @@
 """The frame codec alone: every rule of RFC 6455 §5, every split, and wsproto's opinion."""
 
 import struct
+import sys
 from itertools import pairwise
 
 import pytest
@@ -208,26 +209,35 @@ def test_binary_need_not_be_utf8() -> None:
 # -- memory --------------------------------------------------------------------------------------
 
 
+def held(decoder: FrameDecoder) -> int:
+    """Bytes of memory of a decoder's own."""
+    return sum(
+        sys.getsizeof(part) for part in (decoder._own, decoder._assembly) if part is not None
+    )
+
+
 def test_an_idle_decoder_holds_no_buffer() -> None:
     shared = memoryview(bytearray(4096))
     decoder = FrameDecoder(shared, LIMIT)
     assert decoder.get_buffer() is shared
     decoder.feed(client_frame(b"x" * 10_000))
     assert decoder.get_buffer() is shared
+    assert not held(decoder)
 
 
-def test_room_grows_with_what_came_not_with_what_was_announced() -> None:
+def test_memory_grows_with_what_came_not_with_what_was_announced() -> None:
     received = Receiver(limit=64 * 1024 * 1024, shared=512)
     stream = client_frame(b"x" * 1_000_000)
-    held = set()
+    sizes = set()
     for begin in range(0, len(stream), 500):
         received.feed(stream[begin : begin + 500])
         came = begin + 500
         if received.decoder.unfinished:
-            held.add(came + len(received.decoder.get_buffer()))
-            assert max(held) <= 2 * came + 4096
-    assert len(held) < 20  # it doubles, however slowly it comes
+            sizes.add(held(received.decoder))
+            assert max(sizes) <= 2 * came + 4096
+    assert len(sizes) < 200  # of 2000: few copies, however slowly it comes
     assert received.messages == [b"x" * 1_000_000]
+    assert not held(received.decoder)
 
 
 # -- wsproto's opinion ---------------------------------------------------------------------------
@@ -309,6 +319,8 @@ def test_agrees_with_wsproto(stream: bytes, cuts: list[int]) -> None:
         ours.feed(stream[begin:end])
         theirs.feed(stream[begin:end])
     said = [control for control in ours.controls if not isinstance(control, Violation)]
+    if ours.close_code == 1002:
+        theirs.feed(bytes(14))  # explained: it judges a header when it is whole, we as it comes
     if ours.close_code == 1009:
         return  # explained: wsproto has no limit, and waits for what was announced
     assert ours.messages == theirs.messages

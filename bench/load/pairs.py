@@ -8,7 +8,6 @@ what must arrive.
 import os
 import socket
 import ssl
-from dataclasses import dataclass, field
 from typing import Self
 
 from bench.support.wire import (
@@ -19,34 +18,37 @@ from bench.support.wire import (
     phone_handshake,
 )
 
-CHUNK = 1 << 20
-
 
 class Wrong(Exception):
     """What arrived is not what must arrive."""
 
 
-@dataclass(eq=False)
+_RECEIVED = memoryview(bytearray(256 * 1024))
+"""Where every read goes: one buffer stays in the cache, and so do short expectations."""
+
+_LEAST_EXPECTATION = 16 * 1024
+
+
 class Side:
     """One connection with what it says and what it must hear.
 
     Attributes:
         says: bytes of one message on its way out.
-        hears: bytes of one frame that must arrive, again and again.
     """
 
-    sock: socket.socket
-    says: bytes = b""
-    hears: bytes = b""
-    peer: "Side" = field(init=False)
-    _expected: memoryview = field(init=False)
-    _offset: int = 0
-    _unsent: bytearray = field(default_factory=bytearray)
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.says = b""
+        self.peer: Side
+        self._size = 0
+        self._expected = memoryview(b"")
+        self._offset = 0
+        self._unsent = memoryview(b"")
 
     def expect(self, frame: bytes) -> None:
         """From now on this frame must arrive, whole and again and again."""
-        self.hears = frame
-        self._expected = memoryview(frame * (CHUNK // len(frame) + 2))
+        self._size = len(frame)
+        self._expected = memoryview(frame * max(1, _LEAST_EXPECTATION // len(frame)))
 
     def heard(self) -> int:
         """Read what is there; how many frames that completed.
@@ -55,25 +57,32 @@ class Side:
             Wrong: it is not what must arrive, or the relay hung up.
         """
         try:
-            data = self.sock.recv(CHUNK)
+            count = self.sock.recv_into(_RECEIVED)
         except (BlockingIOError, ssl.SSLWantReadError):
             return 0
-        size, begin = len(self.hears), self._offset
-        if not data or self._expected[begin : begin + len(data)] != data:
-            raise Wrong(f"{data[:80]!r} after {begin} bytes of {self.hears[:80]!r}")
-        frames, self._offset = divmod(begin + len(data), size)
+        if not count:
+            raise Wrong("the relay hung up")
+        frames = (self._offset + count) // self._size
+        seen = 0
+        while seen < count:
+            begin = self._offset
+            step = min(count - seen, len(self._expected) - begin)
+            if self._expected[begin : begin + step] != _RECEIVED[seen : seen + step]:
+                raise Wrong(f"other bytes than {bytes(self._expected[:80])!r}")
+            self._offset = (begin + step) % self._size
+            seen += step
         return frames
 
     def say(self, count: int) -> bool:
         """Send ``count`` messages; returns whether all went out."""
-        self._unsent += self.says * count
+        self._unsent = memoryview(bytes(self._unsent) + self.says * count)
         return self.push()
 
     def push(self) -> bool:
         """Send what is left; returns whether that was all."""
         try:
             while self._unsent:
-                del self._unsent[: self.sock.send(self._unsent)]
+                self._unsent = self._unsent[self.sock.send(self._unsent) :]
         except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
             pass
         return not self._unsent
@@ -176,7 +185,7 @@ def _read_frame(sock: socket.socket) -> bytes:
     """The payload of the next frame, of a connection that sends no more than that."""
     data = b""
     while (frame := next_frame(data)) is None:
-        more = sock.recv(CHUNK)
+        more = sock.recv(65536)
         if not more:
             raise Wrong("hung up")
         data += more

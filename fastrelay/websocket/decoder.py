@@ -24,8 +24,6 @@ LEAST_LIMIT: Final = 125
 """The smallest message limit: a length that fits the short form is never checked against it."""
 
 _KNOWN_OPCODES: Final = frozenset(Opcode)
-_MIN_ROOM: Final = 4096
-"""A buffer for a partial frame starts with room for this many bytes, or for the whole frame."""
 
 
 class Ping(NamedTuple):
@@ -76,7 +74,6 @@ class FrameDecoder:
         "_assembly",
         "_assembly_is_text",
         "_ended",
-        "_filled",
         "_max_message",
         "_needed",
         "_own",
@@ -89,7 +86,6 @@ class FrameDecoder:
         self._shared = shared
         self._max_message = max_message
         self._own: bytearray | None = None
-        self._filled = 0
         self._needed = 0
         self._assembly: bytearray | None = None
         self._assembly_is_text = False
@@ -99,21 +95,25 @@ class FrameDecoder:
 
     def get_buffer(self) -> memoryview:
         """Room for the next bytes; never empty."""
-        if self._own is None:
-            return self._shared
-        return memoryview(self._own)[self._filled :]
+        return self._shared
 
     def buffer_updated(self, count: int) -> list[bytes]:
         """Decode the ``count`` bytes just put into the buffer; return the messages they end."""
-        own = self._own
-        if own is None:
-            return self._decode(self._shared, count)
-        self._filled += count
-        if self._filled >= self._needed:
-            return self._decode(memoryview(own), self._filled)
-        if self._filled == len(own):
-            self._keep(memoryview(own), self._needed)
-        return []
+        if self._own is None:
+            return self._decode(self._shared, 0, count)
+        messages: list[bytes] = []
+        position = 0
+        while (own := self._own) is not None:
+            # Only what the partial frame lacks is copied; what lies behind it is decoded in place.
+            end = min(count, position + self._needed - len(own))
+            own += self._shared[position:end]
+            position = end
+            if len(own) < self._needed:
+                return messages
+            messages += self._decode(memoryview(own), 0, len(own))
+        if position < count:
+            messages += self._decode(self._shared, position, count)
+        return messages
 
     def feed(self, data: bytes) -> list[bytes]:
         """:meth:`buffer_updated` for bytes that already lie elsewhere, of any number."""
@@ -132,14 +132,13 @@ class FrameDecoder:
         controls, self.controls = self.controls, None
         return controls or []
 
-    def _decode(self, view: memoryview, end: int) -> list[bytes]:
-        """Take every whole frame out of ``view[:end]``; keep what is left of a partial one.
+    def _decode(self, view: memoryview, position: int, end: int) -> list[bytes]:
+        """Take every whole frame out of ``view[position:end]``; keep what is left of a partial one.
 
         The common frame (whole, unfragmented, text or binary) passes through without a call but
         unmasking; everything else is checked and handled in methods of its own.
         """
         messages: list[bytes] = []
-        position = 0
         needed = 2
         limit = self._max_message
         while end - position >= 2 and not self._ended:
@@ -179,24 +178,13 @@ class FrameDecoder:
             elif head == _FIN_BINARY or payload.isascii() or self._check_utf8(payload):
                 messages.append(payload)
         if position < end and not self._ended:
-            self._keep(view[position:end], needed)
+            # Grows with the bytes that come: who announces 256 KiB and sends ten holds ten.
+            self._own = bytearray(view[position:end])
+            self._needed = needed
         else:
             self._own = None
         self.unfinished = self._own is not None or self._assembly is not None
         return messages
-
-    def _keep(self, partial: memoryview, needed: int) -> None:
-        """Hold the start of a frame whose next step wants ``needed`` bytes of it.
-
-        The room doubles as it fills, up to the whole frame: a peer that announces 256 KiB and
-        sends ten bytes holds ten bytes' worth.
-        """
-        room = max(_MIN_ROOM, min(needed, 2 * len(partial)))
-        own = bytearray(room)
-        own[: len(partial)] = partial
-        self._own = own
-        self._filled = len(partial)
-        self._needed = needed
 
     def _header_fault(self, head: int, length: int) -> CloseReason | None:
         """What RFC 6455 §5 forbids in a header; ``length`` is the 7-bit one, negative unmasked."""
