@@ -56,6 +56,8 @@ class Log:
         self._format = _json_line if as_json else _logfmt_line
         self._flood_interval = flood_interval
         self._clock = clock
+        self._second = -1
+        self._second_text = ""
         self._last_written: dict[str, float] = {}
         self._muted: dict[str, int] = {}
 
@@ -108,10 +110,8 @@ class Log:
 
     def _emit(self, level: str, event: str, fields: dict[str, Value]) -> None:
         if LEVELS[level] >= self._threshold:
-            moment = time.gmtime(now := self._clock())
-            stamp = time.strftime("%Y-%m-%dT%H:%M:%S", moment) + f".{int(now * 1000) % 1000:03}Z"
             record: dict[str, Value] = {
-                "time": stamp,
+                "time": self._stamp(),
                 "level": _SLOG_LEVELS.get(level, level.upper()),
                 "msg": event,
             }
@@ -119,6 +119,14 @@ class Log:
             # Nobody may be reading, or the disk be full: no reason to stop relaying.
             with suppress(OSError):
                 self._write(self._format(record))
+
+    def _stamp(self) -> str:
+        """Now, to the millisecond; the part that lasts a second is made once in it."""
+        second, milliseconds = divmod(int(self._clock() * 1000), 1000)
+        if second != self._second:
+            self._second = second
+            self._second_text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        return f"{self._second_text}.{milliseconds:03}Z"
 
 
 def _logfmt_line(record: dict[str, Value]) -> str:

@@ -41,6 +41,10 @@ class Exchange:
         self._transport = transport
         self._http = http
         self._detach = detach
+        # The request is asked for a dozen of them, and h11 makes every look a loop.
+        self._headers: dict[bytes, list[bytes]] = {}
+        for name, value in request.headers:
+            self._headers.setdefault(name, []).append(value)
 
     @property
     def path(self) -> str:
@@ -56,7 +60,7 @@ class Exchange:
 
     def header(self, name: bytes) -> list[bytes]:
         """Every value of the header ``name`` (lower case), in order."""
-        return [value for key, value in self.request.headers if key == name]
+        return self._headers.get(name, [])
 
     def respond(self, response: Response) -> None:
         """Write a whole response; ends the exchange."""
