@@ -5,6 +5,7 @@ import sys
 from typing import Final
 
 COMMANDS: Final = {
+    "compare": ("bench.compare.command", "every target beside what is measured, ours and others"),
     "micro": (
         "bench.micro.command",
         "the parts alone: codec, envelope, upgrade, counters, registry",

@@ -10,6 +10,7 @@ import json
 import socket
 import sys
 import time
+from itertools import islice
 
 from bench.load.pairs import Line, Wrong
 from bench.support.meter import measure
@@ -18,16 +19,26 @@ from bench.support.wire import binary_handshake, phone_handshake
 PHONES = 15
 """Of each binary."""
 
+WAVE = 64
+"""Upgrades on their way at once."""
+
 _SETTLE = 0.5
 
 
-def connect(line: Line, count: int) -> list[socket.socket]:
-    """``count`` connections: binaries, each with its phones behind it."""
-    sockets = []
-    for number in range(count):
-        server_id = f"idle-{number // (PHONES + 1)}"
-        hello = phone_handshake if number % (PHONES + 1) else binary_handshake
-        sockets.append(line.dial(hello(server_id)))
+def connect(line: Line, count: int, first: int = 0) -> list[socket.socket]:
+    """``count`` connections: binaries, then their phones, in waves as after a restart."""
+    server_ids = range(first, first + -(-count // (PHONES + 1)))
+    hellos = [binary_handshake(f"idle-{number}") for number in server_ids]
+    phones = (phone_handshake(f"idle-{n}") for n in server_ids for _ in range(PHONES))
+    hellos += islice(phones, count - len(hellos))
+    sockets: list[socket.socket] = []
+    for begin in range(0, count, WAVE):
+        wave = [(line.dial(), hello) for hello in hellos[begin : begin + WAVE]]
+        for sock, hello in wave:
+            sock.sendall(hello)
+        for sock, _ in wave:
+            line.upgraded(sock)
+            sockets.append(sock)
     return sockets
 
 
@@ -42,7 +53,7 @@ def main() -> int:
     options = parser.parse_args()
     line = Line(options.port, options.ca_file)
     try:
-        kept = connect(line, PHONES + 1)  # what is made once is made before the start
+        kept = connect(line, PHONES + 1, first=10**6)  # what is made once is made before the start
         time.sleep(_SETTLE)
         before, began = measure(options.pid), time.perf_counter()
         kept += connect(line, options.count)

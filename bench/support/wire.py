@@ -57,10 +57,11 @@ def next_frame(data: bytes | bytearray, start: int = 0) -> tuple[int, int, int] 
     """Opcode, begin and end of the payload of the frame at ``start``; ``None``: not all there."""
     if len(data) < start + 2:
         return None
-    size, begin = data[start + 1], start + 2
-    if size == 126:
-        size, begin = int.from_bytes(data[start + 2 : start + 4]), start + 4
-    elif size == 127:
-        size, begin = int.from_bytes(data[start + 2 : start + 10]), start + 10
+    size = data[start + 1]
+    begin = start + header_size(size if size < 126 else 126 if size == 126 else 1 << 16)
+    if len(data) < begin:
+        return None
+    if size > 125:
+        size = int.from_bytes(data[start + 2 : begin])
     end = begin + size
     return (data[start] & 0x0F, begin, end) if len(data) >= end else None

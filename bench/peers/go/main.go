@@ -1,5 +1,5 @@
 // A Go relay of the original's shape: a goroutine a connection, json.Valid and json.Marshal a
-// frame, an outbox and its goroutine for each phone.
+// frame, an outbox and its goroutine for each phone, a log line for each registration.
 package main
 
 import (
@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"log"
+	"log/slog"
 	"net/http"
 	"os"
 	"sync"
@@ -67,6 +68,7 @@ func (s *relay) server(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	s.binaries[id] = c
 	s.mu.Unlock()
+	slog.Info("server_claimed", "server_id", id, "remote", r.RemoteAddr)
 	for {
 		_, data, err := c.Read(r.Context())
 		if err != nil {
@@ -101,6 +103,7 @@ func (s *relay) client(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	s.phones[connID] = p
 	s.mu.Unlock()
+	slog.Info("phone_registered", "server_id", id, "conn_id", connID, "remote", r.RemoteAddr)
 	defer close(p.done)
 	defer func() {
 		s.mu.Lock()

@@ -1,0 +1,1 @@
+"""fastrelay beside others, in one run: ``python -m bench compare``."""
