@@ -214,7 +214,7 @@ async def test_tiny_fragments_without_end() -> None:
         phone.send(client_frame(b"[", fin=False))
         fragments = client_frame(b"", 0, fin=False) * 5000
         flooding = asyncio.create_task(send_until_cut(phone, fragments))
-        assert await phone.closed() == (1011, "message timeout")
+        assert await phone.closed(answer=False) == (1011, "message timeout")
         await cancelled(flooding)
         await phone.close()
         assert await notice(binary) == 1001

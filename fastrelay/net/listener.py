@@ -13,8 +13,9 @@ from fastrelay.settings import Address
 BACKLOG: Final = 4096
 """Connections the kernel holds for us while a reconnect storm is worked off."""
 
-_ACCEPTS_PER_TURN: Final = 64
-"""Accepted in one turn of the loop at most, so that traffic goes on during a storm."""
+_ACCEPTS_PER_TURN: Final = 8
+"""Accepted in one turn of the loop at most, so that traffic goes on during a storm; and so few that
+those without a transport yet, and those being dropped for them, fit the descriptors in reserve."""
 
 _RETRY: Final = 0.5
 """Seconds without accepting after the system ran out of something."""
