@@ -27,11 +27,10 @@ class Socket:
                     await self._websocket.pong(message.data)
                 case aiohttp.WSMsgType.PONG:
                     self._pongs.put_nowait(message.data)
-                case aiohttp.WSMsgType.TEXT:
+                case kind:
                     self._incoming.put_nowait(message)
-                case _:
-                    self._incoming.put_nowait(message)
-                    return
+                    if kind is not aiohttp.WSMsgType.TEXT:
+                        return
 
     async def send(self, text: str) -> None:
         await self._websocket.send_str(text)

@@ -53,6 +53,16 @@ func over(err error) answer {
 	return answer{Closed: []any{0, err.Error()}}
 }
 
+// Close tells nobody what the relay answered; reading does.
+func (s *socket) close(code int) answer {
+	_ = s.connection.Close(websocket.StatusCode(code), "")
+	item := <-s.incoming
+	for item.Closed == nil {
+		item = <-s.incoming
+	}
+	return item
+}
+
 func connect(c command) answer {
 	header := http.Header{}
 	for name, value := range c.Headers {
@@ -102,10 +112,7 @@ func perform(c command) answer {
 	case "ping":
 		err = s.connection.Ping(context.Background())
 	case "close":
-		err = s.connection.Close(websocket.StatusCode(c.Code), "")
-		if err == nil {
-			return answer{Closed: []any{c.Code, ""}} // it has seen the same code come back
-		}
+		return s.close(c.Code)
 	}
 	if err != nil {
 		return over(err)
