@@ -1,17 +1,22 @@
 """The shipped examples, exactly as they are, in front of a real relay."""
 
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 import trustme
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from tests.support.programs import needs
 from tests.support.sealed import ADDRESS, run_sealed
 
 DEPLOY = Path(__file__).parents[1] / "docs" / "deploy"
+LOCK = DEPLOY / "requirements.lock"
 CERTIFICATES = "ssl/relay.example.org"
 
 PROBE_BEHIND_A_PROXY = """\
@@ -101,6 +106,18 @@ def test_the_caddy_example_is_valid() -> None:
         check=False,
     )
     assert checked.returncode == 0, checked.stderr
+
+
+def test_the_lock_has_what_the_project_needs() -> None:
+    project = tomllib.loads((DEPLOY.parents[1] / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    needed = map(Requirement, (*project["dependencies"], *extras["acme"], *extras["push"]))
+    pins = re.findall(r"^([a-z0-9_.-]+)==(\S+) \\\n    --hash", LOCK.read_text(), re.MULTILINE)
+    locked = {canonicalize_name(name): version for name, version in pins}
+    for requirement in needed:
+        version = locked[canonicalize_name(requirement.name)]
+        assert requirement.specifier.contains(version), requirement
+    assert "://" not in LOCK.read_text()
 
 
 def test_systemd_finds_the_unit_well_hardened() -> None:

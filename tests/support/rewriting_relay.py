@@ -1,0 +1,20 @@
+"""A relay that changes a byte of what it gives to phones: for showing that a check sees it."""
+
+import itertools
+import sys
+
+from fastrelay.cli import main
+from fastrelay.routing.phone import Phone
+
+deliver = Phone.deliver
+numbers = itertools.count()
+
+
+def rewrite(phone: Phone, batch: list[bytes]) -> None:
+    if next(numbers) % 50 == 49:
+        batch[1] = bytes(batch[1]).replace(b"x", b"y", 1)
+    deliver(phone, batch)
+
+
+Phone.deliver = rewrite  # type: ignore[method-assign]
+sys.exit(main())
