@@ -94,6 +94,7 @@ class _Nobody:
 
 
 _NOBODY: Final = _Nobody()
+_NO_PROTOCOL: Final = asyncio.Protocol()
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -148,6 +149,9 @@ class Connection(asyncio.BufferedProtocol):
         self._ping_due = conditions.wheel.now + conditions.intervals.ping
         conditions.wheel.at(self, self._ping_due)
         transport.set_write_buffer_limits(high=0)
+        # uvloop keeps hold of the last protocol's data_received beside a buffered one's methods;
+        # without this the request head's parser lives as long as the connection (1.1 KB).
+        transport.set_protocol(_NO_PROTOCOL)
         transport.set_protocol(self)
 
     @property
