@@ -13,6 +13,7 @@ from fastrelay.limits.token_bucket import TokenBuckets
 from fastrelay.log import Log
 from fastrelay.metrics import Metrics
 from fastrelay.metrics.connections import expose_connections
+from fastrelay.metrics.state import Lag, State, StateMetrics
 from fastrelay.push.waker import make_waker
 from fastrelay.routing.binary import Binary
 from fastrelay.routing.phone import Phone
@@ -55,7 +56,8 @@ class Relay:
         self._log = log
         self._loop = asyncio.get_running_loop()
         self._metrics = metrics
-        self.wheel = TimerWheel(self._loop, settings.intervals.tick)
+        self._lag = Lag()
+        self.wheel = TimerWheel(self._loop, settings.intervals.tick, self._lag.observe)
         self.lobby = Lobby(settings.limits.handshakes)
         limits = settings.limits
         self.live: LiveConnections[Connection] = LiveConnections(
@@ -88,7 +90,7 @@ class Relay:
             OSError: an address cannot be bound; nothing is left open.
             UnusableCertificate: the same.
         """
-        self._expose_registry()
+        self._expose()
         self.entrances.open(self._routes(), {"/metrics": metrics_page(self._metrics.registry)})
         intervals = self._settings.intervals
         self.chores.append(Every(self.wheel, intervals.log_flood, self._log.flush))
@@ -96,7 +98,17 @@ class Relay:
             self.chores.append(Every(self.wheel, intervals.bucket_sweep, self._buckets.sweep))
         self.chores.append(Every(self.wheel, intervals.bucket_sweep, self.waker.sweep))
 
-    def _expose_registry(self) -> None:
+    def _expose(self) -> None:
+        certificates = self.entrances.certificates
+        state = State(
+            refused=lambda: self.live.refused,
+            backlog=lambda: self.board.budget.total,
+            takeovers=lambda: self.board.takeovers,
+            evictions=lambda: self.board.evictions,
+            lag=self._lag,
+            certificate_expiry=(lambda: certificates.expires) if self._settings.tls else None,
+        )
+        StateMetrics(state, self._metrics.registry)
         expose_connections(
             self._metrics.registry,
             lambda: self.registry.connected_binaries,

@@ -24,12 +24,20 @@ class Timed(Protocol):
 class TimerWheel:
     """Timeouts rounded up to ``tick`` seconds; each item is scheduled at most once.
 
+    ``on_tick`` is told how many seconds late each tick came.
+
     ``now`` is the loop's clock as of the last tick: exact enough for timeouts, and reading it
     costs an attribute. It only advances while something is scheduled.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, tick: float) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        tick: float,
+        on_tick: Callable[[float], None] = lambda late: None,
+    ) -> None:
         self._loop = loop
+        self._on_tick = on_tick
         self._tick = tick
         self._buckets: dict[int, set[Timed]] = {}
         self._current = 0
@@ -88,6 +96,7 @@ class TimerWheel:
     def _advance(self) -> None:
         self.now = self._loop.time()
         last, self._current = self._current, math.floor(self.now / self._tick)
+        self._on_tick(self.now - (last + 1) * self._tick)
         for tick in range(last + 1, self._current + 1):
             bucket = self._buckets.get(tick)
             while bucket:

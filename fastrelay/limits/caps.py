@@ -14,6 +14,9 @@ class LiveConnections(Generic[Live]):
     Args:
         most: relay-wide cap.
         most_per_ip: cap per address (IPv6: per /64); 0 for none.
+
+    Attributes:
+        refused: how often :meth:`has_room` said no for the relay-wide cap, and for an address.
     """
 
     def __init__(self, most: int, most_per_ip: int = 0) -> None:
@@ -21,6 +24,7 @@ class LiveConnections(Generic[Live]):
         self._most_per_ip = most_per_ip
         self._keys: dict[Live, str] = {}
         self._by_key: dict[str, int] = {}
+        self.refused = (0, 0)
 
     def __len__(self) -> int:
         """How many there are."""
@@ -31,12 +35,15 @@ class LiveConnections(Generic[Live]):
         return iter(tuple(self._keys))
 
     def has_room(self, client: str) -> bool:
-        """Whether one more of that address may live."""
+        """Whether one more of that address may live; a no is counted."""
+        by_relay, by_address = self.refused
         if len(self._keys) >= self._most:
+            self.refused = by_relay + 1, by_address
             return False
-        return not self._most_per_ip or (
-            self._by_key.get(bucket_key(client), 0) < self._most_per_ip
-        )
+        if self._most_per_ip and self._by_key.get(bucket_key(client), 0) >= self._most_per_ip:
+            self.refused = by_relay, by_address + 1
+            return False
+        return True
 
     def add(self, connection: Live, client: str) -> None:
         """Count a connection of that address until :meth:`discard`."""

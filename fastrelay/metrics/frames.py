@@ -20,17 +20,27 @@ class DirectionCounts:
     Attributes:
         received: came in whole, whatever became of them.
         forwarded: handed to the other side's socket.
+        forwarded_bytes: what those came to on the wire, with headers, envelopes and notices.
         invalid: a phone's that is not JSON, a binary's that is no envelope.
         no_peer: nobody there: no binary, or an unknown ``conn_id``.
         backlog_full: dropped with the backlog of a phone that was too slow.
         closing: came or waited while one of the two connections ended.
     """
 
-    __slots__ = ("backlog_full", "closing", "forwarded", "invalid", "no_peer", "received")
+    __slots__ = (
+        "backlog_full",
+        "closing",
+        "forwarded",
+        "forwarded_bytes",
+        "invalid",
+        "no_peer",
+        "received",
+    )
 
     def __init__(self) -> None:
         self.received = 0
         self.forwarded = 0
+        self.forwarded_bytes = 0
         self.invalid = 0
         self.no_peer = 0
         self.backlog_full = 0
@@ -49,7 +59,7 @@ class FrameCounts:
 
 
 class FrameMetrics(Collector):
-    """Exposes a :class:`FrameCounts` as three families; all cells exist from the first scrape."""
+    """Exposes a :class:`FrameCounts` as four families; all cells exist from the first scrape."""
 
     def __init__(self, counts: FrameCounts, registry: CollectorRegistry) -> None:
         self._directions = {
@@ -68,6 +78,11 @@ class FrameMetrics(Collector):
             "Data frames handed to the other side's socket.",
             labels=["direction"],
         )
+        sent = CounterMetricFamily(
+            f"{PREFIX}forwarded_bytes",
+            "Bytes handed to the other side's socket: frames with headers, envelopes, notices.",
+            labels=["direction"],
+        )
         dropped = CounterMetricFamily(
             f"{PREFIX}frames_dropped",
             "Data frames that were not forwarded, by reason.",
@@ -76,8 +91,10 @@ class FrameMetrics(Collector):
         for name, counts in self._directions.items():
             received.add_metric([name], counts.received)
             forwarded.add_metric([name], counts.forwarded)
+            sent.add_metric([name], counts.forwarded_bytes)
             for reason in _REASONS:
                 dropped.add_metric([name, reason], getattr(counts, reason))
         yield received
         yield forwarded
+        yield sent
         yield dropped

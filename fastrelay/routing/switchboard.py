@@ -41,7 +41,12 @@ class _GraceTimer:
 
 
 class Switchboard:
-    """Joins binaries and phones of one relay."""
+    """Joins binaries and phones of one relay.
+
+    Attributes:
+        takeovers: incumbents that lost their server-id because they were silent.
+        evictions: phones closed because their binary was replaced.
+    """
 
     def __init__(
         self,
@@ -64,6 +69,7 @@ class Switchboard:
         self.log = log
         self.waker = waker
         self.budget = BufferBudget(limits.buffered_bytes)
+        self.takeovers = self.evictions = 0
 
     def phones_of(self, binary: Binary) -> Collection[Phone]:
         """The phones ``binary`` serves now."""
@@ -123,6 +129,7 @@ class Switchboard:
                 self._refuse((newcomer,))
                 continue
             claim = self._registry.take_over(newcomer.server_id, incumbent, newcomer)
+            self.takeovers += 1
             incumbent.connection.fail(HEARTBEAT_TIMEOUT)
             self.log.info(
                 "server_id_takeover", server_id=newcomer.server_id, remote=newcomer.remote
@@ -136,6 +143,7 @@ class Switchboard:
         binary.find_phone = claim.find_phone
         if claim.ended_grace is not None:
             self._wheel.cancel(self._grace_timers.pop(claim.ended_grace))
+        self.evictions += len(claim.evicted)
         for phone in claim.evicted:
             phone.connection.close(RECLAIMED)
         self._metrics.upgrades.server_accept()

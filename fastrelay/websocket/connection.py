@@ -64,9 +64,10 @@ class Live(Protocol):
 
 
 class SentCounter(Protocol):
-    """Counts data frames handed to a socket; one for all connections of a direction."""
+    """Counts what is handed to a socket; one for all connections of a direction."""
 
     forwarded: int
+    forwarded_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,8 +280,10 @@ class Connection(asyncio.BufferedProtocol):
             return True
         self._sent.forwarded += frames
         if len(pieces) == 1:
+            self._sent.forwarded_bytes += len(pieces[0])
             self._transport.write(pieces[0])
         else:
+            self._sent.forwarded_bytes += sum(map(len, pieces))
             self._transport.writelines(pieces)
         return True
 
@@ -349,6 +352,7 @@ class Connection(asyncio.BufferedProtocol):
         while self._pending and not self.blocked:
             pieces, frames = self._pending.take(_FLUSH_BYTES)
             self._sent.forwarded += frames
+            self._sent.forwarded_bytes += sum(map(len, pieces))
             self._transport.writelines(pieces)
         if self.blocked:
             return
