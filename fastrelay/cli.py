@@ -1,4 +1,4 @@
-"""The command line: ``fastrelay [flags]`` runs a relay, ``fastrelay probe URL`` checks one."""
+"""The command line: ``fastrelay [flags]`` runs a relay; ``probe`` checks one, ``top`` shows one."""
 
 import os
 import sys
@@ -11,6 +11,7 @@ from fastrelay.modes import asks_to_listen, read_settings
 from fastrelay.preflight import Refusal
 from fastrelay.probe.command import main as probe
 from fastrelay.serve import serve
+from fastrelay.top.command import main as top
 
 EXIT_REFUSED = 2
 
@@ -21,6 +22,7 @@ fastrelay: no listener was asked for
                                                behind a proxy that ends TLS
   fastrelay --domain relay.example.org         runs one with TLS and certificates of its own
   fastrelay probe ws://127.0.0.1:8080          checks a relay that runs
+  fastrelay top                                shows what it is doing
 
   fastrelay --help                             shows all flags
 """
@@ -32,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if arguments and arguments[0] == "probe":
             return probe(arguments[1:])
+        if arguments and arguments[0] == "top":
+            return top(arguments[1:])
         options = make_parser().parse_args(arguments)
         if not asks_to_listen(options):
             sys.stderr.write(_WAYS)

@@ -26,7 +26,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = RefusingParser(
         prog="fastrelay",
         description="Joins phones to the daemon on their user's machine, by server-id.",
-        epilog="fastrelay probe URL checks a running relay; see fastrelay probe --help.",
+        epilog="See also: fastrelay probe --help (checks a running relay), fastrelay top --help.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )

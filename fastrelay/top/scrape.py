@@ -1,0 +1,93 @@
+"""Two scrapes of a metrics page, and what happened between them."""
+
+import time
+import urllib.error
+import urllib.request
+from typing import NamedTuple
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from fastrelay.metrics.exposition import PREFIX
+
+_TIMEOUT = 5.0
+
+Labels = tuple[tuple[str, str], ...]
+
+
+class NotThere(Exception):
+    """Nothing to show; the text says what was found instead."""
+
+
+class Scrape(NamedTuple):
+    """One look.
+
+    Attributes:
+        moment: seconds of a clock that only goes forward.
+        samples: values by name and labels.
+    """
+
+    moment: float
+    samples: dict[tuple[str, Labels], float]
+
+    def value(self, name: str, **labels: str) -> float:
+        """One sample; 0.0 if there is none."""
+        return self.samples.get((name, tuple(sorted(labels.items()))), 0.0)
+
+    def by_labels(self, name: str) -> dict[Labels, float]:
+        """Every sample of a family."""
+        return {labels: value for (known, labels), value in self.samples.items() if known == name}
+
+
+def scrape(url: str) -> Scrape:
+    """Look at the page.
+
+    Raises:
+        NotThere: it does not answer, or is not a relay's.
+    """
+    try:
+        with urllib.request.urlopen(url, timeout=_TIMEOUT) as reply:  # noqa: S310
+            text = reply.read().decode()
+    except urllib.error.HTTPError as error:
+        raise NotThere(f"{url} answers with HTTP {error.code}") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        raise NotThere(f"{url} does not answer: {reason}") from None
+    try:
+        samples = {
+            (sample.name, tuple(sorted(sample.labels.items()))): float(sample.value)
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+        }
+    except ValueError:
+        samples = {}
+    if not any(name.startswith(PREFIX) for name, _ in samples):
+        raise NotThere(f"{url} is no relay's metrics page")
+    return Scrape(time.monotonic(), samples)
+
+
+class Between(NamedTuple):
+    """What happened from one look to the next."""
+
+    before: Scrape
+    after: Scrape
+
+    def rate(self, name: str, **labels: str) -> float:
+        """A counter's growth a second; 0.0 when it began anew."""
+        seconds = self.after.moment - self.before.moment
+        grown = self.after.value(name, **labels) - self.before.value(name, **labels)
+        return max(0.0, grown / seconds) if seconds > 0 else 0.0
+
+    def quantile(self, name: str, share: float) -> float:
+        """The upper bound of the histogram bucket that ``share`` of the new observations reach.
+
+        0.0 without any; infinity beyond the last bound.
+        """
+        grown = {
+            float(dict(labels)["le"]): value - self.before.value(f"{name}_bucket", **dict(labels))
+            for labels, value in self.after.by_labels(f"{name}_bucket").items()
+        }
+        bounds = sorted(grown)
+        if not bounds or grown[bounds[-1]] <= 0:
+            return 0.0
+        wanted = share * grown[bounds[-1]]
+        return next(bound for bound in bounds if grown[bound] >= wanted)
