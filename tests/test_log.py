@@ -349,7 +349,7 @@ def test_every_event_of_the_protocol_is_logged_somewhere() -> None:
 
 
 def test_there_is_no_second_way_into_the_log() -> None:
-    """No ``logging``, and ``stderr`` only where the log or a refusal to start is written."""
+    """No ``logging``; ``stderr`` only for the log, and where a command says why it cannot."""
     writers = set()
     for module, source in modules().items():
         for node in ast.walk(ast.parse(source)):
@@ -358,4 +358,4 @@ def test_there_is_no_second_way_into_the_log() -> None:
                 assert "logging" not in names, module
             if isinstance(node, ast.Attribute) and node.attr == "stderr":
                 writers.add(module)
-    assert writers == {"serve.py", "cli.py"}
+    assert writers == {"serve.py", "cli.py", "top/command.py"}
