@@ -6,6 +6,7 @@ moves to a buffer of the decoder's own, which grows with the bytes that really c
 the length a header merely announces.
 """
 
+from codecs import utf_8_decode
 from typing import Final, NamedTuple
 
 from fastrelay.websocket.close_codes import (
@@ -72,7 +73,7 @@ class FrameDecoder:
 
     __slots__ = (
         "_assembly",
-        "_assembly_is_text",
+        "_cut_character",
         "_ended",
         "_max_message",
         "_needed",
@@ -88,7 +89,8 @@ class FrameDecoder:
         self._own: bytearray | None = None
         self._needed = 0
         self._assembly: bytearray | None = None
-        self._assembly_is_text = False
+        # The bytes of a character that the end of a text fragment has cut; None: not text.
+        self._cut_character: bytes | None = None
         self._ended = False
         self.controls: list[Control] | None = None
         self.unfinished = False
@@ -223,16 +225,17 @@ class FrameDecoder:
         if self._assembly is None:
             # One growing buffer, not a list: a million empty fragments cost nothing.
             self._assembly = bytearray()
-            self._assembly_is_text = head == Opcode.TEXT
+            self._cut_character = b"" if head == Opcode.TEXT else None
         if len(self._assembly) + len(payload) > self._max_message:
             self._end(Violation(TOO_BIG))
             return
+        final = bool(head & 0x80)
+        if self._cut_character is not None and not self._check_fragment(payload, final):
+            return
         self._assembly += payload
-        if head & 0x80:
-            message = bytes(self._assembly)
+        if final:
+            messages.append(bytes(self._assembly))
             self._assembly = None
-            if not self._assembly_is_text or self._check_utf8(message):
-                messages.append(message)
 
     def _check_utf8(self, payload: bytes) -> bool:
         """Whether a text message is valid UTF-8 (§8.1); ends the stream if it is not."""
@@ -242,6 +245,16 @@ class FrameDecoder:
             self._end(Violation(INVALID_UTF8))
             return False
         return True
+
+    def _check_fragment(self, payload: bytes, final: bool) -> bool:
+        """Whether a text message may still become valid UTF-8; ends the stream if it cannot.
+
+        So a long message fails with the fragment that holds the first impossible byte (§8.1).
+        """
+        self._cut_character = _cut_character((self._cut_character or b"") + payload, final)
+        if self._cut_character is None:
+            self._end(Violation(INVALID_UTF8))
+        return not self._ended
 
     def _control(self, opcode: int, payload: bytes) -> None:
         if opcode == Opcode.PING:
@@ -260,6 +273,17 @@ class FrameDecoder:
         self._add(control)
         self._ended = True
         self._assembly = None
+
+
+def _cut_character(text: bytes, final: bool) -> bytes | None:
+    """The beginning of a character that ``text`` ends with; ``None`` if it cannot be UTF-8."""
+    try:
+        _, complete = utf_8_decode(text, "strict", final)
+    except UnicodeDecodeError:
+        return None
+    cut = text[complete:]
+    # Of surrogates alone the codec waits for all three bytes, where two are enough to tell.
+    return None if b"\xed\xa0" <= cut < b"\xee" else cut
 
 
 def _read_close(payload: bytes) -> Closed | Violation:
