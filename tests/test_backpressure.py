@@ -2,9 +2,10 @@
 
 import asyncio
 import json
+import tracemalloc
 
 from tests.support.harness import RunningRelay, running_relay
-from tests.support.peer import Peer
+from tests.support.peer import Peer, client_frame, request, upgrade_headers
 
 UP, DOWN = {"direction": "phone_to_binary"}, {"direction": "binary_to_phone"}
 KIB, MIB = 1024, 1024 * 1024
@@ -77,6 +78,38 @@ async def test_a_phone_that_comes_while_the_binary_is_stalled_waits_too() -> Non
         await sending
 
 
+async def test_what_came_with_the_head_waits_with_the_rest() -> None:
+    async with running_relay() as relay:
+        binary, phone = await relay.binary(window=4096), await relay.phone()
+        binary.stop_reading()
+        sending = asyncio.create_task(send_numbered(phone, 100))
+        await relay.until(lambda: held_back(relay))
+        received = relay.value("frames_received_total", **UP)
+        early = [await phone_with_early_frames(relay, name) for name in "abc"]
+        assert relay.value("frames_received_total", **UP) == received
+        early[1].send_text('"b later"')
+        binary.read_on()
+        frames = [(await binary.json())["frame"] for _ in range(107)]
+        told = [frame for frame in frames if isinstance(frame, str)]
+        for name in "ac":
+            assert [text for text in told if text[0] == name] == [
+                name + "1" + PAYLOAD,
+                name + "2" + PAYLOAD,
+            ]
+        assert [text[:2] for text in told if text[0] == "b"] == ["b1", "b2", "b "]
+        await sending
+
+
+async def phone_with_early_frames(relay: RunningRelay, name: str) -> Peer:
+    """A registered phone that has sent two frames in one packet with its request head."""
+    client = await relay.http()
+    headers = {"X-Pyrycode-Server": "s1", "X-Pyrycode-Token": "t"}
+    frames = [client_frame(json.dumps(f"{name}{n}{PAYLOAD}").encode()) for n in (1, 2)]
+    client.send(request("/v1/client", upgrade_headers(headers)) + b"".join(frames))
+    assert (await client.response())[0] == 101
+    return relay.own(Peer(client.reader, client.writer))
+
+
 async def test_phones_are_read_again_when_their_stalled_binary_dies() -> None:
     async with running_relay(intervals={"write": 0.1}) as relay:
         binary, phone = await relay.binary(window=4096), await relay.phone()
@@ -127,6 +160,33 @@ async def test_the_budget_is_four_mebibytes_of_what_this_process_holds() -> None
                 break
         assert 4 * MIB - 110_000 < most <= 4 * MIB
         assert relay.buffered <= 110_000  # what the kernel had begun to take
+
+
+async def test_what_is_charged_is_what_is_held() -> None:
+    async with running_relay() as relay:
+        binary, phone = await relay.binary(), await relay.phone(window=4096)
+        conn_id = await conn_id_of(phone, binary)
+        phone.stop_reading()
+        give(binary, conn_id, 60)
+        await relay.until(lambda: relay.value("frames_received_total", **DOWN) == 60)
+        before = relay.buffered
+        tracemalloc.start()
+        # A frame is a part of its envelope, and unknown fields are tolerated there.
+        envelope = {"conn_id": conn_id, "frame": "f" * 40_000, "unknown": "u" * 200_000}
+        for number in range(20):
+            binary.send_json(envelope)
+            await binary.writer.drain()
+            await relay.until(
+                lambda n=number: relay.value("frames_received_total", **DOWN) == 61 + n
+            )
+        held = sum(
+            trace.size
+            for trace in tracemalloc.take_snapshot().traces
+            if "/fastrelay/" in trace.traceback[-1].filename
+        )
+        tracemalloc.stop()
+        assert 20 * 40_000 < relay.buffered - before < 20 * 41_000
+        assert held < 20 * 41_000
 
 
 async def test_a_directive_that_overflows_closes_with_its_own_code() -> None:

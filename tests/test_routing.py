@@ -265,6 +265,18 @@ async def test_a_close_directive_without_a_frame() -> None:
         assert await phone.closed() == (4421, "")
 
 
+async def test_a_directive_repeated_without_end_is_one_line() -> None:
+    async with running_relay() as relay:
+        binary, phone, conn_id = await joined(relay)
+        last = {"conn_id": conn_id, "frame": "too late", "close_code": 4421}
+        directives = [{"conn_id": conn_id, "close_code": 4401}, *[last] * 50]
+        binary.send(b"".join(client_frame(json.dumps(item).encode()) for item in directives))
+        assert await phone.closed(answer=False) == (4401, "")
+        await relay.until(lambda: relay.value(DROPPED, **DOWN, reason="closing") == 50)
+        (line,) = relay.log_of("binary_forwarder_phone_closed")
+        assert line.endswith(" close_code=4401\n")
+
+
 async def test_directives_and_frames_of_one_read_keep_their_order() -> None:
     async with running_relay() as relay:
         binary, phone, conn_id = await joined(relay)

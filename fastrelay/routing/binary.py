@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 _MAX_LOGGED_ID: Final = 512
 """Characters of an unknown conn_id that are logged; ours are never longer."""
 
+_MOST_BESIDE_FRAME: Final = 4 * 1024
+"""Bytes of an envelope that a frame may keep in memory beside its own, which alone are charged."""
+
 
 class Listener(Protocol):
     """Who waits for a sign of life of a binary: see :mod:`fastrelay.routing.takeover`."""
@@ -84,6 +87,9 @@ class Binary:
                 continue
             if envelope.frame:
                 frame = envelope.frame
+                if len(message) - len(frame) > _MOST_BESIDE_FRAME:
+                    # It is a view of its envelope: unknown fields would wait with it, uncharged.
+                    frame = frame.copy()
                 batches.setdefault(phone, []).extend((text_header(len(frame)), frame))
             if envelope.close_code:
                 phone.close_as_directed(envelope.close_code, batches.pop(phone, []))
@@ -134,7 +140,9 @@ class Binary:
     def _stop_holding_back(self) -> None:
         self.holding_back = False
         for phone in self._board.phones_of(self):
-            phone.connection.resume_reading()
+            phone.read_on()
+            if self.holding_back:  # what that one had sent already was too much again
+                break
 
     def on_write_stalled(self) -> None:
         """It takes nothing any more: it is gone, and grace applies."""

@@ -29,6 +29,7 @@ class Phone:
 
     __slots__ = (
         "_board",
+        "_early",
         "_overflow_close",
         "_overflowed",
         "_prefix",
@@ -44,6 +45,7 @@ class Phone:
 
     def __init__(self, server_id: str, board: "Switchboard") -> None:
         self._board = board
+        self._early = b""
         self._overflow_close = BACKLOG_FULL
         self._overflowed = False
         self._prefix = b""
@@ -77,6 +79,17 @@ class Phone:
         else:
             self._forward(messages)
 
+    def wait(self, early: bytes) -> None:
+        """Be read later: the binary takes nothing now. ``early`` came behind the request head."""
+        self._early = early
+        self.connection.pause_reading()
+
+    def read_on(self) -> None:
+        """The binary takes frames again, or is gone."""
+        self.connection.resume_reading()
+        early, self._early = self._early, b""
+        self.connection.receive(early)
+
     def _forward(self, messages: list[bytes]) -> None:
         binary, frames = self.binary, len(messages)
         if not frames:
@@ -104,10 +117,13 @@ class Phone:
 
     def close_as_directed(self, code: int, batch: list[bytes]) -> None:
         """Send ``batch``, if any, then close behind everything sent, as the binary asked."""
-        self.directed = True
-        self._overflow_close = CloseReason(code)
+        repeated, self.directed = self.directed, True
+        if not repeated:
+            self._overflow_close = CloseReason(code)
         if batch:
             self.deliver(batch)
+        if repeated:  # without end, maybe: once is worth a line
+            return
         self.connection.close(CloseReason(code))
         self._board.log.info(
             "binary_forwarder_phone_closed",

@@ -214,8 +214,9 @@ class Switchboard:
             remote=remote,
         )
         if binary is not None and binary.holding_back:
-            phone.connection.pause_reading()
-        phone.connection.receive(early)
+            phone.wait(early)
+        else:
+            phone.connection.receive(early)
 
     def phone_closed(self, phone: Phone, code: int | None) -> None:
         """A phone's connection has ended: its binary is told, unless it asked for it."""
@@ -227,15 +228,11 @@ class Switchboard:
             conn_id=phone.conn_id,
             err=_describe(code),
         )
-        still_registered = self._registry.unregister(phone.server_id, phone.conn_id, phone)
-        binary = self._registry.holder(phone.server_id)
-        if (
-            still_registered
-            and binary is not None
-            and binary is phone.binary
-            and not phone.directed
-        ):
-            binary.tell_closed(phone, 1001 if code is None else code)
+        if self._registry.unregister(phone.server_id, phone.conn_id, phone):
+            # Still registered, so whoever holds the server-id is the binary it registered with.
+            binary = self._registry.holder(phone.server_id)
+            if binary is not None and not phone.directed:
+                binary.tell_closed(phone, 1001 if code is None else code)
         phone.binary = None
         self.log.info("phone_unregistered", server_id=phone.server_id, conn_id=phone.conn_id)
 
