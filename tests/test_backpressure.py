@@ -110,6 +110,23 @@ async def phone_with_early_frames(relay: RunningRelay, name: str) -> Peer:
     return relay.own(Peer(client.reader, client.writer))
 
 
+async def test_answers_that_were_never_read_are_a_backlog_too() -> None:
+    limits = {"phone_backlog_bytes": 300 * KIB}
+    async with running_relay(limits=limits) as relay:
+        binary = await relay.binary()
+        relay.keep_in_process(2048)
+        client = await relay.http(window=1024)
+        client.stop_reading()
+        headers = {"X-Pyrycode-Server": "s1", "X-Pyrycode-Token": "t"}
+        upgrade = request("/v1/client", upgrade_headers(headers)) + client_frame(b"1")
+        client.send(request("/healthz") * 99 + upgrade)
+        conn_id = (await binary.json())["conn_id"]
+        give(binary, conn_id, 10)
+        assert await binary.json() == {"conn_id": conn_id, "close_code": 1001}
+        assert relay.value("frames_dropped_total", **DOWN, reason="backlog_full") > 0
+        assert relay.buffered == 0
+
+
 async def test_phones_are_read_again_when_their_stalled_binary_dies() -> None:
     async with running_relay(intervals={"write": 0.1}) as relay:
         binary, phone = await relay.binary(window=4096), await relay.phone()

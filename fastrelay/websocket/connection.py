@@ -154,6 +154,9 @@ class Connection(asyncio.BufferedProtocol):
         # without this the request head's parser lives as long as the connection (1.1 KB).
         transport.set_protocol(_NO_PROTOCOL)
         transport.set_protocol(self)
+        if transport.get_write_buffer_size():
+            # Answers to earlier requests that the peer does not take: HTTP was told, we were not.
+            self._now_blocked()
 
     @property
     def is_open(self) -> bool:
@@ -338,12 +341,15 @@ class Connection(asyncio.BufferedProtocol):
 
     def pause_writing(self) -> None:
         """The kernel did not take all: from here on frames queue."""
+        self._now_blocked()
+        self._handler.on_backlog(self.unsent)
+
+    def _now_blocked(self) -> None:
         self.blocked = True
         self._write_mark = self._transport.get_write_buffer_size()
         wheel = self._conditions.wheel
         self._write_due = wheel.now + self._conditions.intervals.write
         wheel.no_later(self, self._write_due)
-        self._handler.on_backlog(self.unsent)
 
     def resume_writing(self) -> None:
         """The kernel took all there was: give it more, in slices."""

@@ -1,6 +1,7 @@
 """A relay in the test's own loop, on ephemeral ports, with its log and its counters in reach."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
@@ -123,9 +124,9 @@ class RunningRelay:
             await open_peer(self.port, "/v1/client", given, window=window, tls=self.tls)
         )
 
-    async def http(self) -> HttpClient:
+    async def http(self, *, window: int = 0) -> HttpClient:
         """A connection that has sent nothing yet."""
-        return self.own(await open_http(self.port, self.tls))
+        return self.own(await open_http(self.port, self.tls, window=window))
 
     def own(self, client: Client) -> Client:
         """Close ``client`` when the relay ends."""
@@ -136,6 +137,11 @@ class RunningRelay:
         """Drop every connection opened here."""
         for client in self._clients:
             await client.close()
+
+    def keep_in_process(self, sent: int) -> None:
+        """From the next accept on, the kernel takes about ``sent`` bytes for a peer, no more."""
+        listener = self.relay.entrances._listeners[0]
+        listener._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, sent)
 
     async def until(self, condition: Any, timeout: float = 5.0) -> None:
         """Wait until ``condition()`` is true; fails the test if that takes too long."""

@@ -211,10 +211,22 @@ class Peer(HttpClient):
         await self.close()
 
 
-async def open_http(port: int, tls: ssl.SSLContext | None = None) -> HttpClient:
-    """A connection to a relay, by TLS if there is a context."""
-    streams = await asyncio.open_connection("127.0.0.1", port, limit=2**20, ssl=tls)
-    return HttpClient(*streams)
+async def open_http(port: int, tls: ssl.SSLContext | None = None, *, window: int = 0) -> HttpClient:
+    """A connection to a relay, by TLS if there is a context; ``window`` as of :func:`open_peer`."""
+    return HttpClient(*await _open_streams("127.0.0.1", port, tls, window))
+
+
+async def _open_streams(
+    host: str, port: int, tls: ssl.SSLContext | None, window: int, sock: socket.socket | None = None
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    if sock is None:
+        sock = socket.socket()
+        if window:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
+        sock.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(sock, (host, port))
+    name = host if tls else None
+    return await asyncio.open_connection(sock=sock, limit=2**20, ssl=tls, server_hostname=name)
 
 
 async def open_peer(
@@ -232,16 +244,7 @@ async def open_peer(
     ``window``: bytes of receive buffer; a small one lets the relay feel soon that we do not read.
     ``sock``: connected already. ``tls``: speak TLS, with ``host`` as the name.
     """
-    if sock is None:
-        sock = socket.socket()
-        if window:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
-        sock.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(sock, (host, port))
-    name = host if tls else None
-    peer = Peer(
-        *await asyncio.open_connection(sock=sock, limit=2**20, ssl=tls, server_hostname=name)
-    )
+    peer = Peer(*await _open_streams(host, port, tls, window, sock))
     peer.send(request(path, upgrade_headers(headers)))
     status, _, _ = await peer.response()
     assert status == 101
