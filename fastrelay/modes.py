@@ -5,7 +5,6 @@ Everything that is unclear or unsafe is refused before anything runs (operations
 
 import argparse
 import importlib.util
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ from fastrelay.preflight import (
     raise_descriptor_limit,
     read_switch,
     share_descriptors,
+    trust,
 )
 from fastrelay.push.configuration import read_push
 from fastrelay.settings import Acme, Intervals, Limits, Settings, TlsFiles
@@ -55,7 +55,7 @@ def read_settings(options: argparse.Namespace, environment: Mapping[str, str]) -
     listen = (
         parse_address("--insecure-listen", options.insecure_listen)
         if tls is None
-        else parse_address("--https-listen", options.https_listen or HTTPS_LISTEN)
+        else parse_address("--https-listen", _or(options.https_listen, HTTPS_LISTEN))
     )
     connections, handshakes = share_descriptors(raise_descriptor_limit(), options.max_connections)
     return Settings(
@@ -90,6 +90,11 @@ def asks_to_listen(options: argparse.Namespace) -> bool:
 
 def _given(options: argparse.Namespace, flag: str) -> bool:
     return getattr(options, flag[2:].replace("-", "_")) is not None
+
+
+def _or(given: str | None, default: str) -> str:
+    """What was given, be it empty: an unset variable in a unit file is no wish for the default."""
+    return default if given is None else given
 
 
 def _read_tls(options: argparse.Namespace) -> TlsFiles | Acme | None:
@@ -130,24 +135,30 @@ def _read_acme(options: argparse.Namespace) -> Acme:
         )
     if importlib.util.find_spec("acme") is None:
         raise Refusal("--domain needs the extra acme", "pip install 'fastrelay[acme]'")
-    directory = options.acme_directory or LETS_ENCRYPT
+    directory = _or(options.acme_directory, LETS_ENCRYPT)
     if not directory.startswith("https://"):
         raise Refusal(
             f"--acme-directory {directory!r} is not an https URL", f"for example {LETS_ENCRYPT}"
         )
-    if options.acme_ca_file is not None and not os.access(options.acme_ca_file, os.R_OK):
-        raise Refusal(
-            f"--acme-ca-file: cannot read {options.acme_ca_file!r}",
-            "name a PEM file of certificates",
-        )
+    trust("--acme-ca-file", options.acme_ca_file)
     return Acme(
         domain=domain,
-        http_listen=parse_address("--http-listen", options.http_listen or HTTP_LISTEN),
-        cache=Path(options.cert_cache or CERT_CACHE).expanduser(),
+        http_listen=parse_address("--http-listen", _or(options.http_listen, HTTP_LISTEN)),
+        cache=_cache_directory(_or(options.cert_cache, CERT_CACHE)),
         directory=directory,
         email=options.acme_email,
         ca_file=options.acme_ca_file,
     )
+
+
+def _cache_directory(text: str) -> Path:
+    fix = f"name a directory of the relay's own; where HOME is not set, {CERT_CACHE} is none"
+    if not text:
+        raise Refusal("--cert-cache names no directory", fix)
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise Refusal(f"--cert-cache {text!r}: there is no such home directory", fix) from None
 
 
 def _check_environment(options: argparse.Namespace, environment: Mapping[str, str]) -> None:

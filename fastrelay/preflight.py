@@ -4,6 +4,7 @@ import argparse
 import ipaddress
 import os
 import resource
+import ssl
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, NoReturn
@@ -32,18 +33,17 @@ class Refusal(Exception):
     """
 
     def __init__(self, what: str, fix: str) -> None:
-        super().__init__(what)
-        self.what = what
-        self.fix = fix
+        # What is quoted may come from a file name or a library, with line ends in it.
+        self.what, self.fix = (" ".join(text.splitlines()) for text in (what, fix))
+        super().__init__(self.what)
 
 
 class RefusingParser(argparse.ArgumentParser):
     """Says what is wrong with a command line the way every refusal does."""
 
     def error(self, message: str) -> NoReturn:
-        """Raise :class:`Refusal`; an argument that ``message`` quotes cannot break the line."""
-        line = " ".join(message.splitlines())
-        raise Refusal(line, f"{self.prog} --help shows every flag and its default")
+        """Raise :class:`Refusal`."""
+        raise Refusal(message, f"{self.prog} --help shows every flag and its default")
 
 
 def number(
@@ -125,6 +125,23 @@ def parse_networks(flag: str) -> Callable[[str], tuple[Network, ...]]:
     return parse
 
 
+def trust(flag: str, file: str | None) -> ssl.SSLContext:
+    """A client's TLS context that trusts the PEM certificates in ``file``, or the system's.
+
+    Raises:
+        Refusal: it holds none. An empty name is refused too: it would mean the system's.
+    """
+    try:
+        if file == "":
+            raise FileNotFoundError("no file is named")
+        return ssl.create_default_context(cafile=file)
+    except (OSError, ValueError) as error:  # an SSLError is an OSError
+        raise Refusal(
+            f"{flag} {file!r}: {error}",
+            "name a file of PEM certificates to trust instead of the system's",
+        ) from None
+
+
 def raise_descriptor_limit() -> int:
     """Use all the descriptors this process may have; returns how many those are."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -188,18 +205,21 @@ def check_privileges(*, production: bool) -> None:
                 "run it as a user of its own; CAP_NET_BIND_SERVICE lets it have ports 80 and 443",
             )
         return
-    held = _effective_capabilities() & ~_CAP_NET_BIND_SERVICE
+    held = _capabilities() & ~_CAP_NET_BIND_SERVICE
     if held:
         raise Refusal(
-            f"this process has capabilities that a relay does not need (CapEff {held:#x})",
+            f"this process has capabilities that a relay does not need (CapPrm {held:#x})",
             "leave it CAP_NET_BIND_SERVICE at most",
         )
 
 
-def _effective_capabilities() -> int:
-    """This process's effective capabilities as a bit mask; 0 where the system has none."""
+def _capabilities() -> int:
+    """The capabilities this process may use, as a bit mask; 0 where the system has none.
+
+    Those permitted: any of them can be made effective at any moment (capabilities(7)).
+    """
     try:
         status = _STATUS.read_text()
     except OSError:
         return 0
-    return int(status.partition("CapEff:")[2].split(None, 1)[0], 16)
+    return int(status.partition("CapPrm:")[2].split(None, 1)[0], 16)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from fastrelay.preflight import Refusal
+from fastrelay.preflight import Refusal, trust
 
 if TYPE_CHECKING:
     from fastrelay.push.credential import ServiceAccount
@@ -67,7 +67,7 @@ def read_push(
         account=_read_account(text),
         endpoint=_check_url("--push-endpoint", endpoint).rstrip("/"),
         token_url=_check_url("--push-token-url", token_url),
-        tls=_trust(ca_file),
+        tls=trust("--push-ca-file", ca_file),
     )
 
 
@@ -114,13 +114,3 @@ def _check_url(flag: str, text: str) -> str:
             "for example https://push-proxy.example:8443",
         )
     return text
-
-
-def _trust(ca_file: str | None) -> ssl.SSLContext:
-    try:
-        return ssl.create_default_context(cafile=ca_file)
-    except (OSError, ValueError) as error:  # an SSLError is an OSError
-        raise Refusal(
-            f"--push-ca-file {ca_file!r}: {error}",
-            "name a file of PEM certificates to trust instead of the system's",
-        ) from None
