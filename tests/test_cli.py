@@ -1,77 +1,21 @@
-"""The command itself: what it refuses and how it says so, how it starts, how signals end it."""
+"""The command itself: what it says about itself, how it starts, how signals end it."""
 
 import asyncio
-import io
 import json
 import re
 import signal
-import socket
-import subprocess
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, redirect_stderr, redirect_stdout
-from ipaddress import ip_network
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
 from fastrelay import __version__
-from fastrelay.cli import main
-from fastrelay.preflight import (
-    Refusal,
-    parse_address,
-    parse_metrics_address,
-    parse_networks,
-    share_descriptors,
-)
-from fastrelay.settings import Address
+from tests.support.command import run
 from tests.support.peer import Peer, open_http, open_peer, request
-
-COMMAND = (sys.executable, "-m", "fastrelay")
-LISTEN = ("--insecure-listen", "127.0.0.1:8080")
-"""A good listener for command lines that are refused for something else before it is bound."""
-
-
-def run(*arguments: str | bytes) -> subprocess.CompletedProcess[str]:
-    """The whole life of a command that must end by itself."""
-    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=20)
-
-
-def what_and_fix(said: str) -> tuple[str, str]:
-    """What is wrong and how to fix it: all that a refused command says on stderr."""
-    lines = said.splitlines()
-    assert len(lines) == 2, said
-    assert all(line.startswith("fastrelay: ") for line in lines)
-    return lines[0].removeprefix("fastrelay: "), lines[1].removeprefix("fastrelay: ")
-
-
-def refused(*arguments: str) -> tuple[str, str]:
-    """A refusal of the command's own function: starting a process for each would take long."""
-    with redirect_stdout(io.StringIO()) as stdout, redirect_stderr(io.StringIO()) as stderr:
-        code = main(arguments)
-    assert (code, stdout.getvalue()) == (2, "")
-    return what_and_fix(stderr.getvalue())
-
-
-def refused_process(*arguments: str | bytes) -> tuple[str, str]:
-    """A refusal of the whole command."""
-    done = run(*arguments)
-    assert (done.returncode, done.stdout) == (2, "")
-    return what_and_fix(done.stderr)
-
-
-@contextmanager
-def taken_port() -> Iterator[int]:
-    """A port somebody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        yield listening.getsockname()[1]
-
-
-def free_port() -> int:
-    """A port nobody listens on: the flags do not take 0."""
-    with taken_port() as port:
-        return port
+from tests.support.process import free_port
 
 
 class Command:
@@ -105,11 +49,15 @@ class Command:
 
 
 @asynccontextmanager
-async def running_command(*flags: str, metrics: str = "") -> AsyncIterator[Command]:
-    """``fastrelay`` with ``flags``, on a free port."""
+async def running_command(
+    *flags: str, metrics: str = "", program: tuple[str, ...] = ("-m", "fastrelay")
+) -> AsyncIterator[Command]:
+    """``fastrelay`` with ``flags``, on a free port; ``program``: what Python runs instead."""
     port = free_port()
     arguments = ("--insecure-listen", f"127.0.0.1:{port}", "--metrics-listen", metrics, *flags)
-    process = await asyncio.create_subprocess_exec(*COMMAND, *arguments, stderr=PIPE)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, *program, *arguments, stderr=PIPE
+    )
     command = Command(process, port, "")
     try:
         command.said = await command.next_line()
@@ -131,9 +79,19 @@ def test_version() -> None:
 def test_help_mentions_every_flag_and_its_default() -> None:
     done = run("--help")
     assert (done.returncode, done.stderr) == (0, "")
-    text = " ".join(done.stdout.split())
-    for flag, default in {
+    flags = {
         "--insecure-listen HOST:PORT": "",
+        "--domain NAME": "",
+        "--tls-cert FILE": "",
+        "--tls-key FILE": "",
+        "--https-listen HOST:PORT": "(default: :443)",
+        "--http-listen HOST:PORT": "(default: :80)",
+        "--cert-cache DIR": "(default: ~/.fastrelay/certs)",
+        "--acme-directory URL": "(default: https://acme-v02.api.letsencrypt.org/directory)",
+        "--acme-email ADDRESS": "",
+        "--acme-ca-file FILE": "",
+        "--https-proxy-protocol": "",
+        "--proxy-protocol-from CIDR[,...]": "(default: any)",
         "--metrics-listen IP:PORT": "(default: 127.0.0.1:9090)",
         "--trust-x-forwarded-for [CIDR[,...]]": "(default: the socket's peer)",
         "--max-connections N": "at most 10000)",
@@ -149,11 +107,28 @@ def test_help_mentions_every_flag_and_its_default() -> None:
         "--push-ca-file FILE": "(default: the system's)",
         "--log-level {debug,info,warning,error}": "default: info",
         "--log-format {logfmt,json}": "default: logfmt",
-    }.items():
-        _, found, after = text.rpartition(f" {flag} ")
-        assert found, flag
-        assert default in re.split(r" --|: -", after)[0], flag
-    assert "fastrelay probe --help" in text
+    }
+    shown = [" ".join(entry.split()) for entry in re.split(r"\n  (?=--)", done.stdout)[1:]]
+    assert len(shown) == len(flags) + 1  # and --version
+    for flag, default in flags.items():
+        (entry,) = [entry for entry in shown if f"{entry} ".startswith(f"{flag} ")]
+        assert default in entry
+    assert "fastrelay probe --help" in shown[-1]
+
+
+def test_help_groups_the_flags() -> None:
+    groups = re.split(r"^(?=\S)", run("--help").stdout, flags=re.MULTILINE)
+    flags = {
+        group.partition(":")[0]: re.findall(r"^  (--[a-z-]+)", group, re.MULTILINE)
+        for group in groups
+    }
+    assert flags["one of three ways to listen"] == [
+        *("--insecure-listen", "--domain", "--tls-cert", "--tls-key")
+    ]
+    assert {"--https-listen", "--cert-cache", "--proxy-protocol-from"} <= set(flags["with TLS"])
+    assert {"--max-connections", "--grace", "--upgrade-burst"} <= set(flags["limits"])
+    assert set(flags["push"]) == {"--push-endpoint", "--push-token-url", "--push-ca-file"}
+    assert flags["log, on stderr"] == ["--log-level", "--log-format"]
 
 
 def test_no_listener_explains_the_two_ways() -> None:
@@ -163,100 +138,6 @@ def test_no_listener_explains_the_two_ways() -> None:
     assert "fastrelay --insecure-listen 127.0.0.1:8080" in done.stderr
     assert "fastrelay probe ws://127.0.0.1:8080" in done.stderr
     assert "Traceback" not in done.stderr
-
-
-# -- refusals -------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "address", ["8080", "127.0.0.1", "127.0.0.1:", "127.0.0.1:http", "::1:8080", ""]
-)
-def test_a_bad_address(address: str) -> None:
-    what, fix = refused("--insecure-listen", address)
-    assert "--insecure-listen" in what
-    assert "is not HOST:PORT" in what
-    assert "127.0.0.1:8080" in fix
-
-
-def test_a_refusal_of_the_whole_command() -> None:
-    what, _ = refused_process("--insecure-listen", b"\xff:80")
-    assert what == "--insecure-listen '\\udcff:80' is not HOST:PORT"
-    what, _ = refused_process("--max-phones=0", *LISTEN)
-    assert what == "argument --max-phones: '0' is not a whole number of at least 1"
-
-
-@pytest.mark.parametrize("flag", ["--insecure-listen", "--metrics-listen"])
-@pytest.mark.parametrize("port", ["0", "65536"])
-def test_a_port_that_is_none(flag: str, port: str) -> None:
-    what, _ = refused(*LISTEN, flag, f"127.0.0.1:{port}")
-    assert what == f"{flag} '127.0.0.1:{port}' has no port from 1 to 65535"
-
-
-@pytest.mark.parametrize("host", ["localhost", "", "0.0.0.0", "192.0.2.1", "[::]"])
-def test_metrics_only_on_a_loopback_literal(host: str) -> None:
-    what, fix = refused(*LISTEN, "--metrics-listen", f"{host}:9090")
-    assert what == f"--metrics-listen '{host}:9090' is not a loopback address"
-    assert "127.0.0.1:PORT" in fix
-
-
-@pytest.mark.parametrize(
-    ("arguments", "complaint"),
-    [
-        (("--no-such-flag",), "unrecognized arguments: --no-such-flag"),
-        (("--no-such\nflag",), "unrecognized arguments: --no-such flag"),
-        (("stray",), "unrecognized arguments: stray"),
-        (("--max-p", "3"), "unrecognized arguments: --max-p 3"),
-        (("--grace",), "--grace: expected one argument"),
-        (("--grace", "-1"), "'-1' is not a number of at least 0"),
-        (("--grace", "soon"), "'soon' is not a number of at least 0"),
-        (("--grace", "nan"), "'nan' is not a number of at least 0"),
-        (("--grace", "inf"), "'inf' is not a number of at most"),
-        (("--max-phones", "0"), "'0' is not a whole number of at least 1"),
-        (("--max-phones", "1.5"), "'1.5' is not a whole number of at least 1"),
-        (("--max-connections", "0"), "'0' is not a whole number of at least 1"),
-        (("--max-connections-per-ip", "-1"), "'-1' is not a whole number of at least 0"),
-        (("--max-message-bytes", "x"), "'x' is not a whole number of at least"),
-        (("--max-message-bytes", "67108865"), "is not a whole number of at most 67108864"),
-        (("--max-buffered-bytes", "0"), "'0' is not a whole number of at least 1"),
-        (("--upgrade-burst", "-1"), "'-1' is not a whole number of at least 0"),
-        (("--upgrade-refill", "0"), "'0' is not a number of at least 0.001"),
-        (("--log-level", "loud"), "invalid choice: 'loud'"),
-        (("--log-format", "xml"), "invalid choice: 'xml'"),
-    ],
-    ids=" ".join,
-)
-def test_a_flag_that_makes_no_sense(arguments: tuple[str, ...], complaint: str) -> None:
-    what, fix = refused(*LISTEN, *arguments)
-    assert complaint in what
-    assert fix == "fastrelay --help shows every flag and its default"
-
-
-@pytest.mark.parametrize("networks", ["10.0.0.0/33", "10.0.0.1/8", "proxy", "10.0.0.0/8,", ""])
-def test_a_trusted_network_that_is_none(networks: str) -> None:
-    what, fix = refused(*LISTEN, "--trust-x-forwarded-for", networks)
-    assert what.startswith("--trust-x-forwarded-for: ")
-    assert "10.0.0.0/8" in fix
-
-
-def test_more_connections_than_descriptors() -> None:
-    what, fix = refused(*LISTEN, "--max-connections", "1000000000")
-    assert what.startswith("--max-connections 1000000000 needs more than the ")
-    assert re.match(r"ask for at most \d+, or raise the limit \(ulimit -n", fix)
-
-
-@pytest.mark.parametrize("flag", ["--insecure-listen", "--metrics-listen"])
-def test_a_port_in_use(flag: str) -> None:
-    with taken_port() as port:
-        free = ("--insecure-listen", f"127.0.0.1:{free_port()}", "--metrics-listen", "")
-        what, fix = refused_process(*free, flag, f"127.0.0.1:{port}")
-    assert "Address already in use" in what
-    assert str(port) in what
-    assert fix == "free that address, or name another"
-
-
-def test_a_host_that_is_not_here() -> None:
-    what, _ = refused_process("--insecure-listen", "192.0.2.1:8080", "--metrics-listen", "")
-    assert "192.0.2.1" in what
 
 
 # -- starting -------------------------------------------------------------------------------
@@ -340,6 +221,15 @@ async def test_a_second_signal_drops_who_does_not_answer(second: signal.Signals)
         assert "Traceback" not in said
 
 
+async def test_sighup_without_certificates_changes_nothing() -> None:
+    async with running_command() as command:
+        command.process.send_signal(signal.SIGHUP)
+        async with await command.binary() as binary:
+            await binary.say_goodbye()
+        command.process.send_signal(signal.SIGTERM)
+        assert (await command.end())[0] == 0
+
+
 async def test_nobody_connected_needs_no_drain() -> None:
     async with running_command() as command:
         command.process.send_signal(signal.SIGTERM)
@@ -347,74 +237,31 @@ async def test_nobody_connected_needs_no_drain() -> None:
         assert code == 0
 
 
-# -- the rules behind the refusals ----------------------------------------------------------
+# -- a listener that breaks -----------------------------------------------------------------
+
+BREAKS_ITS_LISTENER = """\
+import asyncio, signal, socket, sys
+from fastrelay.cli import main
+from fastrelay.net.listener import Listener
+made = Listener.__init__
+def make(self, sock, *rest):
+    made(self, sock, *rest)
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGUSR1, sock.shutdown, socket.SHUT_RDWR)
+Listener.__init__ = make
+sys.exit(main())
+"""
 
 
-@pytest.mark.parametrize(
-    ("text", "address", "shown"),
-    [
-        ("127.0.0.1:8080", Address("127.0.0.1", 8080), "127.0.0.1:8080"),
-        ("relay.example:1", Address("relay.example", 1), "relay.example:1"),
-        (":65535", Address("", 65535), ":65535"),
-        ("[::1]:80", Address("::1", 80), "[::1]:80"),
-    ],
-)
-def test_addresses(text: str, address: Address, shown: str) -> None:
-    assert parse_address("--flag", text) == address
-    assert str(address) == shown
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        *("", ":", "host", "host:", "host:80a", "host:-1", "host:+1", "host:1_0", "host: 1"),
-        *("host:٣", "höst:80", "::1:80", "[::1]", "[::1:80", "::1]:80", "[]:80", "[host]:80"),
-        *("host:0", "host:65536", "host:" + "9" * 5000),
-    ],
-)
-def test_no_addresses(text: str) -> None:
-    with pytest.raises(Refusal, match="--flag") as refusal:
-        parse_address("--flag", text)
-    assert refusal.value.fix
-
-
-def test_metrics_addresses() -> None:
-    assert parse_metrics_address("") is None
-    assert parse_metrics_address("[::1]:9090") == Address("::1", 9090)
-    assert parse_metrics_address("127.8.9.1:1") == Address("127.8.9.1", 1)
-
-
-def test_networks() -> None:
-    given = parse_networks("--flag")("10.0.0.0/8, 192.0.2.7,fd00::/8")
-    assert given == tuple(map(ip_network, ("10.0.0.0/8", "192.0.2.7/32", "fd00::/8")))
-
-
-@pytest.mark.parametrize(
-    ("descriptors", "wanted", "shares"),
-    [
-        (1_000_000, None, (10_000, 1_000)),
-        (20_000, None, (10_000, 1_000)),
-        (1_024, None, (864, 96)),
-        (1_024, 864, (864, 96)),
-        (1_024, 5, (5, 96)),
-        (81, None, (1, 16)),
-        (1_000_000, 500_000, (500_000, 1_000)),
-    ],
-)
-def test_descriptors_shared(descriptors: int, wanted: int | None, shares: tuple[int, int]) -> None:
-    assert share_descriptors(descriptors, wanted) == shares
-    assert sum(shares) < descriptors
-
-
-@pytest.mark.parametrize(
-    ("descriptors", "wanted", "what", "fix"),
-    [
-        (1_024, 865, "--max-connections 865 needs more than the 1024", "at most 864"),
-        (80, None, "may open 80 file descriptors, too few", "to 81 or more"),
-        (80, 1, "may open 80 file descriptors, too few", "to 81 or more"),
-    ],
-)
-def test_descriptors_too_few(descriptors: int, wanted: int | None, what: str, fix: str) -> None:
-    with pytest.raises(Refusal, match=what) as refusal:
-        share_descriptors(descriptors, wanted)
-    assert fix in refusal.value.fix
+async def test_a_listener_that_breaks_ends_the_process_with_1_after_a_drain() -> None:
+    async with running_command(program=("-c", BREAKS_ITS_LISTENER)) as command:
+        async with await command.binary() as binary:
+            command.process.send_signal(signal.SIGUSR1)
+            assert await binary.closed() == (1001, "shutting down")
+            assert await binary.at_eof()
+        code, said = await command.end()
+    assert code == 1, said
+    events = [word for word in said.split() if word.startswith("msg=")]
+    assert [*events[:2], events[-1]] == ["msg=server_claimed", "msg=listener_failed", "msg=stopped"]
+    assert "msg=draining" in events
+    assert "Traceback" not in said

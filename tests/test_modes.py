@@ -1,25 +1,15 @@
 """Flags and environment: every configuration that is refused, and what the others mean."""
 
 import os
-import signal
-import socket
-import subprocess
-import sys
-from collections.abc import Mapping
 from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 
-from fastrelay import preflight
 from fastrelay.flags import make_parser
 from fastrelay.modes import PRODUCTION, SINGLE_INSTANCE, read_settings
-from fastrelay.net.listener import bind
-from fastrelay.notify import Notifier
-from fastrelay.preflight import Refusal, check_privileges
+from fastrelay.preflight import Refusal
 from fastrelay.settings import Acme, Address, Settings, TlsFiles
-from tests.support.certificates import local_certificate
-from tests.support.process import free_port
 
 PLAIN = ("--insecure-listen", "127.0.0.1:8080")
 FILES = ("--tls-cert", "c.pem", "--tls-key", "k.pem")
@@ -91,7 +81,14 @@ REFUSED = {
     "an address": (("--domain", "192.0.2.1"), "is not a domain name"),
     "a URL": (("--domain", "https://relay.example.org"), "is not a domain name"),
     "a CA over http": ((*DOMAIN, "--acme-directory", "http://ca"), "is not an https URL"),
-    "no such CA file": ((*DOMAIN, "--acme-ca-file", "/nowhere"), "cannot read"),
+    "no CA": ((*DOMAIN, "--acme-directory", ""), "is not an https URL"),
+    "no such CA file": ((*DOMAIN, "--acme-ca-file", "/nowhere"), "No such file"),
+    "no CA file": ((*DOMAIN, "--acme-ca-file", ""), "no file is named"),
+    "a CA file without certificates": ((*DOMAIN, "--acme-ca-file", "/dev/null"), "no certificate"),
+    "no cache": ((*DOMAIN, "--cert-cache", ""), "names no directory"),
+    "a cache in nobody's home": ((*DOMAIN, "--cert-cache", "~nobody-here/c"), "no such home"),
+    "no address for TLS": ((*DOMAIN, "--https-listen", ""), "is not HOST:PORT"),
+    "no address for challenges": ((*DOMAIN, "--http-listen", ""), "is not HOST:PORT"),
     "port 0": ((*DOMAIN, "--https-listen", ":0"), "--https-listen"),
 }
 
@@ -139,126 +136,3 @@ def test_a_platform_that_may_run_copies() -> None:
     with pytest.raises(Refusal, match=SINGLE_INSTANCE):
         read(*FILES, FLY_APP_NAME="relay")
     assert read(*FILES, FLY_APP_NAME="relay", **{SINGLE_INSTANCE: "1"}).tls
-
-
-@pytest.mark.parametrize(
-    ("held", "fine"), [(0, True), (1 << 10, True), (1 << 12, False), (1 << 10 | 1, False)]
-)
-def test_capabilities(
-    held: int, fine: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    status = tmp_path / "status"
-    status.write_text(f"Name:\tx\nCapPrm:\tffff\nCapEff:\t{held:016x}\nCapBnd:\tffff\n")
-    monkeypatch.setattr(preflight, "_STATUS", status)
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    if fine:
-        check_privileges(production=True)
-    else:
-        with pytest.raises(Refusal, match="capabilities"):
-            check_privileges(production=False)
-
-
-def test_a_port_that_is_not_the_one_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    given = socket.create_server(("127.0.0.1", 0))
-    monkeypatch.setattr(socket, "create_server", lambda *_, **__: given)
-    with pytest.raises(OSError, match="asked for port 1"):
-        bind(Address("127.0.0.1", 1))
-    assert given.fileno() == -1
-
-
-# -- as a process ----------------------------------------------------------------------------------
-
-
-def start(*flags: str, **environment: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-m", "fastrelay", "--metrics-listen", "", *flags],
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | environment,
-    )
-
-
-def said(process: "subprocess.Popen[str]", event: str) -> str:
-    """The next line for ``event``."""
-    assert process.stderr
-    for line in process.stderr:
-        if f"msg={event}" in line:
-            return line
-    raise AssertionError(f"{event} was not said")
-
-
-@pytest.mark.parametrize(
-    ("flags", "environment", "what"),
-    [
-        ((*PLAIN, *DOMAIN), {}, "exclude one another"),
-        (PLAIN, {PRODUCTION: "1"}, "refused"),
-        (PLAIN, {"FLY_APP_NAME": "x"}, SINGLE_INSTANCE),
-        (("--tls-cert", "/nowhere/c", "--tls-key", "/nowhere/k"), {}, "cannot serve TLS"),
-    ],
-)
-def test_a_refusal_is_two_lines_and_exit_2(
-    flags: tuple[str, ...], environment: Mapping[str, str], what: str
-) -> None:
-    with start(*flags, **environment) as process:
-        _, stderr = process.communicate(timeout=20)
-    assert process.returncode == 2
-    lines = stderr.splitlines()
-    assert len(lines) == 2, stderr
-    assert what in lines[0]
-
-
-def test_sighup_reads_certificates_and_systemd_is_told(tmp_path: Path) -> None:
-    files = local_certificate()
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
-        systemd.bind(str(tmp_path / "notify"))
-        systemd.settimeout(20)
-        arguments = ("--tls-cert", str(files.certificate), "--tls-key", str(files.key))
-        listen = ("--https-listen", f"127.0.0.1:{free_port()}")
-        environment = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "1000000"}
-        with start(*arguments, *listen, **environment) as process:
-            assert "mode=tls" in said(process, "starting")
-            assert systemd.recv(100) == b"READY=1"
-            process.send_signal(signal.SIGHUP)
-            said(process, "certificate_installed")
-            assert systemd.recv(100) == b"WATCHDOG=1"
-            process.send_signal(signal.SIGTERM)
-            while (message := systemd.recv(100)) == b"WATCHDOG=1":
-                pass
-            assert message == b"STOPPING=1"
-            assert process.wait(20) == 0
-
-
-def test_nobody_to_notify(tmp_path: Path) -> None:
-    Notifier({}).ready()
-    Notifier({"NOTIFY_SOCKET": str(tmp_path / "nobody")}).ready()
-    other = {"WATCHDOG_USEC": "5000000", "WATCHDOG_PID": "1"}
-    assert Notifier(other).watchdog == 0
-    assert Notifier({"WATCHDOG_USEC": "5000000"}).watchdog == 5
-    assert Notifier({"WATCHDOG_USEC": "soon"}).watchdog == 0
-
-
-BREAKS_ITS_LISTENER = """\
-import asyncio, socket, sys
-from fastrelay.cli import main
-from fastrelay.net.listener import Listener
-made = Listener.__init__
-def make(self, sock, *rest):
-    made(self, sock, *rest)
-    asyncio.get_running_loop().call_later(0.3, sock.shutdown, socket.SHUT_RDWR)
-Listener.__init__ = make
-sys.exit(main())
-"""
-
-
-def test_a_listener_that_breaks_ends_the_process_with_1_after_a_drain() -> None:
-    listen = ("--insecure-listen", f"127.0.0.1:{free_port()}", "--metrics-listen", "")
-    run = subprocess.run(
-        [sys.executable, "-c", BREAKS_ITS_LISTENER, *listen],
-        capture_output=True,
-        text=True,
-        timeout=20,
-        check=False,
-    )
-    assert run.returncode == 1, run.stderr
-    events = [word for word in run.stderr.split() if word.startswith("msg=")]
-    assert events[-3:] == ["msg=listener_failed", "msg=draining", "msg=stopped"]

@@ -1,8 +1,6 @@
 """Push from the command's side: when it is on, what is refused, and that no secret gets out."""
 
 import asyncio
-import contextlib
-import io
 import json
 import subprocess
 import sys
@@ -13,11 +11,11 @@ import pytest
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from fastrelay.cli import main
 from fastrelay.push.access_token import AccessTokens
 from fastrelay.push.configuration import CREDENTIALS, read_push
 from fastrelay.push.credential import BadCredential, read_service_account
 from fastrelay.push.https import HttpsClient, reason_codes
+from tests.support.command import LISTEN, refused
 from tests.support.google import (
     ACCESS,
     DEVICE,
@@ -31,16 +29,12 @@ from tests.support.google import (
 from tests.support.peer import PING, PONG, Peer, client_frame, open_peer
 from tests.support.process import RelayProcess, free_port, relay_process
 
-LISTEN = ("--insecure-listen", "127.0.0.1:8080")
 
-
-def refused(*arguments: str) -> tuple[str, str]:
-    """What is wrong and how to fix it, as the command says it."""
-    with contextlib.redirect_stderr(io.StringIO()) as stderr:
-        assert main([*LISTEN, *arguments]) == 2
-    what, fix = stderr.getvalue().splitlines()
-    assert not [secret for secret in secrets() if secret in stderr.getvalue()]
-    return what, fix
+def push_refused(*arguments: str) -> tuple[str, str]:
+    """What is wrong and how to fix it, as the command says it; nothing of the key."""
+    said = refused(*LISTEN, *arguments)
+    assert not [secret for secret in secrets() if secret in "".join(said)]
+    return said
 
 
 # -- the credential -------------------------------------------------------------------------
@@ -125,8 +119,8 @@ def test_a_malformed_credential(monkeypatch: pytest.MonkeyPatch, text: str, what
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
     monkeypatch.setattr("os.environ", {CREDENTIALS: text})
-    said, fix = refused()
-    assert said.startswith(f"fastrelay: {CREDENTIALS} ")
+    said, fix = push_refused()
+    assert said.startswith(f"{CREDENTIALS} ")
     assert what in said
     assert "unset it to run without push" in fix
 
@@ -180,8 +174,8 @@ print(sorted({"aiohttp", "jwt", "cryptography"} & set(sys.modules)))
 @pytest.mark.parametrize("flag", ["--push-endpoint", "--push-token-url", "--push-ca-file"])
 def test_a_flag_that_would_do_nothing(monkeypatch: pytest.MonkeyPatch, flag: str) -> None:
     monkeypatch.setattr("os.environ", {})
-    what, fix = refused(flag, "https://127.0.0.1")
-    assert what == f"fastrelay: {flag} does nothing, because push is off"
+    what, fix = push_refused(flag, "https://127.0.0.1")
+    assert what == f"{flag} does nothing, because push is off"
     assert CREDENTIALS in fix
 
 
@@ -196,8 +190,8 @@ def test_a_flag_that_would_do_nothing(monkeypatch: pytest.MonkeyPatch, flag: str
 @pytest.mark.parametrize("flag", ["--push-endpoint", "--push-token-url"])
 def test_a_url_that_is_none(monkeypatch: pytest.MonkeyPatch, flag: str, url: str) -> None:
     monkeypatch.setattr("os.environ", {CREDENTIALS: broken()})
-    what, _ = refused(f"{flag}={url}")
-    assert what == f"fastrelay: {flag} is not an https URL without user, query and fragment"
+    what, _ = push_refused(f"{flag}={url}")
+    assert what == f"{flag} is not an https URL without user, query and fragment"
 
 
 @pytest.mark.parametrize("content", [None, "", "no certificate"])
@@ -208,8 +202,8 @@ def test_a_ca_file_that_is_none(
     file = tmp_path / "ca.pem"
     if content is not None:
         file.write_text(content)
-    what, fix = refused("--push-ca-file", str(file))
-    assert what.startswith(f"fastrelay: --push-ca-file '{file}'")
+    what, fix = push_refused("--push-ca-file", str(file))
+    assert what.startswith(f"--push-ca-file '{file}'")
     assert "PEM certificates" in fix
 
 

@@ -5,8 +5,11 @@ under ``/etc``, the name ``relay.example.org``.
 """
 
 import os
+import shlex
 import shutil
+import stat
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,10 @@ import pytest
 ADDRESS = "198.51.100.77"
 """The machine's own address, other than loopback (RFC 5737: never routed)."""
 
+NOBODY = 65532
+"""A user that owns nothing."""
+
+_CHECKOUT = Path(__file__).parents[2]
 _ENTER = ("unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
 _SET_UP = """\
 set -eu
@@ -53,3 +60,27 @@ def run_sealed(
         timeout=30,
         check=False,
     )
+
+
+def open_to_all() -> str:
+    """Shell commands, for a sealed machine, that let every user run this Python with this project.
+
+    Both may lie below somebody's home directory, which is closed to others.
+    """
+    places = [str(place) for place in (sys.base_prefix, sys.prefix, _CHECKOUT)]
+    closed = sorted({f"/{Path(place).parts[1]}" for place in places if _closed(Path(place))})
+    inside = [place for place in places if any(Path(place).is_relative_to(top) for top in closed)]
+    keep = [
+        f"mkdir -p /run/kept/{i}\nmount --bind {shlex.quote(place)} /run/kept/{i}"
+        for i, place in enumerate(inside)
+    ]
+    hide = [f"mount -t tmpfs -o mode=755 tmpfs {top}" for top in closed]
+    show = [
+        f"mkdir -p {shlex.quote(place)}\nmount --move /run/kept/{i} {shlex.quote(place)}"
+        for i, place in enumerate(inside)
+    ]
+    return "\n".join((*keep, *hide, *show, ""))
+
+
+def _closed(place: Path) -> bool:
+    return any(not above.stat().st_mode & stat.S_IXOTH for above in place.parents)
