@@ -50,7 +50,68 @@ async def test_tls_1_2_and_1_3_with_forward_secrecy(version: ssl.TLSVersion) -> 
         assert cipher[0].startswith(("ECDHE", "TLS_"))
         client.send(request("/healthz"))
         assert (await client.response())[0] == 200
-        assert not session.session_reused
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_no_ticket_is_given_and_nothing_is_resumed_from_one(
+    version: ssl.TLSVersion,
+) -> None:
+    context = client_context(minimum_version=version, maximum_version=version)
+    context.options |= ssl.OP_IGNORE_UNEXPECTED_EOF
+    async with running_relay(tls=local_certificate()) as relay:
+        with await asyncio.to_thread(visit, relay.port, context) as first:
+            assert first.session
+            assert not first.session.has_ticket
+            session = first.session
+        if version is ssl.TLSVersion.TLSv1_3:
+            with await asyncio.to_thread(visit, relay.port, context, session) as again:
+                assert not again.session_reused
+
+
+def visit(
+    port: int, context: ssl.SSLContext, session: ssl.SSLSession | None = None
+) -> ssl.SSLSocket:
+    """A client's connection that has had an answer: by then a ticket would have come."""
+    sock = socket.create_connection(("127.0.0.1", port), timeout=10)
+    client = context.wrap_socket(sock, server_hostname="127.0.0.1", session=session)
+    client.sendall(request("/healthz"))
+    assert client.recv(4096).startswith(b"HTTP/1.1 200")
+    return client
+
+
+@pytest.mark.parametrize(
+    ("suite", "welcome"),
+    [
+        ("ECDHE-ECDSA-AES128-GCM-SHA256", True),
+        ("ECDHE-ECDSA-CHACHA20-POLY1305", True),
+        ("ECDHE-ECDSA-AES128-SHA256", False),
+        ("ECDHE-ECDSA-AES256-SHA", False),
+    ],
+)
+async def test_a_suite_without_aead_is_refused(suite: str, welcome: bool) -> None:
+    context = client_context(maximum_version=ssl.TLSVersion.TLSv1_2)
+    context.set_ciphers(suite)
+    async with running_relay(tls=local_certificate()) as relay:
+        if welcome:
+            cipher = session_of(relay.own(await open_http(relay.port, context))).cipher()
+            assert cipher
+            assert cipher[0] == suite
+        else:
+            with pytest.raises(ssl.SSLError, match="HANDSHAKE_FAILURE"):
+                await open_http(relay.port, context)
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1", "relay.example.org", "other.example.org", None])
+async def test_whatever_name_is_asked_for_the_one_certificate_is_shown(name: str | None) -> None:
+    context = client_context()
+    context.check_hostname = False
+    async with running_relay(tls=local_certificate()) as relay:
+        streams = await asyncio.open_connection(
+            *("127.0.0.1", relay.port), ssl=context, server_hostname=name or ""
+        )
+        shown = session_of(relay.own(HttpClient(*streams))).getpeercert()
+        assert shown
+        assert ("IP Address", "127.0.0.1") in shown["subjectAltName"]
 
 
 async def test_older_versions_are_refused() -> None:
@@ -205,12 +266,27 @@ async def test_a_reload_reads_them_again(tmp_path: Path) -> None:
 async def test_a_broken_new_pair_is_refused_and_the_old_stays(tmp_path: Path, fault: str) -> None:
     files = authority().issue(tmp_path)
     async with running_relay(tls=files) as relay:
+        binary, phone = await relay.binary(), await relay.phone()
         before = await serial(relay.port)
         spoil(files, fault)
         relay.relay.entrances.reload()
         (line,) = relay.log_of("certificate_refused")
         assert "PRIVATE KEY" not in line
         assert await serial(relay.port) == before
+        phone.send_text("1")
+        assert (await binary.json())["frame"] == 1
+
+
+async def test_one_file_is_replaced_before_the_other(tmp_path: Path) -> None:
+    files, fresh = authority().issue(tmp_path), authority().issue(tmp_path, name="next")
+    async with running_relay(tls=files, intervals={"certificate_check": 0.02}) as relay:
+        before = await serial(relay.port)
+        shutil.copyfile(fresh.certificate, files.certificate)
+        await relay.until(lambda: relay.log_of("certificate_refused"))
+        assert await serial(relay.port) == before
+        shutil.copyfile(fresh.key, files.key)
+        await relay.until(lambda: relay.log_of("certificate_installed"))
+        assert await serial(relay.port) != before
 
 
 def spoil(files: TlsFiles, fault: str) -> None:

@@ -90,6 +90,8 @@ class Renewal:
             self._install(self._file)
         except (OSError, ValueError) as error:
             self._log.warning("certificate_unusable", path=str(self._file), err=str(error))
+        else:
+            self._log.info("certificate_installed", path=str(self._file))
 
     async def stop(self) -> None:
         """End; waits a little for a request that is under way."""
