@@ -10,13 +10,14 @@ from fastrelay.http.gates import (
     observe_status,
     on_rate_limit_deny,
     rate_limit,
+    timed,
     upgrade,
 )
 from fastrelay.http.protocol import Route
 from fastrelay.limits.caps import LiveConnections
 from fastrelay.limits.token_bucket import TokenBuckets
 from fastrelay.log import Log
-from fastrelay.metrics.upgrades import UpgradeEvents
+from fastrelay.metrics import Metrics
 from fastrelay.routing.binary import Binary
 from fastrelay.routing.phone import Phone
 from fastrelay.routing.switchboard import Switchboard
@@ -35,24 +36,28 @@ class Doorway:
         conditions: Conditions,
         live: LiveConnections[Connection],
         buckets: TokenBuckets | None,
-        upgrades: UpgradeEvents,
+        metrics: Metrics,
         log: Log,
     ) -> None:
         self._board = board
         self._conditions = conditions
         self._live = live
         self._buckets = buckets
-        self._upgrades = upgrades
+        self._metrics = metrics
         self._log = log
 
     def routes(self) -> dict[str, Route]:
         """The two endpoints, each behind all gates."""
-        events = self._upgrades
+        events, durations = self._metrics.upgrades, self._metrics.durations
         server = upgrade(SERVER_HEADERS, events.server_header_reject, self._admit_binary)
         client = upgrade(CLIENT_HEADERS, events.client_header_reject, self._admit_phone)
         return {
-            "/v1/server": self._gated(events.server_rate_limit_deny, server),
-            "/v1/client": self._gated(events.client_rate_limit_deny, client),
+            "/v1/server": timed(
+                durations.server.observe, self._gated(events.server_rate_limit_deny, server)
+            ),
+            "/v1/client": timed(
+                durations.client.observe, self._gated(events.client_rate_limit_deny, client)
+            ),
         }
 
     def _gated(self, count_deny: Callable[[], None], inner: Route) -> Route:

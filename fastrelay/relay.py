@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
+from fastrelay.cause import Cause
 from fastrelay.doorway import Doorway
 from fastrelay.entrances import Entrances
 from fastrelay.http.healthz import healthz
@@ -13,7 +14,7 @@ from fastrelay.limits.token_bucket import TokenBuckets
 from fastrelay.log import Log
 from fastrelay.metrics import Metrics
 from fastrelay.metrics.connections import expose_connections
-from fastrelay.metrics.state import Lag, State, StateMetrics
+from fastrelay.metrics.state import State, StateMetrics
 from fastrelay.push.waker import make_waker
 from fastrelay.routing.binary import Binary
 from fastrelay.routing.phone import Phone
@@ -56,8 +57,8 @@ class Relay:
         self._log = log
         self._loop = asyncio.get_running_loop()
         self._metrics = metrics
-        self._lag = Lag()
-        self.wheel = TimerWheel(self._loop, settings.intervals.tick, self._lag.observe)
+        lag = metrics.durations.lag
+        self.wheel = TimerWheel(self._loop, settings.intervals.tick, lag.observe)
         self.lobby = Lobby(settings.limits.handshakes)
         limits = settings.limits
         self.live: LiveConnections[Connection] = LiveConnections(
@@ -105,7 +106,6 @@ class Relay:
             backlog=lambda: self.board.budget.total,
             takeovers=lambda: self.board.takeovers,
             evictions=lambda: self.board.evictions,
-            lag=self._lag,
             certificate_expiry=(lambda: certificates.expires) if self._settings.tls else None,
         )
         StateMetrics(state, self._metrics.registry)
@@ -121,7 +121,7 @@ class Relay:
             self.wheel, settings.intervals, settings.limits.message_bytes, self.live
         )
         doorway = Doorway(
-            self.board, conditions, self.live, self._buckets, self._metrics.upgrades, self._log
+            self.board, conditions, self.live, self._buckets, self._metrics, self._log
         )
         health = healthz(
             lambda: self.registry.connected_binaries,
@@ -146,7 +146,7 @@ class Relay:
         """Drop whatever is left, at once."""
         await self.entrances.stop()
         for connection in self.live:
-            connection.abort()
+            connection.abort(Cause.SHUTDOWN)
         while len(self.live) or len(self.lobby):
             await asyncio.sleep(0)
         await self.waker.stop()

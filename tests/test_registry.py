@@ -25,7 +25,7 @@ from fastrelay.routing.registry import AtCap, Conflict, NoServer, Registry
 from fastrelay.routing.switchboard import Switchboard
 from fastrelay.settings import Intervals, Limits
 from fastrelay.timers import TimerWheel
-from fastrelay.websocket.close_codes import CloseReason
+from fastrelay.websocket.close_codes import HEARTBEAT_TIMEOUT, CloseReason
 from fastrelay.websocket.connection import Connection
 
 # -- the rules, one by one ------------------------------------------------------------------------
@@ -299,7 +299,7 @@ class Model(RuleBasedStateMachine):
     def holder_is_being_closed(self, server_id: str) -> None:
         slot = self.slots.get(server_id)
         if slot is not None and slot.holder is not None and slot.holder.is_open:
-            slot.holder.close(CloseReason(1011))
+            slot.holder.close(HEARTBEAT_TIMEOUT)
             self.said[slot.holder] = 1011
 
     def _addressable(self) -> list[Wire]:

@@ -19,6 +19,7 @@ class Exchange:
     Attributes:
         request: the request head.
         client: the address of the client, ``None`` if there is no usable one.
+        began: :func:`time.perf_counter` at the accept, or at the end of the request before.
         on_first_status: called with the first status written for this request.
         has_body: the request announced a body; it is never read.
     """
@@ -31,10 +32,12 @@ class Exchange:
         http: h11.Connection,
         detach: Callable[[], tuple[asyncio.Transport, bytes]],
         *,
+        began: float,
         has_body: bool,
     ) -> None:
         self.request = request
         self.client = client
+        self.began = began
         self.has_body = has_body
         self.on_first_status: StatusHook | None = None
         self.finished = False

@@ -1,12 +1,13 @@
 """The gates that every upgrade attempt passes, each a route around the next.
 
-    observe_status(…, rate_limit(…, connection_cap(…, upgrade(…))))
+    timed(…, observe_status(…, rate_limit(…, connection_cap(…, upgrade(…)))))
 
 reads in the order of the admission table: whoever refuses first ends the request, and nothing
 behind it is looked at.
 """
 
 import re
+import time
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
@@ -42,6 +43,16 @@ CLIENT_HEADERS: Final = (
     Required(b"x-pyrycode-token", 4096, kept=False),
     Required(b"user-agent", 1024, kept=False),
 )
+
+
+def timed(observe: Callable[[float], None], inner: Route) -> Route:
+    """Tell ``observe`` how many seconds each request took from its beginning to its status."""
+
+    def route(exchange: Exchange) -> None:
+        inner(exchange)
+        observe(time.perf_counter() - exchange.began)
+
+    return route
 
 
 def observe_status(hook: StatusHook, inner: Route) -> Route:

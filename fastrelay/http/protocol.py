@@ -5,6 +5,7 @@ happens to the connection afterwards. Nothing behind a refused upgrade is read a
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -63,6 +64,7 @@ class HttpProtocol(asyncio.Protocol):
         self._received = 0
         self._requests = 0
         self._deaf = False
+        self._began = time.perf_counter()
         self.wheel_tick = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -118,6 +120,7 @@ class HttpProtocol(asyncio.Protocol):
             self._transport,
             self._http,
             self._detach,
+            began=self._began,
             has_body=not isinstance(self._http.next_event(), h11.EndOfMessage),
         )
         route = self._site.routes.get(exchange.path)
@@ -132,6 +135,7 @@ class HttpProtocol(asyncio.Protocol):
         reusable = self._http.our_state is h11.DONE and self._http.their_state is h11.DONE
         if reusable and self._requests < MAX_REQUESTS:
             self._http.start_next_cycle()
+            self._began = time.perf_counter()
             self._site.wheel.after(self, self._site.head_timeout)
         else:
             self._hang_up()

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry
 
+from fastrelay.metrics.closes import CloseMetrics, Closes
+from fastrelay.metrics.durations import DurationMetrics, Durations
 from fastrelay.metrics.exposition import ExactRegistry
 from fastrelay.metrics.frames import FrameCounts, FrameMetrics
 from fastrelay.metrics.grace import GraceEvents, GraceMetrics, NoGraceMetrics
@@ -21,16 +23,22 @@ class Metrics:
     upgrades: UpgradeEvents
     grace: GraceEvents
     frames: FrameCounts
+    closes: Closes
+    durations: Durations
 
 
 def make_metrics() -> Metrics:
     """Counters in a private registry of their own."""
     registry = ExactRegistry(auto_describe=True)
-    frames = FrameCounts()
+    upgrades, grace = UpgradeMetrics(registry), GraceMetrics(registry)
+    frames, closes, durations = FrameCounts(), Closes(), Durations()
     FrameMetrics(frames, registry)
-    return Metrics(registry, UpgradeMetrics(registry), GraceMetrics(registry), frames)
+    CloseMetrics(closes, registry)
+    DurationMetrics(durations, registry)
+    return Metrics(registry, upgrades, grace, frames, closes, durations)
 
 
 def no_metrics() -> Metrics:
     """The same, with nothing counted that could be exposed."""
-    return Metrics(ExactRegistry(), NoUpgradeMetrics(), NoGraceMetrics(), FrameCounts())
+    upgrades, grace = NoUpgradeMetrics(), NoGraceMetrics()
+    return Metrics(ExactRegistry(), upgrades, grace, FrameCounts(), Closes(), Durations())

@@ -5,37 +5,15 @@ twice, and nothing costs a call in the frame path.
 """
 
 import platform
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, Metric, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from fastrelay import __version__
 from fastrelay.metrics.exposition import PREFIX
-
-
-class Lag:
-    """How late a timer ran, as a histogram of plain numbers.
-
-    Attributes:
-        counts: observations up to each of :data:`BOUNDS`, and beyond the last.
-        total: seconds, of all.
-    """
-
-    BOUNDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0)
-
-    def __init__(self) -> None:
-        self.counts = [0] * (len(self.BOUNDS) + 1)
-        self.total = 0.0
-
-    def observe(self, seconds: float) -> None:
-        """One more timer ran, so much later than it should have."""
-        place = sum(bound < seconds for bound in self.BOUNDS)
-        self.counts[place] += 1
-        self.total += max(0.0, seconds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +25,6 @@ class State:
         backlog: bytes held for all phones.
         takeovers: incumbents that lost their server-id because they were silent.
         evictions: phones closed because their binary was replaced.
-        lag: how late the relay's timers run.
         certificate_expiry: seconds since the epoch; ``None`` without TLS.
     """
 
@@ -55,7 +32,6 @@ class State:
     backlog: Callable[[], int]
     takeovers: Callable[[], int]
     evictions: Callable[[], int]
-    lag: Lag
     certificate_expiry: Callable[[], float] | None
 
 
@@ -90,20 +66,9 @@ class StateMetrics(Collector):
         yield GaugeMetricFamily(
             f"{PREFIX}phone_backlog_bytes", "Unsent bytes held for all phones.", state.backlog()
         )
-        yield _histogram(state.lag)
         if state.certificate_expiry is not None:
             yield GaugeMetricFamily(
                 f"{PREFIX}certificate_expiry_timestamp_seconds",
                 "When the certificate in use expires; 0 while there is none.",
                 state.certificate_expiry(),
             )
-
-
-def _histogram(lag: Lag) -> HistogramMetricFamily:
-    bounds: Sequence[str] = [*(str(bound) for bound in lag.BOUNDS), "+Inf"]
-    return HistogramMetricFamily(
-        f"{PREFIX}event_loop_lag_seconds",
-        "How late the relay's timers ran, four times a second.",
-        buckets=list(zip(bounds, accumulate(lag.counts), strict=True)),
-        sum_value=lag.total,
-    )

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol
 
+from fastrelay.cause import Cause
+from fastrelay.metrics.durations import Stopwatch
 from fastrelay.routing.envelope import Envelope, MalformedEnvelope, close_notice, unwrap
 from fastrelay.websocket.connection import Connection
 from fastrelay.websocket.frames import text_header
@@ -66,8 +68,11 @@ class Binary:
 
     def on_messages(self, messages: list[bytes]) -> None:
         """Route one read's envelopes: one write per phone, in order, directives in their place."""
-        batches: dict[Phone, list[bytes]] = {}
         counts = self._board.counts.binary_to_phone
+        if counts.received >= counts.sample_at:
+            self._timed(messages)
+            return
+        batches: dict[Phone, list[bytes]] = {}
         for message in messages:
             try:
                 envelope = unwrap(message)
@@ -95,6 +100,19 @@ class Binary:
                 phone.close_as_directed(envelope.close_code, batches.pop(phone, []))
         for phone, batch in batches.items():
             phone.deliver(batch)
+
+    def _timed(self, messages: list[bytes]) -> None:
+        """Route one read's envelopes and measure how long the last one's frame takes."""
+        self._board.counts.binary_to_phone.sample()
+        stopwatch = Stopwatch(self._board.durations.binary_to_phone)
+        self.on_messages(messages)
+        try:
+            last = unwrap(messages[-1])
+        except MalformedEnvelope:
+            return
+        phone = self.find_phone(last.conn_id or "")
+        if phone is not None and last.frame:
+            phone.connection.when_sent(stopwatch)
 
     def _refuse(self, event: str, why: str) -> None:
         self._board.log.limited(
@@ -146,7 +164,7 @@ class Binary:
 
     def on_write_stalled(self) -> None:
         """It takes nothing any more: it is gone, and grace applies."""
-        self.connection.abort()
+        self.connection.abort(Cause.WRITE_FAILED)
 
     # -- life and death ---------------------------------------------------------------------
 
@@ -154,6 +172,10 @@ class Binary:
         """Tell whoever waits for it."""
         if self.listener is not None:
             self.listener.answered()
+
+    def on_closing(self, cause: Cause, code: int | None) -> None:
+        """The connection's end begins."""
+        self._board.closes.binaries.count(cause, code)
 
     def on_closed(self, code: int | None, undelivered: int) -> None:
         """The connection has ended."""

@@ -2,13 +2,15 @@
 
 from typing import TYPE_CHECKING
 
+from fastrelay.cause import Cause
+from fastrelay.metrics.durations import Stopwatch
 from fastrelay.routing.envelope import InvalidFrame, check_frame, gather, phone_prefix, wrap
 from fastrelay.websocket.close_codes import (
     BACKLOG_FULL,
     INVALID_JSON,
-    NORMAL,
+    NO_BINARY,
     WRITE_FAILED,
-    CloseReason,
+    directed,
 )
 from fastrelay.websocket.connection import Connection
 
@@ -65,6 +67,9 @@ class Phone:
     def on_messages(self, messages: list[bytes]) -> None:
         """Forward one read's messages as one batch; the first bad one ends the connection."""
         counts = self._board.counts.phone_to_binary
+        if counts.received >= counts.sample_at:
+            self._timed(messages)
+            return
         counts.received += len(messages)
         valid = 0
         try:
@@ -90,6 +95,14 @@ class Phone:
         early, self._early = self._early, b""
         self.connection.receive(early)
 
+    def _timed(self, messages: list[bytes]) -> None:
+        """Forward one read's messages and measure how long it takes until the binary has them."""
+        self._board.counts.phone_to_binary.sample()
+        stopwatch = Stopwatch(self._board.durations.phone_to_binary)
+        self.on_messages(messages)
+        if self.binary is not None and self.connection.is_open:  # so all of them were forwarded
+            self.binary.connection.when_sent(stopwatch)
+
     def _forward(self, messages: list[bytes]) -> None:
         binary, frames = self.binary, len(messages)
         if not frames:
@@ -99,7 +112,7 @@ class Phone:
             self._board.log.limited(
                 "phone_forwarder_no_binary", server_id=self.server_id, conn_id=self.conn_id
             )
-            self.connection.close(NORMAL)
+            self.connection.close(NO_BINARY)
 
     def on_ignored(self, count: int) -> None:
         """Messages that came after we had closed."""
@@ -118,13 +131,14 @@ class Phone:
     def close_as_directed(self, code: int, batch: list[bytes]) -> None:
         """Send ``batch``, if any, then close behind everything sent, as the binary asked."""
         repeated, self.directed = self.directed, True
+        close = directed(code)
         if not repeated:
-            self._overflow_close = CloseReason(code)
+            self._overflow_close = close
         if batch:
             self.deliver(batch)
         if repeated:  # without end, maybe: once is worth a line
             return
-        self.connection.close(CloseReason(code))
+        self.connection.close(close)
         self._board.log.info(
             "binary_forwarder_phone_closed",
             server_id=self.server_id,
@@ -151,6 +165,10 @@ class Phone:
 
     def on_pong(self) -> None:
         """Nobody asks a phone for a sign of life but its own heartbeat."""
+
+    def on_closing(self, cause: Cause, code: int | None) -> None:
+        """The connection's end begins."""
+        self._board.closes.phones.count(cause, code)
 
     def on_closed(self, code: int | None, undelivered: int) -> None:
         """The connection has ended."""

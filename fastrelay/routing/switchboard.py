@@ -17,12 +17,12 @@ from fastrelay.routing.takeover import Probe
 from fastrelay.settings import Intervals, Limits
 from fastrelay.timers import TimerWheel
 from fastrelay.websocket.close_codes import (
-    HEARTBEAT_TIMEOUT,
+    GRACE_EXPIRED,
     NO_SERVER,
-    NORMAL,
     PHONES_AT_CAP,
     RECLAIMED,
     SERVER_IN_USE,
+    TAKEN_OVER,
 )
 
 
@@ -66,6 +66,8 @@ class Switchboard:
         self._probes: dict[str, Probe] = {}
         self.limits = limits
         self.counts = metrics.frames
+        self.closes = metrics.closes
+        self.durations = metrics.durations
         self.log = log
         self.waker = waker
         self.budget = BufferBudget(limits.buffered_bytes)
@@ -130,7 +132,7 @@ class Switchboard:
                 continue
             claim = self._registry.take_over(newcomer.server_id, incumbent, newcomer)
             self.takeovers += 1
-            incumbent.connection.fail(HEARTBEAT_TIMEOUT)
+            incumbent.connection.fail(TAKEN_OVER)
             self.log.info(
                 "server_id_takeover", server_id=newcomer.server_id, remote=newcomer.remote
             )
@@ -185,7 +187,7 @@ class Switchboard:
             return
         self._metrics.grace.expired()
         for phone in phones:
-            phone.connection.close(NORMAL)
+            phone.connection.close(GRACE_EXPIRED)
 
     # -- phones -----------------------------------------------------------------------------
 

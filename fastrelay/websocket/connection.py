@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+from fastrelay.cause import Cause
 from fastrelay.settings import Intervals
 from fastrelay.timers import TimerWheel
-from fastrelay.websocket.backlog import Backlog, Piece
+from fastrelay.websocket.backlog import Backlog, Piece, Stopwatch
 from fastrelay.websocket.close_codes import HEARTBEAT_TIMEOUT, MESSAGE_TIMEOUT, CloseReason
 from fastrelay.websocket.decoder import Closed, FrameDecoder, Ping, Pong
 from fastrelay.websocket.frames import Opcode, close_frame, control_frame
@@ -47,6 +48,12 @@ class Handler(Protocol):
 
     def on_write_stalled(self) -> None:
         """The peer has not taken a byte for the write interval; called once."""
+
+    def on_closing(self, cause: Cause, code: int | None) -> None:
+        """The end begins; called exactly once, before :meth:`on_closed`.
+
+        ``code`` is that of the first close frame, whoever sent it; ``None`` without one.
+        """
 
     def on_closed(self, code: int | None, undelivered: int) -> None:
         """It is over; called exactly once.
@@ -91,6 +98,7 @@ class _Nobody:
     def on_pong(self) -> None: ...
     def on_backlog(self, unsent: int) -> None: ...
     def on_write_stalled(self) -> None: ...
+    def on_closing(self, cause: Cause, code: int | None) -> None: ...
     def on_closed(self, code: int | None, undelivered: int) -> None: ...
 
 
@@ -232,19 +240,22 @@ class Connection(asyncio.BufferedProtocol):
     def _peer_closed(self, code: int | None) -> None:
         """Answer a close frame with its own code and be done (RFC 6455 §5.5.1)."""
         if self._state == _OPEN:
-            self._transport.write(close_frame(None if code is None else CloseReason(code)))
+            echo = None if code is None else CloseReason(code, "", Cause.PEER_CLOSED)
+            self._transport.write(close_frame(echo))
         self._finish(code)
 
     def _finish(self, code: int | None) -> None:
         """Both close frames have gone: let the transport flush, but not for ever."""
         if self._state == _CLOSED:
             return
-        self._ended(code)
+        self._ended(Cause.PEER_CLOSED, code)
         self._transport.close()
         self._arm_close_limit()
 
-    def _ended(self, code: int | None) -> None:
+    def _ended(self, cause: Cause, code: int | None = None) -> None:
         if self._state != _CLOSED:
+            if self._state == _OPEN:
+                self._handler.on_closing(cause, code)
             self._state = _CLOSED
             handler, self._handler = self._handler, _NOBODY
             self._drop_pending()
@@ -296,6 +307,7 @@ class Connection(asyncio.BufferedProtocol):
             return
         self.resume_reading()  # to see the peer's close frame
         self._state = _CLOSING
+        self._handler.on_closing(close.cause, close.code)
         frame = close_frame(close)
         if self.blocked:
             self._backlog().append((frame,), 0)
@@ -315,10 +327,18 @@ class Connection(asyncio.BufferedProtocol):
         else:
             self.abort()
 
-    def abort(self) -> None:
+    def abort(self, cause: Cause = Cause.PEER_LOST) -> None:
         """Drop the socket without a word."""
         self._transport.abort()
-        self._ended(None)
+        self._ended(cause)
+
+    def when_sent(self, stopwatch: Stopwatch) -> None:
+        """Stop it once the kernel has all that was sent until now; never if that is dropped."""
+        if self._state == _OPEN:
+            if self.blocked:
+                self._backlog().mark(stopwatch)
+            else:
+                stopwatch.stop()
 
     def ping(self) -> None:
         """Send a ping now, ahead of whatever waits; :meth:`Handler.on_pong` tells of the pong."""
@@ -359,7 +379,8 @@ class Connection(asyncio.BufferedProtocol):
             pieces, frames = self._pending.take(_FLUSH_BYTES)
             self._sent.forwarded += frames
             self._sent.forwarded_bytes += sum(map(len, pieces))
-            self._transport.writelines(pieces)
+            if pieces:
+                self._transport.writelines(pieces)
         if self.blocked:
             return
         self._pending = None
@@ -378,7 +399,7 @@ class Connection(asyncio.BufferedProtocol):
         self._arm_close_limit()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._ended(None)
+        self._ended(Cause.PEER_LOST)
         self._conditions.wheel.cancel(self)
         self._conditions.live.discard(self)
 

@@ -17,6 +17,9 @@ from tests.support.harness import RunningRelay, running_relay
 from tests.support.peer import PING, PONG, TEXT, Peer, client_frame
 
 PAIRS = 3
+UPGRADED = {"accept", "reject_409", "reject_404", "reject_429"}
+"""Outcomes behind a 101."""
+
 ROUNDS_AFTER = 15
 """Round trips every bystander must still make once the fault has been done."""
 
@@ -108,3 +111,16 @@ def counts_add_up(relay: RunningRelay) -> None:
         received = sums[f"frames_received_total{direction}"]
         gone = sums[f"frames_forwarded_total{direction}"] + sums[f"frames_dropped_total{direction}"]
         assert received == gone, direction
+    every_close_is_counted(relay)
+
+
+def every_close_is_counted(relay: RunningRelay) -> None:
+    """Of each side as many have ended as were upgraded; all must have gone."""
+    upgraded, ended = Counter[str](), Counter[str]()
+    for (name, labels), value in relay.samples().items():
+        by = dict(labels)
+        if name.endswith("connections_closed_total"):
+            ended[by["side"]] += int(value)
+        elif name.endswith("ws_upgrade_attempts_total") and by["outcome"] in UPGRADED:
+            upgraded[{"server": "binary", "client": "phone"}[by["endpoint"]]] += int(value)
+    assert ended == upgraded

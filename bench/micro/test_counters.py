@@ -1,0 +1,78 @@
+"""What the counters cost: one read of a phone with and without timing one in many, and the rest.
+
+``never`` is the read as if frames were never timed; ``one in 251`` is what the relay does; the
+difference is what the histogram costs a read. ``always`` times every read.
+"""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from fastrelay.cause import Cause
+from fastrelay.metrics import make_metrics
+from fastrelay.metrics.frames import DirectionCounts
+from fastrelay.routing.phone import Phone
+
+READS = 251
+"""In one round, so that each has its share of what is done once in so many."""
+
+
+class _Sink:
+    """The connection of a binary that takes everything at once."""
+
+    is_open = True
+
+    def send(self, pieces: object, frames: int) -> bool:
+        return True
+
+    def when_sent(self, stopwatch: Any) -> None:
+        stopwatch.stop()
+
+
+class _Always(DirectionCounts):
+    """Times every read."""
+
+    def sample(self) -> None:
+        self.sample_at = self.received + 1
+
+
+def _phone(counts: DirectionCounts) -> Phone:
+    metrics = make_metrics()
+    board: Any = SimpleNamespace(
+        counts=SimpleNamespace(phone_to_binary=counts), durations=metrics.durations
+    )
+    phone = Phone("bench", board)
+    sink: Any = _Sink()
+    phone.connection = sink
+    binary: Any = SimpleNamespace(connection=sink)
+    phone.registered("client-bench-00112233", binary)
+    return phone
+
+
+@pytest.mark.benchmark(group="251 reads of a phone, by how many are timed")
+@pytest.mark.parametrize("frames", [1, 32])
+@pytest.mark.parametrize("timed", ["never", "one in 251", "always"])
+def test_reads(benchmark: BenchmarkFixture, timed: str, frames: int) -> None:
+    counts = _Always() if timed == "always" else DirectionCounts()
+    phone = _phone(counts)
+    messages = [b'"%b"' % (b"x" * 254)] * frames
+
+    def reads() -> None:
+        if timed == "never":
+            counts.sample_at = counts.received + 2**40
+        for _ in range(READS):
+            phone.on_messages(messages)
+
+    benchmark(reads)
+
+
+@pytest.mark.benchmark(group="counters")
+def test_observe_a_duration(benchmark: BenchmarkFixture) -> None:
+    benchmark(make_metrics().durations.client.observe, 0.003)
+
+
+@pytest.mark.benchmark(group="counters")
+def test_count_a_close(benchmark: BenchmarkFixture) -> None:
+    benchmark(make_metrics().closes.phones.count, Cause.PEER_CLOSED, 1000)

@@ -1,0 +1,224 @@
+"""Every connection that ends is counted once, by side, cause and class of code."""
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from tests.support.harness import RunningRelay, running_relay
+from tests.support.hurting import every_close_is_counted
+from tests.support.peer import CLOSE, Peer, client_frame
+
+QUICK = {"grace": 0.05, "close": 0.2, "drain": 0.5, "takeover_probe": 0.05}
+LIMITS = {"phones": 2, "message_bytes": 5000, "phone_backlog_bytes": 100_000}
+FAMILY = "pyrycode_relay_connections_closed_total"
+
+
+def cells(relay: RunningRelay) -> dict[str, int]:
+    """All cells, as a scrape shows them, by side, cause and code."""
+    found = {}
+    for (name, labels), count in relay.samples().items():
+        if name == FAMILY:
+            values = dict(labels)
+            found[f"{values['side']} {values['cause']} {values['code']}"] = int(count)
+    return found
+
+
+async def pair(relay: RunningRelay) -> tuple[Peer, Peer, str]:
+    """A binary, a phone of it, and the phone's conn_id."""
+    binary, phone = await relay.binary(), await relay.phone()
+    phone.send_text("0")
+    return binary, phone, (await binary.json())["conn_id"]
+
+
+async def peers_say_goodbye(relay: RunningRelay) -> None:
+    for code in (1000, 3001, 4001):
+        binary = await relay.binary()
+        phone = await relay.phone()
+        await phone.say_goodbye(code)
+        await binary.json()  # the notice
+        await binary.say_goodbye(code)
+
+
+async def peers_say_nothing_but_goodbye(relay: RunningRelay) -> None:
+    binary, phone, _ = await pair(relay)
+    for peer in (phone, binary):
+        peer.send(client_frame(b"", CLOSE))
+
+
+async def peers_vanish(relay: RunningRelay) -> None:
+    binary, phone, _ = await pair(relay)
+    await phone.close()
+    await binary.json()
+    await binary.close()
+
+
+async def shutdown(relay: RunningRelay) -> None:
+    binary, phone, _ = await pair(relay)
+    await relay.relay.drain()
+    assert await binary.closed() == await phone.closed() == (1001, "shutting down")
+
+
+async def protocol_errors(relay: RunningRelay) -> None:
+    await _each_sends(relay, b"\x83\x80\0\0\0\0", 1002)
+
+
+async def invalid_payloads(relay: RunningRelay) -> None:
+    await _each_sends(relay, client_frame(b"\xff"), 1007)
+
+
+async def messages_too_big(relay: RunningRelay) -> None:
+    await _each_sends(relay, client_frame(b"1" * 6000), 1009)
+
+
+async def _each_sends(relay: RunningRelay, data: bytes, code: int) -> None:
+    binary, phone, _ = await pair(relay)
+    phone.send(data)
+    assert (await phone.closed())[0] == code
+    assert "close_code" in await binary.json()
+    binary.send(data)
+    assert (await binary.closed())[0] == code
+
+
+async def message_timeouts(relay: RunningRelay) -> None:
+    binary, phone, _ = await pair(relay)
+    for peer in (phone, binary):
+        peer.send(client_frame(b"{", fin=False))
+    assert await phone.closed() == (1011, "message timeout")
+    while (frame := await binary.frame()).opcode != CLOSE:
+        pass
+    assert frame.payload[2:] == b"message timeout"
+
+
+async def heartbeat_timeouts(relay: RunningRelay) -> None:
+    binary, phone = await relay.binary(), await relay.phone()
+    for peer in (phone, binary):
+        assert (await peer.frame()).opcode == 9
+    assert await phone.closed() == (1011, "heartbeat timeout")
+
+
+async def a_takeover(relay: RunningRelay) -> None:
+    incumbent, phone = await relay.binary(), await relay.phone()
+    await relay.binary()  # and nobody answers the ping
+    assert (await incumbent.frame()).opcode == 9
+    assert await incumbent.closed() == (1011, "heartbeat timeout")
+    assert await phone.closed() == (4404, "binary reclaimed server-id")
+
+
+async def a_conflict(relay: RunningRelay) -> None:
+    binary, newcomer = await relay.binary(), await relay.binary()
+    assert (await binary.frame()).opcode == 9
+    binary.send(b"\x8a\x80\0\0\0\0")
+    assert (await newcomer.closed())[0] == 4409
+
+
+async def refused_phones(relay: RunningRelay) -> None:
+    assert (await (await relay.phone("nobody")).closed())[0] == 4404
+    await relay.binary()
+    _, _, one_too_many = [await relay.phone() for _ in range(3)]
+    assert (await one_too_many.closed())[0] == 4429
+
+
+async def grace_expires(relay: RunningRelay) -> None:
+    binary, phone = await relay.binary(), await relay.phone()
+    await binary.say_goodbye()
+    assert await phone.closed() == (1000, "")
+
+
+async def a_frame_for_nobody(relay: RunningRelay) -> None:
+    binary, phone, _ = await pair(relay)
+    await binary.close()
+    await relay.until(lambda: relay.log_of("server_released"))
+    phone.send_text("1")
+    assert await phone.closed() == (1000, "")
+
+
+async def directives(relay: RunningRelay) -> None:
+    binary = await relay.binary()
+    for code in (1000, 3001, 4401):
+        phone = await relay.phone()
+        phone.send_text("0")
+        binary.send_json({"conn_id": (await binary.json())["conn_id"], "close_code": code})
+        assert await phone.closed() == (code, "")
+
+
+async def a_backlog_too_large(relay: RunningRelay) -> None:
+    await _flood_a_phone_that_stopped(relay)
+
+
+async def a_phone_that_takes_nothing(relay: RunningRelay) -> None:
+    await _flood_a_phone_that_stopped(relay)
+
+
+async def _flood_a_phone_that_stopped(relay: RunningRelay) -> None:
+    binary, phone = await relay.binary(), await relay.phone(window=4096)
+    phone.send_text("0")
+    conn_id = (await binary.json())["conn_id"]
+    phone.stop_reading()
+    for _ in range(2000):
+        binary.send_json({"conn_id": conn_id, "frame": "x" * 4000})
+        await binary.writer.drain()
+    assert await binary.json() == {"conn_id": conn_id, "close_code": 1001}
+
+
+async def a_binary_that_takes_nothing(relay: RunningRelay) -> None:
+    binary, phone = await relay.binary(window=4096), await relay.phone()
+    binary.stop_reading()
+    for _ in range(2000):
+        phone.send_text('"' + "x" * 4000 + '"')
+    assert await phone.closed() == (1000, "")
+
+
+Scene = Callable[[RunningRelay], Awaitable[None]]
+SCENES: dict[Scene, tuple[str, ...]] = {
+    peers_say_goodbye: (
+        *("phone peer_closed 1xxx", "phone peer_closed 3xxx", "phone peer_closed 4xxx"),
+        *("binary peer_closed 1xxx", "binary peer_closed 3xxx", "binary peer_closed 4xxx"),
+    ),
+    peers_say_nothing_but_goodbye: ("phone peer_closed none", "binary peer_closed none"),
+    peers_vanish: ("phone peer_lost none", "binary peer_lost none"),
+    shutdown: ("phone shutdown 1xxx", "binary shutdown 1xxx"),
+    protocol_errors: ("phone protocol_error 1xxx", "binary protocol_error 1xxx"),
+    invalid_payloads: ("phone invalid_payload 1xxx", "binary invalid_payload 1xxx"),
+    messages_too_big: ("phone too_big 1xxx", "binary too_big 1xxx"),
+    message_timeouts: ("phone message_timeout 1xxx", "binary message_timeout 1xxx"),
+    heartbeat_timeouts: ("phone heartbeat_timeout 1xxx", "binary heartbeat_timeout 1xxx"),
+    a_takeover: ("binary taken_over 1xxx", "phone reclaimed 4xxx"),
+    a_conflict: ("binary server_in_use 4xxx",),
+    refused_phones: ("phone no_server 4xxx", "phone phones_at_cap 4xxx"),
+    grace_expires: ("phone grace_expired 1xxx",),
+    a_frame_for_nobody: ("phone no_binary 1xxx",),
+    directives: ("phone directed 1xxx", "phone directed 3xxx", "phone directed 4xxx"),
+    a_backlog_too_large: ("phone backlog_full 1xxx",),
+    a_phone_that_takes_nothing: ("phone write_failed 1xxx",),
+    a_binary_that_takes_nothing: ("binary write_failed none",),
+}
+INTERVALS: dict[Scene, dict[str, float]] = {
+    message_timeouts: {"message": 0.05},
+    heartbeat_timeouts: {"ping": 0.05, "pong": 0.05},
+    a_conflict: {"takeover_probe": 5.0},
+    a_frame_for_nobody: {"grace": 5.0},
+    a_phone_that_takes_nothing: {"write": 0.3},
+    a_binary_that_takes_nothing: {"write": 0.3},
+}
+
+
+@pytest.mark.parametrize("scene", SCENES)
+async def test_a_close_advances_its_cell(scene: Scene) -> None:
+    limits = LIMITS
+    if scene is a_phone_that_takes_nothing:
+        limits = LIMITS | {"phone_backlog_bytes": 2**30}
+    async with running_relay(intervals=QUICK | INTERVALS.get(scene, {}), limits=limits) as relay:
+        await scene(relay)
+        await relay.until(
+            lambda: set(SCENES[scene]) <= {cell for cell, n in cells(relay).items() if n}
+        )
+        await relay.close_clients()
+        await relay.until(lambda: relay.live == 0)
+        every_close_is_counted(relay)
+
+
+async def test_every_cell_is_there_at_zero_and_has_its_scene() -> None:
+    async with running_relay() as relay:
+        found = cells(relay)
+    assert not any(found.values())
+    assert set(found) == {cell for scene in SCENES.values() for cell in scene}
