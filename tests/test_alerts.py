@@ -70,6 +70,25 @@ CASES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
     ),
 }
 
+# Alerts that fire for more than one reason.
+ALSO_FIRING: list[tuple[str, dict[str, str]]] = [
+    ("RelayNotScraped", {}),  # no such target
+    (
+        "RelayUpgradeFlood",
+        {
+            f"{PREFIX}ws_upgrade_attempts_total{{{HERE},{cell}}}": "0+360x20"
+            for cell in (
+                'endpoint="server",outcome="reject_409"',
+                'endpoint="client",outcome="reject_404"',
+            )
+        },
+    ),
+    (
+        "RelayFramesDropped",
+        {f'{PREFIX}frames_dropped_total{{{HERE},reason="invalid"}}': "0+900x20"},
+    ),
+]
+
 
 def promtool(*arguments: str) -> "subprocess.CompletedProcess[str]":
     needs("promtool", "prometheus")
@@ -82,11 +101,18 @@ def test_the_rules_are_valid_and_all_are_tested() -> None:
     assert set(CASES) == set(ALERTS)
 
 
-@pytest.mark.parametrize("fires", [True, False])
-@pytest.mark.parametrize("alert", CASES)
-def test_fires_when_it_should_and_not_otherwise(tmp_path: Path, alert: str, fires: bool) -> None:
-    series = CASES[alert][0 if fires else 1]
-    length = max(int(values.rpartition("x")[2]) for values in series.values())
+@pytest.mark.parametrize(
+    ("alert", "series", "alerts"),
+    [
+        *((alert, firing, 1) for alert, (firing, _) in CASES.items()),
+        *((alert, calm, 0) for alert, (_, calm) in CASES.items()),
+        *((alert, firing, max(1, len(firing))) for alert, firing in ALSO_FIRING),
+    ],
+)
+def test_fires_when_it_should_and_not_otherwise(
+    tmp_path: Path, alert: str, series: dict[str, str], alerts: int
+) -> None:
+    length = max((int(values.rpartition("x")[2]) for values in series.values()), default=0)
     question = f'ALERTS{{alertname="{alert}",alertstate="firing"}}'
     test: dict[str, Any] = {
         "interval": "1m",
@@ -95,7 +121,7 @@ def test_fires_when_it_should_and_not_otherwise(tmp_path: Path, alert: str, fire
             {
                 "expr": f"count({question}) or vector(0)",
                 "eval_time": f"{max(length, 18)}m",
-                "exp_samples": [{"labels": "{}", "value": int(fires)}],
+                "exp_samples": [{"labels": "{}", "value": alerts}],
             }
         ],
     }
