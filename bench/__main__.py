@@ -1,14 +1,28 @@
 """``python -m bench NAME …`` runs a benchmark; without a name it lists them."""
 
 import importlib
+import signal
 import sys
 from typing import Final
 
 COMMANDS: Final = {
     "compare": ("bench.compare.command", "every target beside what is measured, ours and others"),
+    "load": ("bench.load.command", "one load on one relay, ours, a peer's, or any by command"),
+    "tail": (
+        "bench.compare.tail",
+        "p99.9 with 10,000 connections, log and scrape, and without",
+    ),
+    "profile": (
+        "bench.profile.command",
+        "where bytes of a connection, and CPU of upgrades and frames, go",
+    ),
     "micro": (
         "bench.micro.command",
         "the parts alone: codec, envelope, upgrade, counters, registry",
+    ),
+    "experiments": (
+        "bench.experiments.command",
+        "what justified each optimisation, and what did not help",
     ),
     "soak": (
         "bench.soak.command",
@@ -22,12 +36,14 @@ def main() -> int:
     """Run what the command line names; returns the exit code."""
     name = sys.argv[1] if len(sys.argv) > 1 else ""
     if name in COMMANDS:
+        # A request to end is one to clear up first: relays have process groups of their own.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         code: int = importlib.import_module(COMMANDS[name][0]).main(sys.argv[2:])
         return code
     out = sys.stdout if name in {"-h", "--help"} else sys.stderr
     out.write("python -m bench NAME [--help | options]\n\n")
     for known, (_, what) in COMMANDS.items():
-        out.write(f"  {known:<10}{what}\n")
+        out.write(f"  {known:<13}{what}\n")
     return 0 if out is sys.stdout else 2
 
 

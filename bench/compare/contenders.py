@@ -8,12 +8,25 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final
 
+from bench.support.generator import Generator
 from bench.support.relay import Relay, free_port, running
 
-PEERS = Path(__file__).parents[1] / "peers"
+PEERS: Final = Path(__file__).parents[1] / "peers"
+FLOORS: Final = ("haproxy", "pipe")
+EXTERNAL: Final = "external"
+"""What the relay of ``--relay`` is called."""
+
+NAMES: Final = (
+    *("fastrelay", "fastrelay tls", "go", "go tls", "websockets", "aiohttp", "picows"),
+    *FLOORS,
+)
+_CONNECTIONS = 16_000
 _PYTHON = shlex.quote(sys.executable)
+_FLAGS = (
+    f"--metrics-listen 127.0.0.1:{{metrics}} --upgrade-burst 0 --max-connections {_CONNECTIONS}"
+)
 _HAPROXY = """\
 global
     nbthread 1
@@ -28,80 +41,106 @@ listen pipe
 """
 
 
-class Running(NamedTuple):
-    """A contender that listens. ``backend``: where a floor expects its far end; 0 for a relay."""
+class Contender:
+    """One that listens, and the load generator that drives it."""
 
-    relay: Relay
-    backend: int
+    def __init__(self, relay: Relay, generator: Generator) -> None:
+        self.relay = relay
+        self.generator = generator
 
 
 class Workshop:
-    """Makes what contenders need, in a directory of its own.
+    """Makes what contenders need, each thing when it is first wanted.
 
-    Attributes:
-        ca_file: what verifies the certificate of those that serve TLS.
-        absent: contenders that cannot be had here, and why.
+    Args:
+        directory: where it is put.
+        external: the command of a relay that is none of ours; ``{port}`` stands for its port.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, external: str = "") -> None:
         self._directory = directory
-        self.absent: dict[str, str] = {}
-        self._go = directory / "go-relay"
-        if shutil.which("go") is None:
-            self.absent["go"] = self.absent["go tls"] = "Go is not installed"
-        else:
-            command = ("go", "build", "-o", str(self._go), ".")
-            subprocess.run(command, cwd=PEERS / "go", check=True, capture_output=True)
+        self._external = external
+        self._absent: dict[str, str] = {}
         self._haproxy = shutil.which("haproxy", path="/usr/sbin:/usr/bin:/usr/local/sbin")
-        if self._haproxy is None:
-            self.absent["haproxy"] = "HAProxy is not installed"
         self._certificate, self._key = directory / "cert.pem", directory / "key.pem"
-        self.ca_file = self._make_certificate()
 
-    def _make_certificate(self) -> str:
-        """An ECDSA P-256 certificate for 127.0.0.1."""
-        command = (
-            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
-            *(
-                "-nodes",
-                "-days",
-                "30",
-                "-subj",
-                "/CN=bench",
-                "-addext",
-                "subjectAltName=IP:127.0.0.1",
-            ),
-            *("-keyout", str(self._key), "-out", str(self._certificate)),
+    def why_absent(self, name: str) -> str:
+        """Why there is no such contender here; empty if there is one."""
+        if name not in self._absent:
+            self._absent[name] = self._look_for(name)
+        return self._absent[name]
+
+    def _look_for(self, name: str) -> str:
+        if name == EXTERNAL and not self._external:
+            return "no --relay was given"
+        if name == "haproxy" and self._haproxy is None:
+            return "HAProxy is not installed"
+        if name.startswith("go"):
+            return self._build_go()
+        return ""
+
+    def _build_go(self) -> str:
+        if shutil.which("go") is None:
+            return "Go is not installed"
+        command = ("go", "build", "-o", str(self._directory / "go-relay"), ".")
+        built = subprocess.run(
+            command, cwd=PEERS / "go", capture_output=True, text=True, check=False
         )
-        subprocess.run(command, check=True, capture_output=True)
+        return "" if built.returncode == 0 else f"it does not build: {built.stderr.strip()}"
+
+    @property
+    def ca_file(self) -> str:
+        """What verifies the certificate of those that serve TLS: ECDSA P-256, for 127.0.0.1."""
+        if not self._certificate.exists():
+            subprocess.run(
+                [
+                    *("openssl", "req", "-x509", "-newkey", "ec", "-nodes", "-days", "30"),
+                    *("-pkeyopt", "ec_paramgen_curve:P-256", "-subj", "/CN=bench"),
+                    *("-addext", "subjectAltName=IP:127.0.0.1"),
+                    *("-keyout", str(self._key), "-out", str(self._certificate)),
+                ],
+                check=True,
+                capture_output=True,
+            )
         return str(self._certificate)
 
     @contextlib.contextmanager
-    def start(self, name: str, log: Path | None = None) -> Iterator[Running]:
-        """Start a contender by name; nothing of it is left afterwards.
+    def start(self, name: str, flags: str = "", module: str = "fastrelay") -> Iterator[Contender]:
+        """Start a contender and its load generator; nothing of them is left afterwards.
+
+        Args:
+            flags, module: of ours: more flags, and what is run instead.
 
         Raises:
             KeyError: there is none of that name.
+            RuntimeError: it does not begin to listen; its last words are shown.
         """
-        backend = free_port() if name in {"haproxy", "pipe"} else 0
-        with running(self._command(name, backend), log or self._directory / f"{name}.log") as relay:
-            yield Running(relay, backend)
+        backend = free_port() if name in FLOORS else 0
+        ca_file = self.ca_file if name.endswith(" tls") else ""
+        command = self._command(name, backend, flags, module)
+        log = self._directory / f"{name}.log"
+        with (
+            running(command, log) as relay,
+            Generator(relay, ca_file, backend) as generator,
+        ):
+            yield Contender(relay, generator)
 
-    def _command(self, name: str, backend: int) -> str:
-        ours = f"{_PYTHON} -m fastrelay --metrics-listen 127.0.0.1:{{metrics}} --upgrade-burst 0"
-        ours += " --max-connections 16000"
+    def _command(self, name: str, backend: int, flags: str, module: str) -> str:
+        ours = f"{_PYTHON} -m {module} {_FLAGS} {flags}"
         pair = f"{self._certificate} {self._key}"
+        go = self._directory / "go-relay"
         return {
             "fastrelay": f"{ours} --insecure-listen 127.0.0.1:{{port}}",
             "fastrelay tls": f"{ours} --https-listen 127.0.0.1:{{port}}"
             f" --tls-cert {self._certificate} --tls-key {self._key}",
-            "go": f"{self._go} {{port}}",
-            "go tls": f"{self._go} {{port}} {pair}",
+            "go": f"{go} {{port}}",
+            "go tls": f"{go} {{port}} {pair}",
             "websockets": f"{_PYTHON} {PEERS / 'websockets_relay.py'} {{port}}",
             "aiohttp": f"{_PYTHON} {PEERS / 'aiohttp_relay.py'} {{port}}",
             "picows": f"{_PYTHON} {PEERS / 'picows_relay.py'} {{port}}",
             "pipe": f"{_PYTHON} {PEERS / 'pipe.py'} {{port}} {backend}",
             "haproxy": self._haproxy_command(backend) if name == "haproxy" else "",
+            EXTERNAL: self._external,
         }[name]
 
     def _haproxy_command(self, backend: int) -> str:
@@ -112,7 +151,7 @@ class Workshop:
 
 
 @contextlib.contextmanager
-def workshop() -> Iterator[Workshop]:
+def workshop(external: str = "") -> Iterator[Workshop]:
     """A workshop that is cleared away at the end."""
     with tempfile.TemporaryDirectory(prefix="relay-bench-") as directory:
-        yield Workshop(Path(directory))
+        yield Workshop(Path(directory), external)

@@ -1,125 +1,155 @@
-"""Medians, ratios and their spread; the targets beside them; tables and a picture for ``docs/``."""
+"""Results as Markdown: targets beside what was measured, and a raw table for each load."""
 
 import json
-import platform
-from importlib.metadata import version
 from pathlib import Path
-from statistics import median
 
-from bench.compare.plan import RUNS, TARGETS, TLS_RUNS, Target
-
-Figures = dict[tuple[str, str, str], list[float]]
-"""By load, contender and figure: one value a round."""
+from bench.compare.pictures import draw
+from bench.compare.plan import DUELS, FIRST_STEP, LAST_STEP, TARGETS, Target
+from bench.compare.results import Judgement, Results
+from bench.compare.tail import EVERYTHING, QUIET, UNTAMED
+from bench.compare.tail import table as tail_table
+from bench.support.machine import describe
 
 DOCS = Path(__file__).parents[2] / "docs"
 _BEGIN, _END = "<!-- compare: begin -->", "<!-- compare: end -->"
-_VERSIONS = ("uvloop", "websockets", "aiohttp", "picows", "msgspec")
 
 
-def summary(figures: Figures, seconds: float) -> tuple[str, bool]:
-    """Everything as Markdown, and whether all targets are met."""
-    rows, met = [], True
-    for target in TARGETS:
-        row, reached = _judge(figures, target)
-        rows.append(row)
-        met = met and reached is not False
-    head = ["| target | load | at most | measured | spread | |", "|---|---|---|---|---|---|"]
-    versions = ", ".join(f"{name} {version(name)}" for name in _VERSIONS)
-    machine = (
-        f"Measured in {seconds:.0f} s on {platform.machine()}, Linux {platform.release()}, Python"
-        f" {platform.python_version()}, {versions}. Ratios are of medians; the spread is that of"
-        " single rounds."
-    )
-    parts = ["\n".join([*head, *rows]), _table(figures), _others(figures), machine]
-    return "\n\n".join(parts), met
+def summary(results: Results, seconds: float, note: str = "") -> tuple[str, bool]:
+    """Everything as Markdown, and whether all targets that were measured are met."""
+    judged = [(target, results.judge(target)) for target in TARGETS]
+    parts = [
+        _targets(judged),
+        _connections(results),
+        _storm(results),
+        _tail(results),
+        *(_loads(results, section) for section in DUELS),
+        f"Measured in {seconds:.0f} s on {describe()}. {note}".strip(),
+    ]
+    met = all(judgement is None or judgement.met for _, judgement in judged)
+    return "\n\n".join(part for part in parts if part), met
 
 
-def _judge(figures: Figures, target: Target) -> tuple[str, bool | None]:
-    """A row of the table; ``None`` if it could not be measured."""
-    ours = figures.get((target.load, target.ours, target.figure), [])
-    theirs = figures.get((target.load, target.theirs, target.figure), [])
-    begin = f"| {target.what} | {target.load} | {target.bound:g} |"
-    if not ours or (target.theirs and not theirs):
-        return f"{begin} – | | not measured |", None
-    value = median(ours) / (median(theirs) if target.theirs else 1)
-    rounds = [a / b for a, b in zip(ours, theirs or [1.0] * len(ours), strict=False)]
-    reached = value <= target.bound
-    spread = f"{_short(min(rounds))}–{_short(max(rounds))}"
-    return f"{begin} {_short(value)} | {spread} | {'met' if reached else '**missed**'} |", reached
+def _targets(judged: list[tuple[Target, Judgement | None]]) -> str:
+    lines = [
+        "| target | load | at most | measured | least–most (turns) | |",
+        "|---|---|---|---|---|---|",
+    ]
+    return "\n".join(lines + [_row(target, judgement) for target, judgement in judged])
+
+
+def _row(target: Target, judgement: Judgement | None) -> str:
+    bound = f"{target.bound:g}" + (f" (then {target.then:g})" if target.then else "")
+    begin = f"| {target.what} | {target.load} | {bound} |"
+    if judgement is None:
+        return f"{begin} – | | not measured |"
+    spread = f"{_short(judgement.least)}–{_short(judgement.most)} ({judgement.rounds})"
+    verdict = "met" if judgement.met else "**missed**"
+    return f"{begin} {_short(judgement.value)} | {spread} | {verdict} |"
 
 
 def _short(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def _table(figures: Figures) -> str:
-    """CPU a round trip, in microseconds, of everybody."""
-    loads = [load.label for load in RUNS]
-    names = sorted({name for _, name, figure in figures if figure == "cpu"} - _SPECIAL)
-    lines = [f"| CPU a round trip, µs | {' | '.join(loads)} |", "|---" * (len(loads) + 1) + "|"]
-    for name in names:
-        cells = [_microseconds(figures.get((load, name, "cpu"))) for load in loads]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+def _loads(results: Results, section: str) -> str:
+    """Every contender under every load of a section."""
+    lines = [
+        f"`{section}`",
+        "",
+        "| load | contender | CPU a message, µs | messages/s | p50, ms | p99, ms | its cores |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    seen = dict.fromkeys(
+        (duel.load.label, name) for duel in DUELS[section] for name in (duel.ours, duel.theirs)
+    )
+    rows = [_load_row(results, label, name) for label, name in seen]
+    lines += [row for row in rows if row]
+    return "\n".join(lines) if any(rows) else ""
 
 
-_SPECIAL = {"with idle", "without", "calm", "stormy"}
+def _load_row(results: Results, label: str, name: str) -> str:
+    def cell(figure: str, scale: float, form: str) -> str:
+        value = results.middle(label, name, figure)
+        return "–" if value is None else format(value * scale, form)
+
+    if results.middle(label, name, "cpu") is None:
+        return ""
+    cells = [
+        cell("cpu", 1e6, ".1f"),
+        cell("rate", 1, ",.0f"),
+        cell("p50", 1e3, ".2f"),
+        cell("p99", 1e3, ".2f"),
+        cell("busy", 1, ".2f"),
+    ]
+    return f"| {label} | {name} | {' | '.join(cells)} |"
 
 
-def _microseconds(values: list[float] | None) -> str:
-    return f"{median(values) * 1e6:.1f}" if values else "–"
-
-
-def _others(figures: Figures) -> str:
-    """Connections: what one costs, and a reconnect storm."""
-    lines = ["| connections | memory each | CPU an upgrade |", "|---|---|---|"]
-    for label, name, figure in figures:
-        if figure == "memory" and name not in {"fewest", "most"} and label != "storm":
-            cpu = figures[label, name, "cpu_upgrade"]
-            memory = median(figures[label, name, figure]) / 1024
-            lines.append(f"| {name} | {memory:.1f} KiB | {_microseconds(cpu)} µs |")
-    storm = figures.get(("storm", "reconnects", "seconds"))
-    if storm:
-        calm, stormy = (figures["storm", name, "p99"][0] * 1e3 for name in ("calm", "stormy"))
-        lines.append("")
-        lines.append(
-            f"Reconnect storm: all registered after {storm[0]:.2f} s; the p99 of traffic beside it"
-            f" went from {calm:.2f} to {stormy:.2f} ms."
+def _connections(results: Results) -> str:
+    """What one costs: fresh relays, and one that fills up, with round trips beside."""
+    lines = [
+        "| connections | bytes each | CPU an upgrade, µs | upgrades/s |",
+        "|---|---|---|---|",
+    ]
+    named = dict.fromkeys(
+        (load, name) for load, name, figure in results.values if figure == "memory"
+    )
+    for load, name in named:
+        if load not in {"idle", "scaling"} or name in {FIRST_STEP, LAST_STEP}:
+            continue
+        memory, cpu, rate = (
+            results.middle(load, name, figure) or 0.0
+            for figure in ("memory", "cpu_upgrade", "upgrades")
         )
-    return "\n".join(lines)
+        label = name if load == "idle" else f"fastrelay, from {name}"
+        lines.append(f"| {label} | {memory:,.0f} | {cpu * 1e6:.0f} | {rate:,.0f} |")
+    for load, ours, theirs, figure in results.pairs:
+        if (load, figure) == ("scaling", "cpu"):
+            judgement = results.judge(Target("", figure, load, ours, theirs, 0.0))
+            assert judgement is not None
+            lines += [
+                "",
+                f"CPU a round trip {ours} connections beside, against none: {judgement.value:.2f}"
+                f" ({judgement.least:.2f}–{judgement.most:.2f}).",
+            ]
+    return "\n".join(lines) if len(lines) > 2 else ""
 
 
-def write(figures: Figures, text: str) -> None:
-    """Put the text into docs/performance.md, raw figures and a picture beside it."""
+def _storm(results: Results) -> str:
+    count = results.middle("storm", "phones", "held")
+    if count is None:
+        return ""
+    middles = [
+        results.middle("storm", name, figure) or 0.0
+        for name, figure in (("phones", "seconds"), ("calm", "p99"), ("stormy", "p99"))
+    ]
+    seconds, calm, stormy = middles
+    return (
+        f"Reconnect storm, {count:,.0f} connections: all registered again after {seconds:.2f} s;"
+        f" the p99 of traffic that was flowing went from {calm * 1e3:.2f} to {stormy * 1e3:.2f} ms."
+    )
+
+
+def _tail(results: Results) -> str:
+    judged = [
+        results.judge(Target("", "p999", "tail", *names, 0.0))
+        for names in ((EVERYTHING, QUIET), (UNTAMED, EVERYTHING))
+    ]
+    if judged[0] is None or judged[1] is None:
+        return ""
+    everything, untamed = judged
+    return (
+        f"{tail_table(results)}\n\nThe p99.9 with info logging and a scrape every second is"
+        f" {everything.value:.2f} of that without ({everything.least:.2f}–{everything.most:.2f});"
+        f" with the collector as Python sets it, {untamed.value:.2f} of that with ours"
+        f" ({untamed.least:.2f}–{untamed.most:.2f})."
+    )
+
+
+def write(results: Results, text: str) -> None:
+    """Put the text into docs/performance.md, raw figures and pictures beside it."""
     page = DOCS / "performance.md"
     before, _, rest = page.read_text().partition(_BEGIN)
     after = rest.partition(_END)[2]
     page.write_text(f"{before}{_BEGIN}\n\n{text}\n\n{_END}{after}")
-    raw = {" / ".join(key): values for key, values in figures.items()}
-    (DOCS / "performance.json").write_text(json.dumps(raw, indent=1) + "\n")
-    _draw(figures, DOCS / "images" / "cpu.png")
-
-
-def _draw(figures: Figures, file: Path) -> None:
-    """CPU a round trip of everybody under each load, logarithmic (extra ``bench``)."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        print("no picture: pip install 'fastrelay[bench]'")
-        return
-    file.parent.mkdir(exist_ok=True)
-    loads = [load for load in (*RUNS, *TLS_RUNS) if not load.rate]
-    loads = list(dict.fromkeys(loads))
-    names = sorted({name for _, name, figure in figures if figure == "cpu"} - _SPECIAL)
-    picture = Figure(figsize=(10, 4.5), layout="constrained")
-    axes = picture.subplots()
-    for number, name in enumerate(names):
-        places = [place + number * 0.09 for place in range(len(loads))]
-        values = [median(figures.get((load.label, name, "cpu"), [0.0])) * 1e6 for load in loads]
-        axes.bar(places, values, 0.085, label=name)
-    axes.set_yscale("log")
-    axes.set_ylabel("CPU of the relay a round trip, µs")
-    axes.set_xticks([place + 0.09 * (len(names) - 1) / 2 for place in range(len(loads))])
-    axes.set_xticklabels([load.label for load in loads])
-    axes.legend(fontsize=8, ncols=3)
-    picture.savefig(file, dpi=110)
+    (DOCS / "performance.json").write_text(json.dumps(results.raw(), indent=1) + "\n")
+    draw(results, DOCS / "images")

@@ -1,1 +1,1 @@
-"""Load generators. Each runs in a process of its own and prints one line of JSON."""
+"""Load generators: what drives a relay and checks every reply, in processes of their own."""

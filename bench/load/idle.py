@@ -1,23 +1,22 @@
 """Connections that say nothing: what one costs in memory, and what its upgrade costs.
 
-    python -m bench.load.idle --port P --pid N --count 5000 [--hold]
-
-With ``--hold`` it stays connected until its stdin ends.
+They are held until dropped, and answer pings, as a phone in a pocket does.
 """
 
-import argparse
-import json
+import resource
+import selectors
 import socket
-import sys
+import ssl
 import time
-from itertools import islice
 
-from bench.load.pairs import Line, Wrong
+from bench.load.pairs import Line, Wrong, upgraded
+from bench.load.storm import reconnect
 from bench.support.meter import measure
-from bench.support.wire import binary_handshake, phone_handshake
+from bench.support.wire import CLOSE, PING, PONG, binary_handshake, client_frame, phone_handshake
 
-PHONES = 15
-"""Of each binary."""
+PHONES = 8
+"""Of each binary: half of what it may have, so that a reconnecting phone finds room beside the
+connection it has lost."""
 
 WAVE = 64
 """Upgrades on their way at once."""
@@ -25,56 +24,149 @@ WAVE = 64
 _SETTLE = 0.5
 
 
-def connect(line: Line, count: int, first: int = 0) -> list[socket.socket]:
-    """``count`` connections: binaries, then their phones, in waves as after a restart."""
-    server_ids = range(first, first + -(-count // (PHONES + 1)))
-    hellos = [binary_handshake(f"idle-{number}") for number in server_ids]
-    phones = (phone_handshake(f"idle-{n}") for n in server_ids for _ in range(PHONES))
-    hellos += islice(phones, count - len(hellos))
-    sockets: list[socket.socket] = []
-    for begin in range(0, count, WAVE):
-        wave = [(line.dial(), hello) for hello in hellos[begin : begin + WAVE]]
-        for sock, hello in wave:
-            sock.sendall(hello)
-        for sock, _ in wave:
-            line.upgraded(sock)
-            sockets.append(sock)
-    return sockets
+class Crowd:
+    """Idle connections to one relay.
 
+    Args:
+        pid: the relay, whose cost is read.
+    """
 
-def main() -> int:
-    """Connect and measure; prints the figures."""
-    parser = argparse.ArgumentParser(prog="python -m bench.load.idle")
-    parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--pid", type=int, required=True)
-    parser.add_argument("--ca-file", default="")
-    parser.add_argument("--count", type=int, default=5000)
-    parser.add_argument("--hold", action="store_true")
-    options = parser.parse_args()
-    line = Line(options.port, options.ca_file)
-    try:
-        kept = connect(line, PHONES + 1, first=10**6)  # what is made once is made before the start
+    def __init__(self, line: Line, pid: int) -> None:
+        self._line = line
+        self._pid = pid
+        self._homes = 0
+        self._hellos: dict[socket.socket, bytes] = {}
+        self._phones: list[socket.socket] = []
+        self._lost = 0
+        self.selector = selectors.DefaultSelector()
+        _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+    def connect(self, count: int) -> dict[str, float]:
+        """So many more, in waves as after a restart; bytes and CPU a connection.
+
+        Raises:
+            Wrong: a connection was refused, or one that was held was closed.
+        """
+        self.check()
         time.sleep(_SETTLE)
-        before, began = measure(options.pid), time.perf_counter()
-        kept += connect(line, options.count)
+        before, began = measure(self._pid), time.perf_counter()
+        hellos = self._make_hellos(count)
+        for begin in range(0, count, WAVE):
+            wave = [(self._line.dial(), hello) for hello in hellos[begin : begin + WAVE]]
+            for sock, hello in wave:
+                sock.sendall(hello)
+            for sock, hello in wave:
+                upgraded(sock)
+                self._hold(sock, hello)
         seconds = time.perf_counter() - began
-    except Wrong as wrong:
-        print(json.dumps({"error": str(wrong)}))
-        return 1
-    time.sleep(_SETTLE)
-    after = measure(options.pid)
-    figures = {
-        "memory": (after.resident - before.resident) / options.count,
-        "cpu_upgrade": (after.cpu - before.cpu) / options.count,
-        "seconds": seconds,
-    }
-    print(json.dumps(figures), flush=True)
-    if options.hold:
-        sys.stdin.read()
-    for sock in kept:
-        sock.close()
-    return 0
+        time.sleep(_SETTLE)
+        after = measure(self._pid)
+        return {
+            "memory": (after.resident - before.resident) / count,
+            "cpu_upgrade": (after.cpu - before.cpu) / count,
+            "upgrades": count / seconds,
+            "resident": float(after.resident),
+            "held": float(len(self._hellos)),
+        }
 
+    def storm(self) -> dict[str, float]:
+        """All phones lose their connection and come back at once; their binaries stay.
 
-if __name__ == "__main__":
-    sys.exit(main())
+        Raises:
+            Wrong: one did not come back.
+        """
+        self.check()
+        lost, self._phones = self._phones, []
+        hellos = [self._hellos.pop(sock) for sock in lost]
+        before, began = measure(self._pid), time.perf_counter()
+        for sock in lost:
+            self.selector.unregister(sock)
+            sock.close()
+        for sock, hello in zip(reconnect(self._line, hellos), hellos, strict=True):
+            self._hold(sock, hello)
+        seconds = time.perf_counter() - began
+        time.sleep(_SETTLE)
+        after = measure(self._pid)
+        self.check()
+        return {
+            "seconds": seconds,
+            "upgrades": len(hellos) / seconds,
+            "cpu_upgrade": (after.cpu - before.cpu) / len(hellos),
+            "held": float(len(self._hellos)),
+        }
+
+    def churn(self, rate: float, seconds: float) -> dict[str, float]:
+        """Phones that come and go at once, so many a second.
+
+        Raises:
+            Wrong: one was refused.
+        """
+        self.check()
+        hello = phone_handshake("idle-0")
+        begin, count = time.perf_counter(), round(rate * seconds)
+        for number in range(count):
+            while (wait := begin + number / rate - time.perf_counter()) > 0:
+                self.serve(wait)
+            self._line.dial(hello).close()
+        return {"churned": float(count)}
+
+    def check(self) -> None:
+        """Read what has come to those that are held.
+
+        Raises:
+            Wrong: one of them was closed.
+        """
+        while self.serve(0.0):
+            pass
+        if self._lost:
+            raise Wrong(f"{self._lost} idle connections were closed")
+
+    def serve(self, wait: float) -> int:
+        """Answer the pings that have come or come in so many seconds; how many sockets had any."""
+        ready = self.selector.select(wait)
+        for key, _ in ready:
+            if isinstance(key.fileobj, socket.socket):
+                self._answer(key.fileobj)
+        return sum(isinstance(key.fileobj, socket.socket) for key, _ in ready)
+
+    def drop(self) -> dict[str, float]:
+        """Hang up, all of them."""
+        for sock in self._hellos:
+            self.selector.unregister(sock)
+            sock.close()
+        dropped = len(self._hellos)
+        self._hellos.clear()
+        self._phones.clear()
+        return {"dropped": float(dropped)}
+
+    def _make_hellos(self, count: int) -> list[bytes]:
+        """Binaries first, then their phones."""
+        homes = range(self._homes, self._homes + -(-count // (PHONES + 1)))
+        self._homes = homes.stop
+        hellos = [binary_handshake(f"idle-{number}") for number in homes]
+        hellos += [phone_handshake(f"idle-{number}") for number in homes for _ in range(PHONES)]
+        return hellos[:count]
+
+    def _hold(self, sock: socket.socket, hello: bytes) -> None:
+        sock.setblocking(False)
+        self._hellos[sock] = hello
+        if hello.startswith(b"GET /v1/client "):
+            self._phones.append(sock)
+        self.selector.register(sock, selectors.EVENT_READ)
+
+    def _answer(self, sock: socket.socket) -> None:
+        """A ping gets a pong; close notices of a binary's phones need no answer."""
+        try:
+            data = sock.recv(65536)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return
+        except ConnectionError:
+            data = b""
+        if not data or data[0] == 0x80 | CLOSE:
+            self._lost += 1
+            self._hellos.pop(sock)
+            self.selector.unregister(sock)
+            sock.close()
+        elif data[0] == 0x80 | PING:
+            sock.send(client_frame(data[2 : 2 + data[1]], PONG))

@@ -1,14 +1,12 @@
-"""Phones and binaries on raw sockets, one of each per server-id; every frame is made beforehand.
+"""Phones and binaries on raw sockets; every frame they say, and must hear, is made beforehand.
 
-A phone sends a message, its binary answers with an envelope that returns the same message, the
-phone gets it back: a round trip, two relayed frames. What arrives is compared byte for byte with
-what must arrive.
+What arrives is compared byte for byte with what must arrive.
 """
 
 import os
 import socket
 import ssl
-from typing import Self
+from typing import NamedTuple
 
 from bench.support.wire import (
     binary_handshake,
@@ -27,20 +25,17 @@ _RECEIVED = memoryview(bytearray(256 * 1024))
 """Where every read goes: one buffer stays in the cache, and so do short expectations."""
 
 _LEAST_EXPECTATION = 16 * 1024
+_PATIENCE = 30.0
+"""Seconds a connection may take to answer while it is set up."""
 
 
 class Side:
-    """One connection with what it says and what it must hear.
-
-    Attributes:
-        says: bytes of one message on its way out.
-    """
+    """One connection with what it must hear."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
-        self.says = b""
-        self.peer: Side
-        self._size = 0
+        self._secure = isinstance(sock, ssl.SSLSocket)
+        self._size = 1
         self._expected = memoryview(b"")
         self._offset = 0
         self._unsent = memoryview(b"")
@@ -56,12 +51,23 @@ class Side:
         Raises:
             Wrong: it is not what must arrive, or the relay hung up.
         """
+        frames = self._hear()
+        # TLS may hold more than a selector knows of.
+        while self._secure and self.sock.pending():  # type: ignore[attr-defined]
+            frames += self._hear()
+        return frames
+
+    def _hear(self) -> int:
         try:
             count = self.sock.recv_into(_RECEIVED)
         except (BlockingIOError, ssl.SSLWantReadError):
             return 0
+        except ConnectionError as error:
+            raise Wrong(f"the relay hung up: {error}") from None
         if not count:
             raise Wrong("the relay hung up")
+        if not self._expected:
+            raise Wrong(f"{bytes(_RECEIVED[: min(count, 80)])!r} where nothing must arrive")
         frames = (self._offset + count) // self._size
         seen = 0
         while seen < count:
@@ -69,110 +75,143 @@ class Side:
             step = min(count - seen, len(self._expected) - begin)
             if self._expected[begin : begin + step] != _RECEIVED[seen : seen + step]:
                 raise Wrong(f"other bytes than {bytes(self._expected[:80])!r}")
+            # Frames end at multiples of their size, also where the expectation begins anew.
             self._offset = (begin + step) % self._size
             seen += step
         return frames
 
-    def say(self, count: int) -> bool:
-        """Send ``count`` messages; returns whether all went out."""
-        self._unsent = memoryview(bytes(self._unsent) + self.says * count)
+    def say(self, data: bytes) -> bool:
+        """Send ``data`` behind what waits; returns whether all went out."""
+        self._unsent = memoryview(bytes(self._unsent) + data if self._unsent else data)
         return self.push()
 
     def push(self) -> bool:
-        """Send what is left; returns whether that was all."""
+        """Send what waits; returns whether that was all.
+
+        Raises:
+            Wrong: the relay hung up.
+        """
         try:
             while self._unsent:
                 self._unsent = self._unsent[self.sock.send(self._unsent) :]
         except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
             pass
+        except ConnectionError as error:
+            raise Wrong(f"the relay hung up: {error}") from None
         return not self._unsent
 
 
 class Line:
-    """How connections are made: to a port, perhaps by TLS."""
+    """How connections are made: to a port, by TLS if there is something to verify it by."""
 
     def __init__(self, port: int, ca_file: str = "") -> None:
-        self.port = port
-        self._tls = ssl.create_default_context(cafile=ca_file) if ca_file else None
+        self.address = ("127.0.0.1", port)
+        self.tls = ssl.create_default_context(cafile=ca_file) if ca_file else None
 
     def dial(self, hello: bytes = b"") -> socket.socket:
-        """A connection; upgraded by ``hello`` if that is not empty."""
-        sock = socket.create_connection(("127.0.0.1", self.port))
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if self._tls is not None:
-            sock = self._tls.wrap_socket(sock, server_hostname="127.0.0.1")
-        if hello:
-            sock.sendall(hello)
-            self.upgraded(sock)
-        return sock
-
-    @staticmethod
-    def upgraded(sock: socket.socket) -> None:
-        """Read a 101; what comes behind it is left alone.
+        """A connection; upgraded by ``hello`` if that is not empty.
 
         Raises:
-            Wrong: it is no 101.
+            Wrong: it was not upgraded.
         """
-        head = b""
-        while not head.endswith(b"\r\n\r\n"):
-            byte = sock.recv(1)
-            head += byte
-            if not byte:
-                raise Wrong(f"no upgrade: {head!r}")
-        if b" 101 " not in head[:20]:
-            raise Wrong(f"no upgrade: {head!r}")
+        sock = socket.create_connection(self.address, _PATIENCE)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self.tls is not None:
+            sock = self.tls.wrap_socket(sock, server_hostname="127.0.0.1")
+        if hello:
+            sock.sendall(hello)
+            upgraded(sock)
+        return sock
 
 
-class Pair:
-    """A phone and its binary, which have spoken once: so the phone's conn_id is known."""
+def upgraded(sock: socket.socket) -> None:
+    """Read a 101; what comes behind it is left alone.
 
-    def __init__(self, phone: Side, binary: Side) -> None:
-        self.phone, self.binary = phone, binary
-        phone.peer, binary.peer = binary, phone
-        for side in (phone, binary):
-            side.sock.setblocking(False)
+    Raises:
+        Wrong: it is no 101.
+    """
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        byte = sock.recv(1)
+        head += byte
+        if not byte:
+            break
+    if b" 101 " not in head[:20]:
+        raise Wrong(f"no upgrade: {head!r}")
+
+
+class Home(NamedTuple):
+    """A binary and its phones, which have all spoken once, and what they say to each other.
+
+    Attributes:
+        message: what every phone says, and hears.
+        envelopes: what the binary hears from each phone; sent back, it reaches that phone.
+    """
+
+    binary: Side
+    phones: list[Side]
+    message: bytes
+    envelopes: list[bytes]
 
     def close(self) -> None:
         """Hang up."""
-        self.phone.sock.close()
-        self.binary.sock.close()
+        for side in (self.binary, *self.phones):
+            side.sock.close()
 
-    @classmethod
-    def through(cls, line: Line, size: int) -> Self:
-        """Connect through a relay, with messages of ``size`` bytes."""
-        server_id = f"bench-{os.urandom(6).hex()}"
-        binary = Side(line.dial(binary_handshake(server_id)))
+
+def through(line: Line, size: int, phones: int) -> Home:
+    """A home through a relay, with messages of ``size`` bytes. Of several phones the binary may
+    hear nothing more.
+
+    Raises:
+        Wrong: the first answer was not right.
+    """
+    server_id = f"bench-{os.urandom(6).hex()}"
+    message = json_text(size)
+    home = Home(Side(line.dial(binary_handshake(server_id))), [], message, [])
+    for _ in range(phones):
         phone = Side(line.dial(phone_handshake(server_id)))
-        message = b'"%b"' % (b"x" * (size - 2))
-        phone.says = client_frame(message)
-        phone.sock.sendall(phone.says)
-        envelope = _read_frame(binary.sock)
-        binary.says = client_frame(envelope)
-        binary.expect(_server_frame(envelope))
-        phone.expect(_server_frame(message))
-        binary.sock.sendall(binary.says)
+        phone.sock.sendall(client_frame(message))
+        envelope = _read_frame(home.binary.sock)
+        if not envelope.endswith(b',"frame":%b}' % message):
+            raise Wrong(f"no envelope of the message: {envelope[:80]!r}")
+        home.binary.sock.sendall(client_frame(envelope))
         if _read_frame(phone.sock) != message:
-            raise Wrong("the first answer")
-        return cls(phone, binary)
-
-    @classmethod
-    def over(cls, line: Line, backend: socket.socket, size: int) -> Self:
-        """The same bytes over a byte pipe, whose far end we are ourselves."""
-        near = line.dial()
-        near.sendall(b"?")
-        far, _ = backend.accept()
-        far.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        far.recv(1)
-        phone, binary = Side(near), Side(far)
-        message = b'"%b"' % (b"x" * (size - 2))
-        envelope = b'{"conn_id":"client-bench-00112233-00112233","frame":%b}' % message
-        phone.says, binary.says = client_frame(message), client_frame(envelope)
-        phone.expect(binary.says)
-        binary.expect(phone.says)
-        return cls(phone, binary)
+            raise Wrong("the first answer is another message")
+        phone.expect(server_frame(message))
+        home.phones.append(phone)
+        home.envelopes.append(envelope)
+    if phones == 1:
+        home.binary.expect(server_frame(home.envelopes[0]))
+    for side in (home.binary, *home.phones):
+        side.sock.setblocking(False)
+    return home
 
 
-def _server_frame(payload: bytes) -> bytes:
+def over(line: Line, backend: socket.socket, size: int) -> Home:
+    """The same bytes over a byte pipe, whose far end we are ourselves."""
+    near = line.dial()
+    near.sendall(b"?")
+    far, _ = backend.accept()
+    far.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    far.recv(1)
+    message = json_text(size)
+    envelope = b'{"conn_id":"client-bench-00112233-00112233","frame":%b}' % message
+    home = Home(Side(far), [Side(near)], message, [envelope])
+    home.phones[0].expect(client_frame(envelope))  # a pipe takes no mask off
+    home.binary.expect(client_frame(message))
+    near.setblocking(False)
+    far.setblocking(False)
+    return home
+
+
+def json_text(size: int) -> bytes:
+    """A JSON string of ``size`` bytes."""
+    return b'"%b"' % (b"x" * (size - 2))
+
+
+def server_frame(payload: bytes) -> bytes:
+    """A whole text frame as a server sends it."""
     size = len(payload)
     if size < 126:
         return bytes((0x81, size)) + payload

@@ -11,7 +11,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 OURS = (
     f"{shlex.quote(sys.executable)} -m fastrelay --insecure-listen 127.0.0.1:{{port}}"
@@ -22,22 +22,16 @@ OURS = (
 _PATIENCE = 20.0
 
 
-class Relay:
-    """A running relay.
+class Relay(NamedTuple):
+    """A relay that runs.
 
     Attributes:
-        metrics_port: where it serves ``/metrics``, if it does.
+        metrics_port: where it serves ``/metrics``; 0 if it does not.
     """
 
-    def __init__(self, process: "subprocess.Popen[bytes]", port: int, metrics_port: int) -> None:
-        self.process = process
-        self.port = port
-        self.metrics_port = metrics_port
-
-    @property
-    def pid(self) -> int:
-        """Its process id."""
-        return self.process.pid
+    pid: int
+    port: int
+    metrics_port: int = 0
 
     def scrape(self) -> dict[str, float]:
         """Every sample of its metrics page, by name with labels as written."""
@@ -64,31 +58,41 @@ def running(command: str = OURS, log: Path | None = None) -> Iterator[Relay]:
         RuntimeError: it did not begin to listen.
     """
     port, metrics = free_port(), free_port()
-    words = shlex.split(command.format(port=port, metrics=metrics))
+    words = shlex.split(command.replace("{port}", str(port)).replace("{metrics}", str(metrics)))
     with contextlib.ExitStack() as stack:
         output: int | IO[bytes] = (
             subprocess.DEVNULL if log is None else stack.enter_context(log.open("wb"))
         )
         process = subprocess.Popen(words, stdout=output, stderr=output, start_new_session=True)
         stack.callback(_end, process)
-        _wait_until_it_listens(process, port, command)
-        yield Relay(process, port, metrics)
+        try:
+            _wait_until_it_listens(process, port)
+        except TimeoutError:
+            said = log.read_text(errors="replace")[-2000:] if log else ""
+            raise RuntimeError(f"this does not listen on port {port}: {command}\n{said}") from None
+        yield Relay(process.pid, port, metrics)
 
 
-def _wait_until_it_listens(process: "subprocess.Popen[bytes]", port: int, command: str) -> None:
+def _wait_until_it_listens(process: "subprocess.Popen[bytes]", port: int) -> None:
     deadline = time.monotonic() + _PATIENCE
     while time.monotonic() < deadline and process.poll() is None:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             return
         time.sleep(0.02)
-    raise RuntimeError(f"this does not listen on port {port}: {command}")
+    raise TimeoutError
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGTERM)
+    """End it and all it has started, also if somebody gets impatient meanwhile."""
     try:
-        process.wait(3)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
+        _signal_group(process.pid, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(3)
+    finally:
+        _signal_group(process.pid, signal.SIGKILL)
         process.wait()
+
+
+def _signal_group(group: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, number)

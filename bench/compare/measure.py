@@ -1,0 +1,196 @@
+"""The sections of the comparison, one after the other, into :class:`Results`."""
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from typing import NamedTuple
+
+from bench.compare.contenders import Contender, Workshop
+from bench.compare.plan import (
+    DUELS,
+    FIRST_STEP,
+    IDLE,
+    LAST_STEP,
+    SMALL,
+    WITH_IDLE,
+    WITHOUT,
+    Duel,
+    Load,
+)
+from bench.compare.results import Results
+from bench.compare.tail import measure_tail
+from bench.compare.turns import say, show, turn
+from bench.load.traffic import WARM_UP
+from bench.support.generator import Generator
+
+
+class Pace(NamedTuple):
+    """How thorough a run is.
+
+    Attributes:
+        rounds: turns of each pair where there is a target; a third of them elsewhere.
+        seconds: of a turn; ``offered``: of one whose 99th percentile is looked at.
+        fresh: relays started anew to measure idle connections, of each contender.
+        idle: connections of one of them.
+        steps: idle connections of the relay that fills up; the last but one is the crowd of the
+            target (10,000).
+        storm: connections that come back at once.
+        tail: connections beside the traffic whose 99.9th percentile is looked at.
+    """
+
+    rounds: int
+    seconds: float
+    offered: float
+    fresh: int
+    idle: int
+    steps: tuple[int, ...]
+    storm: int
+    tail: int
+
+
+FULL = Pace(9, 0.4, 2.0, 5, 3000, (1000, 5000, 10_000, 15_000), 5000, 10_000)
+QUICK = Pace(3, 0.15, 0.5, 1, 600, (100, 500, 1000, 1500), 600, 600)
+
+STORM_LOAD = Load(16, 256, 1, rate=1000.0)
+_STORM_SECONDS = 4.0
+
+
+class Comparison:
+    """Runs sections.
+
+    Args:
+        peers: if not empty, no others are measured beside ours.
+    """
+
+    def __init__(
+        self, shop: Workshop, results: Results, pace: Pace, peers: Sequence[str] = ()
+    ) -> None:
+        self._shop = shop
+        self._results = results
+        self._pace = pace
+        self._peers = peers
+
+    def run(self, section: str) -> None:
+        """One section of :data:`bench.compare.plan.SECTIONS`."""
+        say(f"{section}:")
+        if section in DUELS:
+            thorough = section in {"roundtrip", "tls", "offered"}
+            self._duels(DUELS[section], self._pace.rounds if thorough else self._fewer)
+        else:
+            getattr(self, f"_{section}")()
+
+    @property
+    def _fewer(self) -> int:
+        return max(1, self._pace.rounds // 3)
+
+    def external(self, duels: Sequence[Duel]) -> None:
+        """Duels with the relay of ``--relay``."""
+        say("external:")
+        self._duels(duels, self._pace.rounds)
+
+    def _wanted(self, name: str) -> bool:
+        if self._peers and name not in self._peers and not name.startswith("fastrelay"):
+            return False
+        why = self._shop.why_absent(name)
+        if why:
+            say(f"  without {name}: {why}")
+        return not why
+
+    def _duels(self, duels: Sequence[Duel], rounds: int) -> None:
+        names = dict.fromkeys(duel.theirs for duel in duels)
+        wanted = {name for name in names if self._wanted(name)}
+        duels = [duel for duel in duels if duel.theirs in wanted]
+        with ExitStack() as stack:
+            started = {
+                name: stack.enter_context(self._shop.start(name))
+                for name in dict.fromkeys(n for duel in duels for n in (duel.ours, duel.theirs))
+            }
+            for number in range(rounds):
+                say(f" round {number + 1} of {rounds}")
+                for duel in duels:
+                    self._duel(duel, started, reverse=bool(number % 2))
+
+    def _duel(self, duel: Duel, started: Mapping[str, Contender], *, reverse: bool) -> None:
+        """Both in turn; who begins changes from round to round."""
+        load = duel.load
+        seconds = self._pace.offered if load.rate else self._pace.seconds
+        names = [duel.ours, duel.theirs]
+        found = {}
+        for name in reversed(names) if reverse else names:
+            found[name] = turn(started[name], load, seconds)
+            show(load.label, name, found[name])
+        ours, theirs = names
+        self._results.add_pair(load.label, (ours, found[ours]), (theirs, found[theirs]))
+
+    def _idle(self) -> None:
+        """Memory and upgrades of fresh relays, in turns."""
+        for number in range(self._pace.fresh):
+            say(f" round {number + 1} of {self._pace.fresh}")
+            for ours, theirs in IDLE:
+                pair = [self._fresh(name) for name in (ours, theirs) if self._wanted(name)]
+                if len(pair) == 2:
+                    self._results.add_pair("idle", *pair)
+                else:
+                    self._results.add("idle", *pair[0])
+
+    def _fresh(self, name: str) -> tuple[str, dict[str, float]]:
+        count = self._pace.idle // 3 if name.endswith(" tls") else self._pace.idle
+        with self._shop.start(name) as contender:
+            contender.generator.run("connect", count=16)  # what is made once
+            found = contender.generator.run("connect", count=count)
+        show("idle", name, found)
+        return name, found
+
+    def _scaling(self) -> None:
+        """A relay that fills up: what each further connection weighs, and round trips beside."""
+        with (
+            self._shop.start("fastrelay") as crowded,
+            self._shop.start("fastrelay") as empty,
+        ):
+            crowded.generator.run("connect", count=16)
+            first, previous = {}, 0
+            for step in self._pace.steps:
+                found = crowded.generator.run("connect", count=step - previous)
+                show("scaling", f"{previous:,} to {step:,}", found)
+                self._results.add("scaling", f"{previous:,} to {step:,}", found)
+                if previous == self._pace.steps[0]:
+                    first = found
+                previous = step
+                self._beside(crowded, empty, step)
+            self._results.add_pair("scaling", (LAST_STEP, found), (FIRST_STEP, first))
+
+    def _beside(self, crowded: Contender, empty: Contender, count: int) -> None:
+        """Round trips with and without so many idle connections beside, in turns."""
+        crowd = WITH_IDLE if count == self._pace.steps[-2] else f"with {count:,} idle"
+        for number in range(self._pace.rounds if crowd == WITH_IDLE else self._fewer):
+            both = {WITHOUT: empty, crowd: crowded}
+            order = list(both) if number % 2 else list(reversed(both))
+            found = {name: turn(both[name], SMALL, self._pace.seconds) for name in order}
+            for name in order:
+                show("beside", name, found[name])
+            pair = (crowd, found[crowd]), (WITHOUT, found[WITHOUT])
+            self._results.add_pair("scaling", *pair)
+
+    def _storm(self) -> None:
+        """Traffic at a fixed rate, alone and while all phones come back at once."""
+        with (
+            self._shop.start("fastrelay") as relay,
+            Generator(relay.relay) as crowd,
+        ):
+            crowd.run("connect", count=self._pace.storm)
+            for number in range(self._fewer):
+                say(f" round {number + 1} of {self._fewer}")
+                calm = turn(relay, STORM_LOAD, _STORM_SECONDS / 2)
+                relay.generator.begin(STORM_LOAD.shape, **STORM_LOAD.arguments(_STORM_SECONDS))
+                time.sleep(WARM_UP + 0.1)
+                storm = crowd.run("storm")
+                stormy = relay.generator.result()
+                self._results.add_pair("storm", ("stormy", stormy), ("calm", calm))
+                self._results.add("storm", "phones", storm)
+                for name, found in (("calm", calm), ("stormy", stormy), ("phones", storm)):
+                    show("storm", name, found)
+
+    def _tail(self) -> None:
+        """The 99.9th percentile with everything on, against less."""
+        offered = self._pace.offered * 2
+        measure_tail(self._shop, self._results, self._pace.tail, self._fewer + 2, offered)
