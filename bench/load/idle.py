@@ -51,14 +51,9 @@ class Crowd:
         self.check()
         time.sleep(_SETTLE)
         before, began = measure(self._pid), time.perf_counter()
-        hellos = self._make_hellos(count)
-        for begin in range(0, count, WAVE):
-            wave = [(self._line.dial(), hello) for hello in hellos[begin : begin + WAVE]]
-            for sock, hello in wave:
-                sock.sendall(hello)
-            for sock, hello in wave:
-                upgraded(sock)
-                self._hold(sock, hello)
+        for hellos in self._make_hellos(count):
+            for begin in range(0, len(hellos), WAVE):
+                self._upgrade(hellos[begin : begin + WAVE])
         seconds = time.perf_counter() - began
         time.sleep(_SETTLE)
         after = measure(self._pid)
@@ -140,13 +135,21 @@ class Crowd:
         self._phones.clear()
         return {"dropped": float(dropped)}
 
-    def _make_hellos(self, count: int) -> list[bytes]:
-        """Binaries first, then their phones."""
+    def _make_hellos(self, count: int) -> tuple[list[bytes], list[bytes]]:
+        """Of binaries, and of their phones, which must not come before them."""
         homes = range(self._homes, self._homes + -(-count // (PHONES + 1)))
         self._homes = homes.stop
-        hellos = [binary_handshake(f"idle-{number}") for number in homes]
-        hellos += [phone_handshake(f"idle-{number}") for number in homes for _ in range(PHONES)]
-        return hellos[:count]
+        binaries = [binary_handshake(f"idle-{number}") for number in homes]
+        phones = [phone_handshake(f"idle-{number}") for number in homes for _ in range(PHONES)]
+        return binaries, phones[: count - len(binaries)]
+
+    def _upgrade(self, hellos: list[bytes]) -> None:
+        wave = [(self._line.dial(), hello) for hello in hellos]
+        for sock, hello in wave:
+            sock.sendall(hello)
+        for sock, hello in wave:
+            upgraded(sock)
+            self._hold(sock, hello)
 
     def _hold(self, sock: socket.socket, hello: bytes) -> None:
         sock.setblocking(False)

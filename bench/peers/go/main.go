@@ -27,9 +27,15 @@ type phone struct {
 	done   chan struct{}
 }
 
+// A binary is in its place before its 101 goes out, so that a phone that dials at once finds it.
+type binary struct {
+	conn  *websocket.Conn
+	ready chan struct{}
+}
+
 type relay struct {
 	mu       sync.RWMutex
-	binaries map[string]*websocket.Conn
+	binaries map[string]*binary
 	phones   map[string]*phone
 }
 
@@ -60,14 +66,17 @@ func heartbeat(c *websocket.Conn) {
 }
 
 func (s *relay) server(w http.ResponseWriter, r *http.Request) {
+	id := r.Header.Get("X-Pyrycode-Server")
+	b := &binary{ready: make(chan struct{})}
+	s.mu.Lock()
+	s.binaries[id] = b
+	s.mu.Unlock()
 	c, err := accept(w, r)
+	b.conn = c
+	close(b.ready)
 	if err != nil {
 		return
 	}
-	id := r.Header.Get("X-Pyrycode-Server")
-	s.mu.Lock()
-	s.binaries[id] = c
-	s.mu.Unlock()
 	slog.Info("server_claimed", "server_id", id, "remote", r.RemoteAddr)
 	for {
 		_, data, err := c.Read(r.Context())
@@ -104,6 +113,14 @@ func (s *relay) client(w http.ResponseWriter, r *http.Request) {
 	s.phones[connID] = p
 	s.mu.Unlock()
 	slog.Info("phone_registered", "server_id", id, "conn_id", connID, "remote", r.RemoteAddr)
+	s.mu.RLock()
+	b := s.binaries[id]
+	s.mu.RUnlock()
+	if b == nil {
+		c.Close(4404, "no server with that id")
+		return
+	}
+	<-b.ready
 	defer close(p.done)
 	defer func() {
 		s.mu.Lock()
@@ -139,7 +156,7 @@ func (s *relay) client(w http.ResponseWriter, r *http.Request) {
 		b := s.binaries[id]
 		s.mu.RUnlock()
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		err = b.Write(ctx, websocket.MessageText, wrapped)
+		err = b.conn.Write(ctx, websocket.MessageText, wrapped)
 		cancel()
 		if err != nil {
 			return
@@ -148,7 +165,7 @@ func (s *relay) client(w http.ResponseWriter, r *http.Request) {
 }
 
 func main() {
-	s := &relay{binaries: map[string]*websocket.Conn{}, phones: map[string]*phone{}}
+	s := &relay{binaries: map[string]*binary{}, phones: map[string]*phone{}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/v1/server", s.server)
 	mux.HandleFunc("/v1/client", s.client)

@@ -1,0 +1,1 @@
+"""Where a relay's memory and CPU go: ``python -m bench profile``."""
