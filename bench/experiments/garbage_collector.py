@@ -66,8 +66,12 @@ def _pauses_with(connections: int) -> _Pauses:
     return pauses
 
 
-async def main() -> None:
+def main() -> None:
     """Print the pauses before and after."""
+    uvloop.run(_measure())
+
+
+async def _measure() -> None:
     before = _pauses_with(CONNECTIONS)
     tame_garbage_collector()
     after = _pauses_with(CONNECTIONS)
@@ -75,7 +79,3 @@ async def main() -> None:
         print(
             f"{label:<23}longest {pauses.longest * 1e3:5.2f} ms, all {pauses.total * 1e3:5.1f} ms"
         )
-
-
-if __name__ == "__main__":
-    uvloop.run(main())
