@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import NamedTuple
 
-from bench.compare.contenders import Contender, Workshop
+from bench.compare.contenders import EXTERNAL, Contender, Workshop
 from bench.compare.plan import (
     DUELS,
     FIRST_STEP,
@@ -35,6 +35,7 @@ class Pace(NamedTuple):
         steps: idle connections of the relay that fills up; the last but one is the crowd of the
             target (10,000).
         storm: connections that come back at once.
+        storm_seconds: of traffic that flows meanwhile; longer than the storm.
         tail: connections beside the traffic whose 99.9th percentile is looked at.
         thin: where there is no target, only every so many-th load is run.
     """
@@ -46,15 +47,15 @@ class Pace(NamedTuple):
     idle: int
     steps: tuple[int, ...]
     storm: int
+    storm_seconds: float
     tail: int
     thin: int
 
 
-FULL = Pace(9, 0.4, 2.0, 5, 3000, (1000, 5000, 10_000, 15_000), 5000, 10_000, 1)
-QUICK = Pace(3, 0.15, 0.5, 1, 600, (100, 500, 1000, 1500), 600, 600, 3)
+FULL = Pace(9, 0.4, 2.0, 5, 3000, (1000, 5000, 10_000, 15_000), 5000, 4.0, 10_000, 1)
+QUICK = Pace(3, 0.15, 0.5, 1, 600, (100, 500, 1000, 1500), 600, 1.5, 600, 3)
 
 STORM_LOAD = Load(16, 256, 1, rate=1000.0)
-_STORM_SECONDS = 4.0
 
 
 class Comparison:
@@ -93,7 +94,8 @@ class Comparison:
         self._duels(duels, self._pace.rounds)
 
     def _wanted(self, name: str) -> bool:
-        if self._peers and name not in self._peers and not name.startswith("fastrelay"):
+        asked_for = (*self._peers, "fastrelay", "fastrelay tls", EXTERNAL)
+        if self._peers and name not in asked_for:
             return False
         why = self._shop.why_absent(name)
         if why:
@@ -185,8 +187,10 @@ class Comparison:
             crowd.run("connect", count=self._pace.storm)
             for number in range(self._fewer):
                 say(f" round {number + 1} of {self._fewer}")
-                calm = turn(relay, STORM_LOAD, _STORM_SECONDS / 2)
-                relay.generator.begin(STORM_LOAD.shape, **STORM_LOAD.arguments(_STORM_SECONDS))
+                calm = turn(relay, STORM_LOAD, self._pace.storm_seconds / 2)
+                relay.generator.begin(
+                    STORM_LOAD.shape, **STORM_LOAD.arguments(self._pace.storm_seconds)
+                )
                 time.sleep(WARM_UP + 0.1)
                 storm = crowd.run("storm")
                 stormy = relay.generator.result()

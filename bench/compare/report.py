@@ -3,8 +3,9 @@
 import json
 from pathlib import Path
 
+from bench.compare.contenders import EXTERNAL
 from bench.compare.pictures import draw
-from bench.compare.plan import DUELS, FIRST_STEP, LAST_STEP, TARGETS, Target
+from bench.compare.plan import DUELS, FIRST_STEP, FOUR, LAST_STEP, TARGETS, Target
 from bench.compare.results import Judgement, Results
 from bench.compare.tail import EVERYTHING, QUIET, UNTAMED
 from bench.compare.tail import table as tail_table
@@ -19,6 +20,7 @@ def summary(results: Results, seconds: float, note: str = "") -> tuple[str, bool
     judged = [(target, results.judge(target)) for target in TARGETS]
     parts = [
         _targets(judged),
+        _external(results),
         _connections(results),
         _storm(results),
         _tail(results),
@@ -42,9 +44,13 @@ def _row(target: Target, judgement: Judgement | None) -> str:
     begin = f"| {target.what} | {target.load} | {bound} |"
     if judgement is None:
         return f"{begin} – | | not measured |"
-    spread = f"{_short(judgement.least)}–{_short(judgement.most)} ({judgement.rounds})"
+    spread = f"{_spread(judgement)} ({judgement.rounds})"
     verdict = "met" if judgement.met else "**missed**"
     return f"{begin} {_short(judgement.value)} | {spread} | {verdict} |"
+
+
+def _spread(judgement: Judgement) -> str:
+    return f"{_short(judgement.least)}–{_short(judgement.most)}"
 
 
 def _short(value: float) -> str:
@@ -82,6 +88,21 @@ def _load_row(results: Results, label: str, name: str) -> str:
         cell("busy", 1, ".2f"),
     ]
     return f"| {label} | {name} | {' | '.join(cells)} |"
+
+
+def _external(results: Results) -> str:
+    """The relay of ``--relay`` beside ours."""
+    lines = ["| CPU a round trip, µs | fastrelay | external | ratio |", "|---|---|---|---|"]
+    for load in FOUR:
+        judgement = results.judge(Target("", "cpu", load.label, "fastrelay", EXTERNAL, 0.0))
+        if judgement is not None:
+            ours, theirs = (
+                (results.middle(load.label, name, "cpu") or 0.0) * 1e6
+                for name in ("fastrelay", EXTERNAL)
+            )
+            ratio = f"{_short(judgement.value)} ({_spread(judgement)})"
+            lines.append(f"| {load.label} | {ours:.1f} | {theirs:.1f} | {ratio} |")
+    return "\n".join(lines) if len(lines) > 2 else ""
 
 
 def _connections(results: Results) -> str:
@@ -145,11 +166,11 @@ def _tail(results: Results) -> str:
     )
 
 
-def write(results: Results, text: str) -> None:
-    """Put the text into docs/performance.md, raw figures and pictures beside it."""
-    page = DOCS / "performance.md"
+def write(results: Results, text: str, docs: Path = DOCS) -> None:
+    """Put the text into the page ``performance.md``, raw figures and pictures beside it."""
+    page = docs / "performance.md"
     before, _, rest = page.read_text().partition(_BEGIN)
     after = rest.partition(_END)[2]
     page.write_text(f"{before}{_BEGIN}\n\n{text}\n\n{_END}{after}")
-    (DOCS / "performance.json").write_text(json.dumps(results.raw(), indent=1) + "\n")
-    draw(results, DOCS / "images")
+    (docs / "performance.json").write_text(json.dumps(results.raw(), indent=1) + "\n")
+    draw(results, docs / "images")

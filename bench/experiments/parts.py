@@ -3,14 +3,14 @@
 import timeit
 from collections.abc import Callable
 
-_ROUNDS, _SECONDS = 7, 0.02
+_ROUNDS, _SECONDS, _FIRST = 7, 0.02, 10
 
 
 def nanoseconds(what: str | Callable[[], object], names: dict[str, object] | None = None) -> float:
     """One run of ``what``, a statement over ``names`` or a call; the least of several rounds."""
     timer = timeit.Timer(what, globals=names)
-    calls, seconds = timer.autorange()
-    calls = max(1, round(calls * _SECONDS / seconds))
+    timer.timeit(_FIRST)
+    calls = max(1, round(_FIRST * _SECONDS / timer.timeit(_FIRST)))
     return min(timer.repeat(_ROUNDS, calls)) / calls * 1e9
 
 

@@ -1,10 +1,7 @@
 """One receive buffer for all connections, against one of its own for each.
 
-The memory is that of connections which have sent nothing: a buffer nobody has read into costs
-address space only, so what is found here is the least that buffers of their own cost.
-
 Found, changed against shipped: CPU a round trip 1.0 at windows 1 and 32; an idle connection weighs
-68 KB instead of 2.4 KB, as Python clears the buffer it makes. So the buffer is shared for the memory.
+68 KB instead of 2.4 KB: Python clears the buffer it makes. So the buffer is shared for the memory.
 """
 
 from bench.compare.plan import BATCH, SMALL

@@ -1,6 +1,6 @@
 """One wheel for every timeout, against ``call_later`` for each.
 
-Found: 590 bytes more an idle connection, a quarter; CPU alike, since a deadline moves far less often
+Found: 590 bytes more an idle connection, a quarter; CPU alike, since deadlines move far less often
 than frames come. So the wheel is there for the memory.
 """
 

@@ -1,8 +1,8 @@
 """TLS as our layer over the plain transport, against uvloop's own TLS transport.
 
 Found: 48 KB an idle connection instead of 17. CPU a round trip of uvloop's against ours: alike at
-256 B, 1.1 at 65 kB; CPU a handshake and upgrade alike. uvloop's needs a high-water mark above 0, see
-below.
+256 B, 1.1 at 65 kB; CPU a handshake and upgrade alike. uvloop's needs a high-water mark above 0,
+see below.
 """
 
 import asyncio

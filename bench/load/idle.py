@@ -21,7 +21,8 @@ connection it has lost."""
 WAVE = 64
 """Upgrades on their way at once."""
 
-_SETTLE = 0.5
+_SETTLE = 0.25
+"""Seconds until nothing of what was asked for is still being done."""
 
 
 class Crowd:

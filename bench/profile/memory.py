@@ -15,9 +15,6 @@ from bench.compare.contenders import workshop
 from bench.profile.inside import instrumented
 
 _SOURCE = Path(__file__).parents[2]
-_WARM_UP = 512
-"""Connections before the first look: they make what is made once, and fill the memory that was
-freed at start, into which RSS would not have to grow."""
 
 
 class _Memory:
@@ -56,13 +53,15 @@ def _short(filename: str) -> str:
 
 def profile_memory(name: str, count: int, lines: int) -> str:
     """The tables of ``count`` idle connections, as text."""
+    # They make what is made once, and fill memory freed at start, into which RSS need not grow.
+    warm_up = count // 4
     with workshop() as shop:
         with shop.start(name) as plain:
-            plain.generator.run("connect", count=_WARM_UP)
+            plain.generator.run("connect", count=warm_up)
             resident = plain.generator.run("connect", count=count)["memory"]
         with instrumented(shop, name, "memory") as inside:
             generator = inside.contender.generator
-            generator.run("connect", count=_WARM_UP)
+            generator.run("connect", count=warm_up)
             before = inside.ask("look")
             generator.run("connect", count=count)
             after = inside.ask("look")

@@ -43,8 +43,6 @@ PHASES: Final = {
 }
 """By name, the functions that are it: where each is looked up when it is called."""
 
-_WARM_UP = 64
-
 
 class _Stopwatch:
     """Time by phase, each its own; see :class:`bench.profile.host.Instrument`."""
@@ -97,11 +95,11 @@ def profile_upgrade(name: str, count: int) -> str:
     """The table of ``count`` upgrades, as text."""
     with workshop() as shop:
         with shop.start(name) as plain:
-            plain.generator.run("connect", count=_WARM_UP)
+            plain.generator.run("connect", count=count // 4)
             undisturbed = plain.generator.run("connect", count=count)["cpu_upgrade"]
         with instrumented(shop, name, "upgrade") as inside:
             generator = inside.contender.generator
-            generator.run("connect", count=_WARM_UP)
+            generator.run("connect", count=count // 4)
             before = inside.ask("look")
             cpu = generator.run("connect", count=count)["cpu_upgrade"] * 1e6
             after = inside.ask("look")

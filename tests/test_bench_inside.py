@@ -1,0 +1,75 @@
+"""Profiles, experiments and micro-benchmarks look into the relay: they must notice a change."""
+
+import importlib
+import os
+import subprocess
+import sys
+
+import pytest
+
+from bench.compare.contenders import workshop
+from bench.experiments import parts
+from bench.experiments.command import NAMES
+from bench.profile.frames import profile_frames
+from bench.profile.memory import profile_memory
+from bench.profile.upgrade import PHASES, profile_upgrade
+
+MODULES = {name: importlib.import_module(f"bench.experiments.{name}") for name in NAMES}
+CHANGES = [name for name, module in MODULES.items() if hasattr(module, "change")]
+PARTS = [name for name, module in MODULES.items() if hasattr(module, "main")]
+
+
+@pytest.mark.parametrize("name", ["fastrelay", "fastrelay tls"])
+def test_memory_by_line_and_type(name: str) -> None:
+    text = profile_memory(name, 45, 40)
+    assert "  fastrelay/websocket/connection.py:" in text
+    assert "    1.00  fastrelay.websocket.connection.Connection\n" in text
+    assert ("fastrelay.net.tls.layer.TlsLayer" in text) == name.endswith("tls")
+    assert "by RSS" in text
+
+
+@pytest.mark.parametrize("name", ["fastrelay", "fastrelay tls"])
+def test_upgrade_by_phase(name: str) -> None:
+    lines = profile_upgrade(name, 18).splitlines()
+    seen = {phase for phase in PHASES for line in lines if line.endswith(f"%  {phase}")}
+    assert seen == set(PHASES) - (set() if name.endswith("tls") else {"TLS"})
+
+
+def test_frames_by_function() -> None:
+    load = {"size": 256, "window": 4, "seconds": 0.1}
+    text = profile_frames("fastrelay", load, 60, "cProfile")
+    for function in ("decoder.py", "on_messages", "check_frame", "unwrap"):
+        assert function in text
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_changed_relay_still_relays(name: str) -> None:
+    contender = getattr(MODULES[name], "CONTENDER", "fastrelay")
+    load = {"conns": 1, "size": 20_000, "window": 2, "rate": 0.0, "seconds": 0.05}
+    with (
+        workshop() as shop,
+        shop.start(contender, module=f"bench.experiments.variant {name}") as changed,
+    ):
+        assert changed.generator.run("roundtrip", **load)["rate"] > 0
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_parts_are_measured(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(parts, "_SECONDS", 1e-4)
+    MODULES[name].main()
+    rows = capsys.readouterr().out.splitlines()
+    assert len(rows) >= 2
+    assert all(any(character.isdigit() for character in row) for row in rows)
+
+
+def test_micro_benchmarks_run() -> None:
+    command = (sys.executable, "-m", "bench", "micro", "--seconds", "0.001")
+    alone = {name: value for name, value in os.environ.items() if "XDIST" not in name}
+    run = subprocess.run(
+        command, env=alone, capture_output=True, text=True, timeout=100, check=False
+    )
+    assert run.returncode == 0, run.stdout
+    for group in ("decode one frame", "wrap", "unwrap", "registry", "upgrade, the whole way"):
+        assert f"benchmark '{group}'" in run.stdout
