@@ -65,11 +65,10 @@ def test_parts_are_measured(
 
 
 def test_micro_benchmarks_run() -> None:
-    command = (sys.executable, "-m", "bench", "micro", "--seconds", "0.001")
+    few = ("--seconds", "0.001", "-k", "decode_ping or test_unwrap or a_phone or header")
+    command = (sys.executable, "-m", "bench", "micro", *few)
     alone = {name: value for name, value in os.environ.items() if "XDIST" not in name}
-    run = subprocess.run(
-        command, env=alone, capture_output=True, text=True, timeout=100, check=False
-    )
+    run = subprocess.run(command, env=alone, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout
-    for group in ("decode one frame", "wrap", "unwrap", "registry", "upgrade, the whole way"):
+    for group in ("decode one frame", "encode a header", "unwrap", "upgrade, the whole way"):
         assert f"benchmark '{group}'" in run.stdout
