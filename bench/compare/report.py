@@ -144,8 +144,10 @@ def _storm(results: Results) -> str:
         for name, figure in (("phones", "seconds"), ("calm", "p99"), ("stormy", "p99"))
     ]
     seconds, calm, stormy = middles
+    redialled = results.middle("storm", "phones", "redialled")
     return (
-        f"Reconnect storm, {count:,.0f} connections: all registered again after {seconds:.2f} s;"
+        f"Reconnect storm, {count:,.0f} connections: all registered again after {seconds:.2f} s,"
+        f" with {redialled:.0f} dialled a second time;"
         f" the p99 of traffic that was flowing went from {calm * 1e3:.2f} to {stormy * 1e3:.2f} ms."
     )
 

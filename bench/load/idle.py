@@ -79,7 +79,8 @@ class Crowd:
         for sock in lost:
             self.selector.unregister(sock)
             sock.close()
-        for sock, hello in zip(reconnect(self._line, hellos), hellos, strict=True):
+        sockets, redialled = reconnect(self._line, hellos)
+        for sock, hello in zip(sockets, hellos, strict=True):
             self._hold(sock, hello)
         seconds = time.perf_counter() - began
         time.sleep(_SETTLE)
@@ -87,6 +88,7 @@ class Crowd:
         self.check()
         return {
             "seconds": seconds,
+            "redialled": float(redialled),
             "upgrades": len(hellos) / seconds,
             "cpu_upgrade": (after.cpu - before.cpu) / len(hellos),
             "held": float(len(self._hellos)),

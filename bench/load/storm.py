@@ -9,37 +9,69 @@ from collections.abc import Callable, Iterator, Sequence
 from bench.load.pairs import Line, Wrong
 
 _PATIENCE = 60.0
+_DIALS = 16
+"""Between two looks at those that can go on: each phone says its hello as soon as it may."""
 
 Waiting = Iterator[int]
 """An attempt under way: yields what its socket waits for, ends when it is upgraded."""
 
 
-def reconnect(line: Line, hellos: Sequence[bytes]) -> list[socket.socket]:
-    """One upgraded connection for each hello, in order.
+def reconnect(line: Line, hellos: Sequence[bytes]) -> tuple[list[socket.socket], int]:
+    """One upgraded connection for each hello, in order; and how often somebody had to redial.
+
+    Who is hung up on before the 101 dials again at once, as a phone does: a relay may drop
+    connections that have not said who they are when there are too many of them.
 
     Raises:
         Wrong: one was refused, or is not there after a minute.
     """
-    sockets: list[socket.socket] = []
-    with selectors.DefaultSelector() as selector:
-        for number, hello in enumerate(hellos):
-            sock = _begin(line)
-            sockets.append(sock)
-            selector.register(sock, selectors.EVENT_WRITE, (number, _attempt(sock, hello)))
-        deadline = time.perf_counter() + _PATIENCE
-        while selector.get_map():
-            ready = selector.select(1.0)
-            if time.perf_counter() > deadline:
-                raise Wrong(f"{len(selector.get_map())} of {len(hellos)} did not come back")
-            for key, _ in ready:
-                number, attempt = key.data
-                try:
-                    selector.modify(sockets[number], next(attempt), key.data)
-                except StopIteration:
-                    selector.unregister(sockets[number])
-                except ConnectionError as error:
-                    raise Wrong(f"no upgrade: {error}") from None
-    return sockets
+    storm = _Storm(line, hellos)
+    for number in range(len(hellos)):
+        storm.dial(number)
+        if not number % _DIALS:
+            storm.go_on(0.0)
+    deadline = time.perf_counter() + _PATIENCE
+    while left := storm.left:
+        storm.go_on(1.0)
+        if time.perf_counter() > deadline:
+            raise Wrong(f"{left} of {len(hellos)} did not come back")
+    storm.selector.close()
+    return [storm.sockets[number] for number in range(len(hellos))], storm.redialled
+
+
+class _Storm:
+    def __init__(self, line: Line, hellos: Sequence[bytes]) -> None:
+        self._line = line
+        self._hellos = hellos
+        self.sockets: dict[int, socket.socket] = {}
+        self.redialled = 0
+        self.selector = selectors.DefaultSelector()
+
+    @property
+    def left(self) -> int:
+        """Attempts under way."""
+        return len(self.selector.get_map())
+
+    def dial(self, number: int) -> None:
+        """Begin an attempt."""
+        sock = self.sockets[number] = _begin(self._line)
+        attempt = _attempt(sock, self._hellos[number])
+        self.selector.register(sock, selectors.EVENT_WRITE, (number, attempt))
+
+    def go_on(self, wait: float) -> None:
+        """Take every attempt that can go on a step further."""
+        for key, _ in self.selector.select(wait):
+            number, attempt = key.data
+            sock = self.sockets[number]
+            try:
+                self.selector.modify(sock, next(attempt), key.data)
+            except StopIteration:
+                self.selector.unregister(sock)
+            except ConnectionError:
+                self.selector.unregister(sock)
+                sock.close()
+                self.redialled += 1
+                self.dial(number)
 
 
 def _begin(line: Line) -> socket.socket:
@@ -64,7 +96,7 @@ def _attempt(sock: socket.socket, hello: bytes) -> Waiting:
         except (BlockingIOError, ssl.SSLWantReadError):
             continue
         if not data:
-            break
+            raise ConnectionResetError
         head += data
     if b" 101 " not in head[:20]:
         raise Wrong(f"no upgrade: {head!r}")

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from functools import partial
 
 from bench.load.pairs import Home, Side, Wrong
-from bench.support.meter import measure
+from bench.support.meter import measure_cpu
 from bench.support.wire import client_frame
 
 WARM_UP = 0.15
@@ -110,26 +110,26 @@ class Traffic:
         self._run(begin + WARM_UP)
         self._latencies.clear()
         self._late.clear()
-        completed, began, own = self._completed, time.perf_counter(), time.process_time()
-        before = measure(pid)
+        completed, before = self._completed, measure_cpu(pid)
+        began, own = time.perf_counter(), time.process_time()
         self._run(began + seconds)
         while self._completed - completed < len(self._flows):
             if time.perf_counter() > began + seconds + _DRAIN:
                 raise Wrong(f"too little arrived in {seconds + _DRAIN:g} s")
             self._run(time.perf_counter() + 0.05)
-        after = measure(pid)
+        after = measure_cpu(pid)
         took, own = time.perf_counter() - began, time.process_time() - own
         done = (self._completed - completed) * self._scale
         latencies = sorted(self._latencies)
         self._drain()
         return {
-            "cpu": (after.cpu - before.cpu) / done,
+            "cpu": (after - before) / done,
             "rate": done / took,
             "p50": percentile(latencies, 0.5),
             "p99": percentile(latencies, 0.99),
             "p999": percentile(latencies, 0.999),
             "longest": latencies[-1],
-            "busy": (after.cpu - before.cpu) / took,
+            "busy": (after - before) / took,
             "generator": own / took,
             "late": percentile(sorted(self._late), 0.99),
         }
