@@ -16,6 +16,10 @@ COMMANDS: Final = {
         "bench.profile.command",
         "where bytes of a connection, and CPU of upgrades and frames, go",
     ),
+    "dashboard": (
+        "bench.dashboard.command",
+        "a picture of the dashboard's panels: two relays under load, a real Prometheus",
+    ),
     "micro": (
         "bench.micro.command",
         "the parts alone: codec, envelope, upgrade, counters, registry",

@@ -1,6 +1,7 @@
 """The live view, on a real relay."""
 
 import asyncio
+import re
 
 import pytest
 
@@ -20,9 +21,10 @@ async def test_once_shows_what_happens(capsys: pytest.CaptureFixture[str]) -> No
         url = f"http://127.0.0.1:{relay.metrics_port}/metrics"
         shown = asyncio.create_task(asyncio.to_thread(main, ["top", url, "--once"]))
         while not shown.done():
-            phone.send(client_frame(b'"traffic"') * 10)
-            for _ in range(10):
+            phone.send(client_frame(b'"traffic"') * 40)
+            for _ in range(40):
                 await binary.text()
+            await (await relay.binary("passing by")).close()
             await asyncio.sleep(0.01)
         assert await shown == 0
     lines = capsys.readouterr().out.splitlines()
@@ -33,7 +35,9 @@ async def test_once_shows_what_happens(capsys: pytest.CaptureFixture[str]) -> No
     assert int(up.split()[1].removesuffix("/s")) > 10
     assert "█" in up
     text = "\n".join(lines)
-    for part in ("server accept", "client accept", "loop lag p99", "memory", "none since"):
+    assert re.search(r"^p99 time +up ≤ [\d.]+ ms +down – +loop lag (≤|–)", text, re.MULTILINE)
+    assert re.search(r"^ended/s +peer_lost \d", text, re.MULTILINE)
+    for part in ("server accept", "client accept", "client upgrade", "memory", "none since"):
         assert part in text
 
 
@@ -86,6 +90,7 @@ def test_rates_and_quantiles() -> None:
     assert between.rate("frames", direction="down") == 0
     assert between.quantile(NAME, 0.5) == 0.001
     assert between.quantile(NAME, 0.99) == 0.5
+    assert between.quantile(NAME, 0.99, direction="up") == 0
     assert Between(look(10, 100, 5, 0), look(12, 3, 5, 0)).rate("frames", direction="up") == 0
     assert Between(look(10, 0, 5, 0), look(12, 0, 5, 0)).quantile(NAME, 0.5) == 0
 

@@ -1,18 +1,22 @@
-"""``fastrelay probe URL``: reads the arguments, prints the results."""
+"""``fastrelay probe URL``: reads the arguments, runs rounds, prints the results."""
 
 import argparse
 import asyncio
 import os
 import re
+import signal
 import ssl
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from fastrelay.preflight import Refusal, RefusingParser, number
-from fastrelay.probe.checks import STEPS, Result, check
+from fastrelay.probe.checks import STEPS, Result
 from fastrelay.probe.client import Endpoint
+from fastrelay.probe.rounds import Round, as_json, as_line, run_round, write_metrics
 
 EXIT_PASSED: Final = 0
 EXIT_FAILED: Final = 1
@@ -30,11 +34,13 @@ Nobody else's connections are touched. A run takes four of the upgrade attempts 
 grants this address.
 
 Prints a line for each step as it finishes. At the first that fails it says what was expected and
-what came instead, and stops.
+what came instead, and stops. With --interval it prints a line for each round instead, and goes on
+until it is told to stop (SIGINT, SIGTERM). The relay's usual limits last for a round every 24 s.
 """
 
 _EXIT_CODES: Final = """\
-exit codes: 0 all is well, 1 a step failed, 2 the arguments make no sense
+exit codes: 0 all is well, or with --interval: it was told to stop; 1 a step failed, or the metrics
+file cannot be written; 2 the arguments make no sense
 """
 
 
@@ -46,8 +52,16 @@ def main(arguments: Sequence[str]) -> int:
     """
     options = _parser().parse_args(arguments)
     endpoint = parse_endpoint(options.url, options.ca_file)
+    telling = Telling(as_json=options.json, metrics_file=options.metrics_file)
+    if telling.metrics_file is not None and not os.access(telling.metrics_file.parent, os.W_OK):
+        raise Refusal(
+            f"--metrics-file {str(telling.metrics_file)!r}: nothing can be put into its directory",
+            "name a file in node_exporter's --collector.textfile.directory, ending in .prom",
+        )
     try:
-        return asyncio.run(probe(endpoint, options.timeout))
+        if options.interval is not None:
+            return asyncio.run(keep_probing(endpoint, options.timeout, options.interval, telling))
+        return asyncio.run(probe(endpoint, options.timeout, telling))
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
@@ -77,25 +91,98 @@ def _parser() -> RefusingParser:
         default=10,
         help="how long each step may take (default: %(default)g)",
     )
+    parser.add_argument(
+        "--interval",
+        metavar="SECONDS",
+        type=number(float, 0.01),
+        help="begin a round so often, for ever, with a line for each (default: one round)",
+    )
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="print a JSON object in a line for each round, and nothing else; times in seconds",
+    )
+    parser.add_argument(
+        "--metrics-file",
+        metavar="FILE",
+        type=Path,
+        help="after each round, write Prometheus metrics of it here in one piece, for the textfile "
+        "collector of node_exporter, which wants a name ending in .prom",
+    )
     return parser
 
 
-async def probe(endpoint: Endpoint, patience: float) -> int:
-    """Check the relay at ``endpoint`` and print how it goes; returns the exit code.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Telling:
+    """How results are told, besides the exit code."""
+
+    as_json: bool = False
+    metrics_file: Path | None = None
+
+    def keep(self, outcome: Round) -> bool:
+        """Write the metrics file if there is one; returns whether nothing failed."""
+        if self.metrics_file is None:
+            return True
+        try:
+            write_metrics(outcome, self.metrics_file)
+        except OSError as error:
+            sys.stderr.write(f"fastrelay probe: {self.metrics_file}: {error.strerror}\n")
+            return False
+        return True
+
+
+_PLAINLY: Final = Telling()
+
+
+async def probe(endpoint: Endpoint, patience: float, telling: Telling = _PLAINLY) -> int:
+    """Check the relay at ``endpoint`` once and print how it goes; returns the exit code.
 
     Args:
         patience: seconds each step may take.
     """
-    results: list[Result] = []
 
     def report(result: Result) -> None:
-        results.append(result)
-        print(render(result), flush=True)
+        if not telling.as_json:
+            print(render(result), flush=True)
 
-    if not await check(endpoint, patience, report):
-        return EXIT_FAILED
-    seconds = sum(result.seconds for result in results)
-    print(f"{endpoint} works: {len(results)} steps in {_milliseconds(seconds)}", flush=True)
+    outcome = await run_round(endpoint, patience, report)
+    kept = telling.keep(outcome)
+    if telling.as_json:
+        print(as_json(outcome), flush=True)
+    elif outcome.fault is None:
+        took = _milliseconds(outcome.seconds)
+        print(f"{endpoint} works: {len(outcome.results)} steps in {took}", flush=True)
+    return EXIT_PASSED if outcome.fault is None and kept else EXIT_FAILED
+
+
+async def keep_probing(
+    endpoint: Endpoint, patience: float, interval: float, telling: Telling
+) -> int:
+    """Check the relay again and again until SIGINT or SIGTERM; returns the exit code.
+
+    A round that is under way then is given up, and its connections with it.
+
+    Args:
+        patience: seconds each step may take.
+        interval: seconds from the beginning of a round to that of the next; one that takes longer
+            is followed by the next at once.
+    """
+    loop = asyncio.get_running_loop()
+
+    async def rounds() -> None:
+        while True:
+            due = loop.time() + interval
+            outcome = await run_round(endpoint, patience)
+            telling.keep(outcome)
+            print(as_json(outcome) if telling.as_json else as_line(outcome), flush=True)
+            await asyncio.sleep(due - loop.time())
+
+    task = asyncio.create_task(rounds())
+    for told_to_stop in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(told_to_stop, task.cancel)
+    await asyncio.wait({task})
+    if not task.cancelled():
+        await task  # it ends by nothing else but a fault, which is raised here
     return EXIT_PASSED
 
 

@@ -18,7 +18,7 @@ def main(arguments: Sequence[str]) -> int:
     """
     parser = RefusingParser(
         prog="fastrelay top",
-        description="A live view of a running relay: rates, outcomes, drops, backlog, lag.",
+        description="A live view of a running relay: rates, outcomes, drops, backlog, latency.",
         epilog="exit codes: 0, 1 when there is nothing to show, 2 when the arguments make no sense",
         allow_abbrev=False,
     )

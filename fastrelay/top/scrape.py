@@ -77,14 +77,16 @@ class Between(NamedTuple):
         grown = self.after.value(name, **labels) - self.before.value(name, **labels)
         return max(0.0, grown / seconds) if seconds > 0 else 0.0
 
-    def quantile(self, name: str, share: float) -> float:
-        """The upper bound of the histogram bucket that ``share`` of the new observations reach.
+    def quantile(self, name: str, share: float, **only: str) -> float:
+        """The upper bound of the histogram bucket that ``share`` of the new observations reach,
+        of the cells with the labels ``only``.
 
         0.0 without any; infinity beyond the last bound.
         """
         grown = {
             float(dict(labels)["le"]): value - self.before.value(f"{name}_bucket", **dict(labels))
             for labels, value in self.after.by_labels(f"{name}_bucket").items()
+            if only.items() <= dict(labels).items()
         }
         bounds = sorted(grown)
         if not bounds or grown[bounds[-1]] <= 0:

@@ -32,6 +32,8 @@ class View:
             self._traffic(between),
             _grid("attempts/s", _outcomes(between)),
             _grid("dropped/s", _drops(between)),
+            _grid("ended/s", _ends(between)),
+            _grid("p99 time", _times(between)),
             _grid("process", _process(between)),
         )
 
@@ -92,12 +94,33 @@ def _drops(between: Between) -> list[str]:
     ] or ["none since it started"]
 
 
+def _ends(between: Between) -> list[str]:
+    """Connections that end just now, by cause."""
+    name = f"{PREFIX}connections_closed_total"
+    rates: dict[str, float] = {}
+    for labels in map(dict, between.after.by_labels(name)):
+        cause = labels["cause"]
+        rates[cause] = rates.get(cause, 0.0) + between.rate(name, **labels)
+    highest = sorted(rates, key=lambda cause: -rates[cause])[:6]
+    return [f"{cause} {rates[cause]:.1f}" for cause in highest if rates[cause]] or ["none"]
+
+
+def _times(between: Between) -> list[str]:
+    """What is slower than it should be: upper bounds of what all but one in a hundred took."""
+    frame, upgrade = f"{PREFIX}frame_transit_seconds", f"{PREFIX}upgrade_duration_seconds"
+    times = {label: between.quantile(frame, 0.99, direction=name) for label, name in _DIRECTIONS}
+    times["loop lag"] = between.quantile(f"{PREFIX}event_loop_lag_seconds", 0.99)
+    for endpoint in ("server", "client"):
+        times[f"{endpoint} upgrade"] = between.quantile(upgrade, 0.99, endpoint=endpoint)
+    return [
+        f"{label} ≤ {time * 1000:g} ms" if time else f"{label} –" for label, time in times.items()
+    ]
+
+
 def _process(between: Between) -> list[str]:
     now = between.after
-    lag = between.quantile(f"{PREFIX}event_loop_lag_seconds", 0.99)
     return [
         f"backlog {_size(now.value(f'{PREFIX}phone_backlog_bytes'))}",
-        f"loop lag p99 ≤ {lag * 1000:.0f} ms",
         f"cpu {between.rate('process_cpu_seconds_total') * 100:.0f} %",
         f"memory {_size(now.value('process_resident_memory_bytes'))}",
         f"descriptors {now.value('process_open_fds'):.0f}",

@@ -1,80 +1,16 @@
-"""A real Prometheus server, scraping what a test tells it to."""
+"""A real Prometheus server for a test, or the test says that there is none."""
 
-import asyncio
-import contextlib
-import json
-import urllib.parse
-import urllib.request
-from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any
 
-from tests.support.process import free_port
+from bench.support.prometheus import Prometheus
+from bench.support.prometheus import prometheus as start
 from tests.support.programs import needs
 
 
-class Prometheus:
-    """A running server; its API by its words."""
-
-    def __init__(self, port: int) -> None:
-        self._url = f"http://127.0.0.1:{port}"
-
-    async def get(self, path: str, **query: str) -> Any:
-        """The ``data`` of an API answer."""
-        url = f"{self._url}{path}?{urllib.parse.urlencode(query)}"
-
-        def fetch() -> Any:
-            with urllib.request.urlopen(url, timeout=5) as reply:
-                return json.loads(reply.read())["data"]
-
-        return await asyncio.to_thread(fetch)
-
-    async def query(self, expression: str) -> list[dict[str, Any]]:
-        """The series an instant query returns."""
-        result: list[dict[str, Any]] = (await self.get("/api/v1/query", query=expression))["result"]
-        return result
-
-    async def until(self, expression: str, timeout: float = 20) -> list[dict[str, Any]]:
-        """The series of a query, as soon as it returns any."""
-        async with asyncio.timeout(timeout):
-            while True:
-                with contextlib.suppress(OSError):
-                    if found := await self.query(expression):
-                        return found
-                await asyncio.sleep(0.05)
-
-
-@contextlib.asynccontextmanager
-async def prometheus(
-    directory: Path, *targets: int, rules: Path | None = None
-) -> AsyncIterator[Prometheus]:
+def prometheus(
+    directory: Path, *ports: int, rules: Path | None = None
+) -> AbstractAsyncContextManager[Prometheus]:
     """A server that scrapes these ports of this machine, as job ``fastrelay``, at 5 Hz."""
     needs("prometheus", "prometheus")
-    config = {
-        "global": {"scrape_interval": "200ms", "scrape_timeout": "200ms"},
-        "rule_files": [str(rules)] if rules else [],
-        "scrape_configs": [
-            {
-                "job_name": "fastrelay",
-                "static_configs": [{"targets": [f"127.0.0.1:{port}" for port in targets]}],
-            }
-        ],
-    }
-    # JSON is YAML.
-    (directory / "prometheus.yml").write_text(json.dumps(config))
-    port = free_port()
-    with (directory / "prometheus.log").open("wb") as log:
-        process = await asyncio.create_subprocess_exec(
-            "prometheus",
-            f"--config.file={directory / 'prometheus.yml'}",
-            f"--storage.tsdb.path={directory / 'tsdb'}",
-            f"--web.listen-address=127.0.0.1:{port}",
-            stdout=log,
-            stderr=log,
-        )
-        try:
-            yield Prometheus(port)
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                process.terminate()
-            await process.wait()
+    return start(directory, {f"127.0.0.1:{port}": port for port in ports}, rules=rules)

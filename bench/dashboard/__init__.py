@@ -1,0 +1,1 @@
+"""The dashboard's panels as a picture, from real relays and a real Prometheus."""
