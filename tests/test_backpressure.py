@@ -44,6 +44,8 @@ async def test_phones_of_a_stalled_binary_wait_and_lose_nothing() -> None:
         late = await relay.phone("s2")  # and a phone of somebody else is read at once
         late.send_text("1")
         assert (await other_binary.json())["frame"] == 1
+        # More than that is not held: what brought it to the limit was one read at most.
+        assert relay.binary_of("s1").connection.unsent < 2 * 256 * KIB
 
         binary.read_on()
         seen: dict[str, int] = {}
@@ -125,6 +127,19 @@ async def test_answers_that_were_never_read_are_a_backlog_too() -> None:
         assert await binary.json() == {"conn_id": conn_id, "close_code": 1001}
         assert relay.value("frames_dropped_total", **DOWN, reason="backlog_full") > 0
         assert relay.buffered == 0
+
+
+async def test_a_phone_that_is_not_read_is_closed_like_any_other() -> None:
+    async with running_relay(intervals={"close": 1000.0}) as relay:
+        binary, phone = await relay.binary(window=4096), await relay.phone()
+        conn_id = await conn_id_of(phone, binary)
+        binary.stop_reading()
+        sending = asyncio.create_task(send_numbered(phone, 100))
+        await relay.until(lambda: held_back(relay))
+        binary.send_json({"conn_id": conn_id, "close_code": 4401})
+        assert await phone.closed() == (4401, "")
+        await asyncio.gather(sending, return_exceptions=True)
+        await relay.until(lambda: relay.live == 1)
 
 
 async def test_phones_are_read_again_when_their_stalled_binary_dies() -> None:
@@ -268,6 +283,10 @@ async def test_a_reader_that_catches_up_gives_its_budget_back() -> None:
             for number in range(100):
                 assert json.loads(await phone.text()) == [number, PAYLOAD]
             await relay.until(lambda: relay.buffered == 0)
+        on_the_wire = 0
+        for number in (*range(100), *range(100)):
+            on_the_wire += len(json.dumps([number, PAYLOAD])) + 10
+        assert relay.value("forwarded_bytes_total", **DOWN) == on_the_wire
 
 
 async def test_a_directive_waits_behind_what_a_slow_phone_has_not_read() -> None:

@@ -16,6 +16,9 @@ from tests.support.peer import (
     upgrade_headers,
 )
 
+PATIENT = {"close": 1000.0}
+"""Nothing ends because the time for it is over."""
+
 VIOLATIONS = {
     "unmasked": (client_frame(b"1", masked=False), 1002, "frame not masked"),
     "rsv1": (client_frame(b"1", rsv=0x40), 1002, "reserved bit set"),
@@ -49,7 +52,7 @@ VIOLATIONS = {
 @pytest.mark.parametrize("violation", VIOLATIONS)
 async def test_a_violation_closes_with_its_code_on_both_sides(violation: str, side: str) -> None:
     frames, code, reason = VIOLATIONS[violation]
-    async with running_relay() as relay:
+    async with running_relay(intervals=PATIENT) as relay:
         binary = await relay.binary()
         peer = await relay.phone() if side == "phone" else binary
         peer.send(frames + client_frame(b"2"))
@@ -61,7 +64,7 @@ async def test_a_violation_closes_with_its_code_on_both_sides(violation: str, si
 
 @pytest.mark.parametrize("code", [1000, 1001, 1003, 1007, 1011, 1014, 3000, 4999])
 async def test_a_peers_close_is_answered_with_its_code(code: int) -> None:
-    async with running_relay() as relay:
+    async with running_relay(intervals=PATIENT) as relay:
         binary = await relay.binary()
         await binary.say_goodbye(code)
         assert f"closed by peer with {code}" in relay.log_of("binary_forwarder_read_end")[0]

@@ -16,8 +16,10 @@ async def test_everybody_is_told_at_once_and_nothing_is_left() -> None:
         for peer in reversed(peers):
             assert await peer.closed() == (1001, "shutting down")
             assert await peer.at_eof()
+            assert not draining.done()
         assert await visitor.at_eof()
         await draining
+        assert relay.live == 0
         await relay.close_clients()
         await nothing_left(relay)
 

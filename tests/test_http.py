@@ -1,43 +1,16 @@
 """Admission, gate by gate, over real sockets: status, headers, order, counters, what comes next."""
 
-import json
+import asyncio
 from collections.abc import Callable
-from ipaddress import ip_network
 
 import pytest
 
-from fastrelay import __version__
-from tests.support.harness import RunningRelay, running_relay
-from tests.support.peer import Peer, client_frame, open_http, request, upgrade_headers
-
-SERVER = {"X-Pyrycode-Server": "s1", "X-Pyrycode-Version": "1.2.3"}
-CLIENT = {"X-Pyrycode-Server": "s1", "X-Pyrycode-Token": "t0k3n"}
-ENDPOINTS = [("/v1/server", SERVER), ("/v1/client", CLIENT)]
-ERROR_HEADERS = {"content-type": "text/plain; charset=utf-8", "x-content-type-options": "nosniff"}
+from fastrelay.http.responses import too_many_requests
+from tests.support.attempts import CLIENT, ENDPOINTS, ERROR_HEADERS, SERVER, ask, attempts
+from tests.support.harness import running_relay
+from tests.support.peer import Peer, client_frame, request, upgrade_headers
 
 Change = Callable[[dict[str, str]], object]
-
-
-def attempts(relay: RunningRelay) -> dict[tuple[str, str], float]:
-    """The upgrade cells and failure kinds that are not 0."""
-    return {
-        tuple(value for _, value in labels): count
-        for (name, labels), count in relay.samples().items()
-        if count and ("upgrade_attempts" in name or "register_failures" in name)
-    }
-
-
-async def ask(
-    relay: RunningRelay, path: str, headers: dict[str, str], method: str = "GET"
-) -> tuple[int, dict[str, str]]:
-    """Send a request; its answer must have no body, and nothing may follow it."""
-    client = await relay.http()
-    client.send(request(path, headers, method))
-    status, got, body = await client.response()
-    assert body == b""
-    assert ERROR_HEADERS.items() <= got.items()
-    assert await client.at_eof()
-    return status, got
 
 
 # -- gate 1: the request head ----------------------------------------------------------------------
@@ -50,6 +23,39 @@ async def test_a_head_that_does_not_come_in_time_is_dropped_without_a_word() -> 
         assert await silent.at_eof()
         assert await slow.at_eof()
         assert not attempts(relay)
+
+
+async def test_who_sends_a_head_byte_by_byte_has_no_more_time() -> None:
+    async with running_relay(intervals={"head": 0.1}) as relay:
+        slow = await relay.http()
+        slow.send(b"GET /healthz HTTP/1.1\r\nX: ")
+        for _ in range(200):
+            if slow.reader.at_eof() or slow.reader.exception():
+                break
+            slow.send(b"x")
+            await asyncio.sleep(0.01)
+        else:
+            pytest.fail("two seconds, and it is still heard")
+
+
+async def test_who_still_sends_when_it_is_refused_reads_why() -> None:
+    async with running_relay(intervals={"linger": 1000.0}) as relay:
+        client = await relay.http()
+        client.send(request("/v1/server"))
+        await relay.until(lambda: attempts(relay))
+        for _ in range(10):
+            client.send(b"x" * 10_000)
+            await asyncio.sleep(0.005)
+        assert (await client.response())[0] == 400
+        assert await client.at_eof()
+
+
+async def test_who_does_not_hang_up_when_it_is_refused_is_dropped() -> None:
+    async with running_relay(intervals={"linger": 0.05}) as relay:
+        client = await relay.http()
+        client.send(request("/v1/server"))
+        assert (await client.response())[0] == 400
+        await relay.until(lambda: relay.visitors == 0)
 
 
 async def test_a_head_of_16_kib_passes_and_one_byte_more_is_431() -> None:
@@ -104,6 +110,20 @@ async def test_both_endpoints_share_the_bucket_of_an_address() -> None:
             ("ratelimit",): 2,
         }
         assert relay.value("connected_phones") == 1
+
+
+@pytest.mark.parametrize(("wait", "said"), [(0.01, b"1"), (1.0, b"1"), (6.01, b"7"), (7.0, b"7")])
+def test_retry_after_is_in_whole_seconds_and_never_too_soon(wait: float, said: bytes) -> None:
+    assert (b"Retry-After", said) in too_many_requests(wait).headers
+
+
+async def test_idle_buckets_are_forgotten() -> None:
+    limits = {"upgrade_burst": 5, "upgrade_refill": 0.001}
+    async with running_relay(limits=limits, intervals={"bucket_sweep": 0.02}) as relay:
+        await relay.binary()
+        buckets = relay.relay._buckets
+        assert buckets is not None
+        await relay.until(lambda: len(buckets) == 0)
 
 
 async def test_a_token_comes_back() -> None:
@@ -282,9 +302,11 @@ async def test_no_extension_and_no_subprotocol_is_negotiated() -> None:
 async def test_whoever_refuses_first_ends_the_request() -> None:
     """A request with every fault, which one refusal after another is taken away."""
     everything = {"Upgrade": "h2c"}
-    async with running_relay(limits={"upgrade_burst": 1, "upgrade_refill": 1e6}) as relay:
+    used_up = {"upgrade_burst": 1, "upgrade_refill": 1e6}
+    async with running_relay(limits=used_up | {"connections": 1}) as relay:
         await relay.binary()
         assert (await ask(relay, "/v1/client", everything))[0] == 429
+        assert relay.value("connections_refused_total", cap="relay") == 0
     async with running_relay(limits={"connections": 1}) as relay:
         await relay.binary()
         assert (await ask(relay, "/v1/client", everything))[0] == 503
@@ -300,67 +322,6 @@ async def test_a_refused_attempt_takes_a_token() -> None:
         assert (await ask(relay, "/v1/client", {}))[0] == 429
 
 
-# -- plain requests --------------------------------------------------------------------------------
-
-
-async def test_healthz_is_literal() -> None:
-    async with running_relay() as relay:
-        await relay.binary()
-        await relay.phone()
-        client = await relay.http()
-        client.send(request("/healthz"))
-        status, headers, body = await client.response()
-        assert status == 200
-        assert headers["content-type"] == "application/json; charset=utf-8"
-        assert headers["cache-control"] == "no-store"
-        assert body == (
-            b'{"status":"ok","version":"%b","connected_binaries":1,"connected_phones":1,'
-            b'"uptime_seconds":0}' % __version__.encode()
-        )
-
-
-async def test_healthz_passes_no_other_gate() -> None:
-    limits = {"upgrade_burst": 1, "upgrade_refill": 1e6, "connections": 1}
-    async with running_relay(limits=limits) as relay:
-        await relay.binary()
-        client = await relay.http()
-        for _ in range(5):
-            client.send(request("/healthz?from=monitoring"))
-            assert (await client.response())[0] == 200
-        assert attempts(relay) == {("server", "accept"): 1}
-
-
-async def test_plain_requests_share_a_connection_and_may_be_pipelined() -> None:
-    async with running_relay() as relay:
-        client = await relay.http()
-        client.send(request("/healthz") + request("/nothing") + request("/healthz", method="HEAD"))
-        assert (await client.response())[0] == 200
-        assert (await client.response())[0] == 404
-        status, headers, body = await client.response("HEAD")
-        assert (status, body) == (200, b"")
-        assert int(headers["content-length"]) > 50
-        client.send(request("/v1/server", upgrade_headers(SERVER)))
-        assert (await client.response())[0] == 101
-
-
-async def test_a_connection_serves_a_hundred_requests() -> None:
-    async with running_relay() as relay:
-        client = await relay.http()
-        for _ in range(100):
-            client.send(request("/healthz"))
-            assert (await client.response())[0] == 200
-        assert await client.at_eof()
-
-
-@pytest.mark.parametrize("path", ["/", "/v1", "/v1/server/", "/v1/Server", "/metrics", "*"])
-async def test_anything_else_is_404(path: str) -> None:
-    async with running_relay() as relay:
-        client = await relay.http()
-        client.send(request(path, upgrade_headers(SERVER), "OPTIONS" if path == "*" else "GET"))
-        assert (await client.response())[0] == 404
-        assert not attempts(relay)
-
-
 async def test_frames_sent_with_the_head_are_the_first_frames() -> None:
     async with running_relay() as relay:
         binary = await relay.binary()
@@ -372,85 +333,3 @@ async def test_frames_sent_with_the_head_are_the_first_frames() -> None:
         assert (await binary.json())["frame"] == "first"
         phone.send(client_frame(b'"second"')[5:] + client_frame(b"3"))
         assert [(await binary.json())["frame"] for _ in range(2)] == ["second", 3]
-
-
-# -- whose request it is ---------------------------------------------------------------------------
-
-
-async def refused_as(relay: RunningRelay, forwarded: str | None) -> str:
-    """The address in the log of a registration that is refused."""
-    headers = {"X-Forwarded-For": forwarded} if forwarded is not None else {}
-    phone = await relay.phone("nobody", **headers)
-    assert (await phone.closed())[0] == 4404
-    line = relay.log_of("phone_register_no_server")[-1]
-    return json.loads(f'"{line.split("remote=")[1].split()[0]}"')
-
-
-@pytest.mark.parametrize(
-    ("forwarded", "client"),
-    [
-        ("198.51.100.7", "198.51.100.7"),
-        ("198.51.100.7, 10.0.0.1, 10.0.0.2", "198.51.100.7"),
-        ("198.51.100.7:1234", "198.51.100.7"),
-        ("2001:db8::1", "2001:db8::1"),
-        ("[2001:db8::1]:443", "2001:db8::1"),
-        ("::ffff:198.51.100.9", "198.51.100.9"),
-        (None, "127.0.0.1"),
-    ],
-)
-async def test_the_left_most_entry_is_believed_from_anybody(
-    forwarded: str | None, client: str
-) -> None:
-    async with running_relay(trusted_proxies=()) as relay:
-        assert await refused_as(relay, forwarded) == client
-
-
-@pytest.mark.parametrize(
-    ("forwarded", "client"),
-    [
-        ("203.0.113.9, 198.51.100.7, 10.0.0.1", "198.51.100.7"),
-        ("198.51.100.7", "198.51.100.7"),
-        ("10.0.0.3, 10.0.0.1", "10.0.0.3"),
-        (None, "127.0.0.1"),
-    ],
-)
-async def test_trusted_networks_are_walked_past_from_the_right(
-    forwarded: str | None, client: str
-) -> None:
-    networks = (ip_network("127.0.0.0/8"), ip_network("10.0.0.0/8"))
-    async with running_relay(trusted_proxies=networks) as relay:
-        assert await refused_as(relay, forwarded) == client
-
-
-async def test_a_peer_outside_the_networks_is_itself_the_client() -> None:
-    async with running_relay(trusted_proxies=(ip_network("10.0.0.0/8"),)) as relay:
-        assert await refused_as(relay, "198.51.100.7") == "127.0.0.1"
-
-
-async def test_nobody_is_believed_by_default() -> None:
-    async with running_relay() as relay:
-        assert await refused_as(relay, "198.51.100.7") == "127.0.0.1"
-
-
-@pytest.mark.parametrize("forwarded", ["", "unknown", "_hidden", "198.51.100.256", "a, 10.0.0.1"])
-async def test_an_unusable_address_is_429(forwarded: str) -> None:
-    async with running_relay(trusted_proxies=()) as relay:
-        headers = upgrade_headers(CLIENT | {"X-Forwarded-For": forwarded})
-        assert (await ask(relay, "/v1/client", headers))[0] == 429
-        assert attempts(relay) == {("client", "reject_rate_limit"): 1, ("ratelimit",): 1}
-
-
-# -- the metrics listener --------------------------------------------------------------------------
-
-
-async def test_the_metrics_listener_serves_nothing_else() -> None:
-    async with running_relay() as relay:
-        for path, method, expected in (
-            ("/metrics", "GET", 200),
-            ("/metrics", "POST", 405),
-            ("/healthz", "GET", 404),
-            ("/v1/server", "GET", 404),
-        ):
-            client = relay.own(await open_http(relay.metrics_port))
-            client.send(request(path, upgrade_headers(SERVER), method))
-            assert (await client.response())[0] == expected

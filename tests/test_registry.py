@@ -5,11 +5,9 @@ own, with connections that only note what they are told, and is compared after e
 """
 
 import asyncio
-import heapq
 import itertools
 from collections import Counter
-from collections.abc import Callable
-from typing import Any, cast
+from typing import cast
 
 import pytest
 from hypothesis import settings
@@ -27,6 +25,7 @@ from fastrelay.settings import Intervals, Limits
 from fastrelay.timers import TimerWheel
 from fastrelay.websocket.close_codes import HEARTBEAT_TIMEOUT, CloseReason
 from fastrelay.websocket.connection import Connection
+from tests.support.clock import Loop
 
 # -- the rules, one by one ------------------------------------------------------------------------
 
@@ -121,6 +120,20 @@ def test_an_evicted_phone_takes_no_namesake_with_it() -> None:
     assert registry.unregister("s", conn_id, "namesake")
 
 
+def test_a_stale_grace_ends_no_later_one() -> None:
+    registry = made()
+    registry.claim("s", "first")
+    stale = registry.release("s", "first")
+    registry.claim("s", "second")
+    assert stale is not None
+    assert registry.expire(stale) is None
+    grace = registry.release("s", "second")
+    assert registry.expire(stale) is None
+    assert len(registry) == 1
+    assert grace is not None
+    assert registry.expire(grace) is not None
+
+
 def test_expiry_forgets_the_server_id() -> None:
     registry = made()
     registry.claim("s", "binary")
@@ -138,31 +151,6 @@ def test_expiry_forgets_the_server_id() -> None:
 
 SERVER_IDS = ("a", "b")
 CAP, GRACE, PROBE = 2, 30, 10
-
-
-class Clock:
-    """An event loop's clock and timers, without the loop."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-        self._timers: list[tuple[float, int, Callable[[], None]]] = []
-        self._order = itertools.count()
-
-    def time(self) -> float:
-        return self.now
-
-    def call_at(self, when: float, callback: Callable[[], None]) -> None:
-        heapq.heappush(self._timers, (when, next(self._order), callback))
-
-    def call_exception_handler(self, context: dict[str, Any]) -> None:
-        raise context["exception"]
-
-    def advance(self, seconds: float) -> None:
-        end = self.now + seconds
-        while self._timers and self._timers[0][0] <= end:
-            self.now, _, callback = heapq.heappop(self._timers)
-            callback()
-        self.now = end
 
 
 class Wire:
@@ -218,7 +206,7 @@ class Model(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.clock = Clock()
+        self.clock = Loop(1000.0)
         wheel = TimerWheel(cast("asyncio.AbstractEventLoop", self.clock), 1.0)
         metrics = make_metrics()
         self.collectors = metrics.registry
@@ -413,6 +401,10 @@ class Model(RuleBasedStateMachine):
         assert cell("client", "reject_429") == self.counts["reject_429"]
         expired = self.collectors.get_sample_value("pyrycode_relay_grace_expiries_total")
         assert expired == self.counts["expired"]
+
+    @invariant()
+    def nothing_failed_in_a_timer(self) -> None:
+        assert not self.clock.faults
 
     @invariant()
     def only_what_is_pending_has_a_timer(self) -> None:

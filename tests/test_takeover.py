@@ -2,8 +2,19 @@
 
 import asyncio
 
+import pytest
+
 from tests.support.harness import RunningRelay, running_relay
-from tests.support.peer import CLOSE, PING, PONG, Peer, client_frame, close_payload
+from tests.support.peer import (
+    CLOSE,
+    PING,
+    PONG,
+    Peer,
+    client_frame,
+    close_payload,
+    request,
+    upgrade_headers,
+)
 
 SOON = {"takeover_probe": 0.05}
 ACCEPT = {"endpoint": "server", "outcome": "accept"}
@@ -127,18 +138,100 @@ async def test_a_newcomer_is_not_read_during_the_probe() -> None:
         await expect_ping(incumbent)
         incumbent.send_json({"conn_id": conn_id, "frame": 1})
         assert await phone.text() == b"1"
+        assert await says_nothing(newcomer)
+        assert not relay.log_of("binary_forwarder_unknown_conn_id")
         await incumbent.say_goodbye()
         pong = await newcomer.frame()
         assert (pong.opcode, pong.payload) == (PONG, b"early")
         assert relay.log_of("binary_forwarder_unknown_conn_id")
 
 
-async def test_a_drain_during_the_probe() -> None:
+async def says_nothing(peer: Peer) -> bool:
+    """Whether the relay sends nothing for as long as it would take to send something."""
+    try:
+        async with asyncio.timeout(0.05):
+            return not await peer.reader.read(1)
+    except TimeoutError:
+        return True
+
+
+async def early_claim(relay: RunningRelay) -> Peer:
+    """A claim with a ping in one packet with its request head."""
+    client = await relay.http()
+    headers = {"X-Pyrycode-Server": "s1", "X-Pyrycode-Version": "1"}
+    client.send(request("/v1/server", upgrade_headers(headers)) + client_frame(b"early", PING))
+    assert (await client.response())[0] == 101
+    return relay.own(Peer(client.reader, client.writer))
+
+
+async def test_what_came_with_the_head_of_a_claim_is_read_when_it_has_won() -> None:
+    async with running_relay() as relay:
+        incumbent = await early_claim(relay)
+        assert (await incumbent.frame()).payload == b"early"
+        newcomer = await early_claim(relay)
+        await expect_ping(incumbent)
+        assert await says_nothing(newcomer)
+        await incumbent.say_goodbye()
+        assert (await newcomer.frame()).payload == b"early"
+
+
+async def test_an_incumbent_that_is_being_closed_is_not_asked() -> None:
+    async with running_relay(intervals={"takeover_probe": 1000.0}) as relay:
+        incumbent, phone = await relay.binary(), await relay.phone()
+        incumbent.send(client_frame(b"", masked=False))
+        assert await incumbent.closed(answer=False) == (1002, "frame not masked")
+        newcomer = await relay.binary()
+        assert await phone.closed() == (4404, "binary reclaimed server-id")
+        await serves(newcomer, relay)
+        assert outcomes(relay) == (2, 0)
+
+
+async def test_a_second_newcomer_finds_the_incumbent_being_closed() -> None:
+    async with running_relay(intervals={"takeover_probe": 1000.0, "close": 1000.0}) as relay:
+        incumbent, first = await relay.binary(), await relay.binary()
+        await expect_ping(incumbent)
+        incumbent.send(client_frame(b"", masked=False))
+        assert await incumbent.closed(answer=False) == (1002, "frame not masked")
+        second = await relay.binary()
+        assert await second.closed() == (4409, "server-id already claimed")
+        await serves(first, relay)
+        assert outcomes(relay) == (2, 1)
+
+
+async def test_what_a_displaced_incumbent_still_says_goes_nowhere() -> None:
+    async with running_relay(intervals=SOON) as relay:
+        incumbent, _ = await relay.binary(), await relay.binary()
+        await expect_ping(incumbent)
+        assert await incumbent.closed(answer=False) == (1011, "heartbeat timeout")
+        phone = await relay.phone()
+        await relay.until(lambda: relay.log_of("phone_registered"))
+        (line,) = relay.log_of("phone_registered")
+        conn_id = line.split("conn_id=")[1].split()[0]
+        incumbent.send_json({"conn_id": conn_id, "frame": 1})
+        closing = {"direction": "binary_to_phone", "reason": "closing"}
+        await relay.until(lambda: relay.value("frames_dropped_total", **closing) == 1)
+        assert await says_nothing(phone)
+
+
+async def test_a_probe_that_is_over_leaves_no_timer() -> None:
+    async with running_relay() as relay:
+        incumbent = await relay.binary()
+        before = relay.timers
+        newcomer = await relay.binary()
+        assert relay.timers == before + 2
+        incumbent.send(client_frame(await expect_ping(incumbent), PONG))
+        assert await newcomer.closed() == (4409, "server-id already claimed")
+        assert await newcomer.at_eof()
+        await relay.until(lambda: relay.timers == before)
+
+
+@pytest.mark.parametrize("first", ["incumbent", "newcomer"])
+async def test_a_drain_during_the_probe(first: str) -> None:
     async with running_relay() as relay:
         incumbent, newcomer = await relay.binary(), await relay.binary()
         await expect_ping(incumbent)
         draining = asyncio.create_task(relay.relay.drain())
-        for peer in (incumbent, newcomer):
+        for peer in (incumbent, newcomer) if first == "incumbent" else (newcomer, incumbent):
             frame = await peer.frame()
             assert frame.opcode == CLOSE
             assert frame.payload == close_payload(1001, "shutting down")

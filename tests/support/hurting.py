@@ -12,6 +12,8 @@ from typing import Any
 from fastrelay.http.protocol import HttpProtocol
 from fastrelay.routing.binary import Binary
 from fastrelay.routing.phone import Phone
+from fastrelay.routing.registry import Grace
+from fastrelay.routing.takeover import Probe
 from fastrelay.websocket.connection import Connection
 from tests.support.harness import RunningRelay, running_relay
 from tests.support.peer import PING, PONG, TEXT, Peer, client_frame
@@ -96,7 +98,7 @@ async def nothing_left(relay: RunningRelay) -> None:
     assert relay.visitors == 0
     await asyncio.sleep(0)
     gc.collect()
-    kinds = (Connection, Phone, Binary, HttpProtocol)
+    kinds = (Connection, Phone, Binary, HttpProtocol, Grace, Probe)
     assert not [thing for thing in gc.get_objects() if isinstance(thing, kinds)]
     counts_add_up(relay)
 

@@ -1,0 +1,73 @@
+"""Whose request it is, over real sockets (protocol, limits; operations, flags)."""
+
+import json
+from ipaddress import ip_network
+
+import pytest
+
+from tests.support.attempts import CLIENT, ask, attempts
+from tests.support.harness import RunningRelay, running_relay
+from tests.support.peer import upgrade_headers
+
+
+async def refused_as(relay: RunningRelay, forwarded: str | None) -> str:
+    """The address in the log of a registration that is refused."""
+    headers = {"X-Forwarded-For": forwarded} if forwarded is not None else {}
+    phone = await relay.phone("nobody", **headers)
+    assert (await phone.closed())[0] == 4404
+    line = relay.log_of("phone_register_no_server")[-1]
+    return json.loads(f'"{line.split("remote=")[1].split()[0]}"')
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "client"),
+    [
+        ("198.51.100.7", "198.51.100.7"),
+        ("198.51.100.7, 10.0.0.1, 10.0.0.2", "198.51.100.7"),
+        ("198.51.100.7:1234", "198.51.100.7"),
+        ("2001:db8::1", "2001:db8::1"),
+        ("[2001:db8::1]:443", "2001:db8::1"),
+        ("::ffff:198.51.100.9", "198.51.100.9"),
+        (None, "127.0.0.1"),
+    ],
+)
+async def test_the_left_most_entry_is_believed_from_anybody(
+    forwarded: str | None, client: str
+) -> None:
+    async with running_relay(trusted_proxies=()) as relay:
+        assert await refused_as(relay, forwarded) == client
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "client"),
+    [
+        ("203.0.113.9, 198.51.100.7, 10.0.0.1", "198.51.100.7"),
+        ("198.51.100.7", "198.51.100.7"),
+        ("10.0.0.3, 10.0.0.1", "10.0.0.3"),
+        (None, "127.0.0.1"),
+    ],
+)
+async def test_trusted_networks_are_walked_past_from_the_right(
+    forwarded: str | None, client: str
+) -> None:
+    networks = (ip_network("127.0.0.0/8"), ip_network("10.0.0.0/8"))
+    async with running_relay(trusted_proxies=networks) as relay:
+        assert await refused_as(relay, forwarded) == client
+
+
+async def test_a_peer_outside_the_networks_is_itself_the_client() -> None:
+    async with running_relay(trusted_proxies=(ip_network("10.0.0.0/8"),)) as relay:
+        assert await refused_as(relay, "198.51.100.7") == "127.0.0.1"
+
+
+async def test_nobody_is_believed_by_default() -> None:
+    async with running_relay() as relay:
+        assert await refused_as(relay, "198.51.100.7") == "127.0.0.1"
+
+
+@pytest.mark.parametrize("forwarded", ["", "unknown", "_hidden", "198.51.100.256", "a, 10.0.0.1"])
+async def test_an_unusable_address_is_429(forwarded: str) -> None:
+    async with running_relay(trusted_proxies=()) as relay:
+        headers = upgrade_headers(CLIENT | {"X-Forwarded-For": forwarded})
+        assert (await ask(relay, "/v1/client", headers))[0] == 429
+        assert attempts(relay) == {("client", "reject_rate_limit"): 1, ("ratelimit",): 1}
