@@ -66,7 +66,7 @@ async def test_a_phone_stops_reading() -> None:
 
 
 async def test_a_binary_stops_reading() -> None:
-    async with hurt_relay() as relay:
+    async with hurt_relay(intervals={"write": 0.5}) as relay:
         binary, phone = await relay.binary(window=4096), await relay.phone()
         binary.stop_reading()
         frame = client_frame(b'"' + b"x" * 100_000 + b'"')
@@ -76,7 +76,7 @@ async def test_a_binary_stops_reading() -> None:
 
 
 async def test_a_peer_sends_byte_by_byte() -> None:
-    async with hurt_relay() as relay:
+    async with hurt_relay(intervals={"message": 0.5}) as relay:
         binary, phone, _ = await joined(relay)
         for byte in client_frame(b'"' + b"x" * 1000 + b'"'):
             phone.send(bytes([byte]))
@@ -164,7 +164,7 @@ async def test_all_sixteen_phones_stall_at_once() -> None:
 
 
 async def test_a_binary_stalls_under_sixteen_sending_phones() -> None:
-    async with hurt_relay() as relay:
+    async with hurt_relay(intervals={"write": 0.5}) as relay:
         binary = await relay.binary(window=4096)
         phones = [await relay.phone() for _ in range(16)]
         binary.stop_reading()
@@ -209,7 +209,7 @@ async def test_a_binary_floods_one_phone() -> None:
 
 
 async def test_tiny_fragments_without_end() -> None:
-    async with hurt_relay() as relay:
+    async with hurt_relay(intervals={"message": 0.5}) as relay:
         binary, phone, _ = await joined(relay)
         phone.send(client_frame(b"[", fin=False))
         fragments = client_frame(b"", 0, fin=False) * 5000

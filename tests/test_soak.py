@@ -29,6 +29,7 @@ def test_a_short_soak_passes(tmp_path: Path) -> None:
     assert figures["frames_checked"] > 20
     assert set(figures["faults_injected"]) <= {act.__name__ for act in QUICK}
     assert "memory_peak" in output
+    assert 0 < figures["lag_p99_at_most"] <= figures["lag_max_at_most"]
 
 
 def test_a_relay_that_is_wrong_fails_it(tmp_path: Path) -> None:

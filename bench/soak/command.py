@@ -48,7 +48,7 @@ def main(arguments: Sequence[str]) -> int:
     with running(options.relay, options.log) as relay:
         tally = Tally()
         watch, scraped = uvloop.run(_soak(relay, tally, options))
-    values = figures(tally, watch)
+    values = figures(tally, watch, scraped)
     print(f"\n{table(values)}\n\nPython {platform.python_version()}, Linux {platform.release()}")
     found = complaints(tally, watch, scraped)
     for complaint in found:

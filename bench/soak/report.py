@@ -31,8 +31,12 @@ class Watch:
     seconds: float
 
 
-def figures(tally: Tally, watch: Watch) -> dict[str, Any]:
-    """Everything that was measured, by name; sizes in bytes, times in seconds."""
+def figures(tally: Tally, watch: Watch, scraped: dict[str, float]) -> dict[str, Any]:
+    """Everything that was measured, by name; sizes in bytes, times in seconds.
+
+    ``lag`` is the relay's own: how late its timers ran, as the bound of the histogram's bucket
+    (``None``: later than the last bound). ``answer`` is how long a plain request took from outside.
+    """
     lags = sorted(watch.lags)
     memory = [cost.resident for cost in watch.costs]
     return {
@@ -49,10 +53,25 @@ def figures(tally: Tally, watch: Watch) -> dict[str, Any]:
         "descriptors_start": watch.costs[0].descriptors,
         "descriptors_end": watch.costs[-1].descriptors,
         "cpu_seconds": round(watch.costs[-1].cpu - watch.costs[0].cpu, 2),
+        "lag_p99_at_most": _at_most(scraped, 0.99),
+        "lag_max_at_most": _at_most(scraped, 1.0),
         "answer_median": round(median(lags), 6),
         "answer_p99": round(lags[int(len(lags) * 0.99)], 6),
         "answer_max": round(lags[-1], 6),
     }
+
+
+def _at_most(scraped: dict[str, float], share: float) -> float | None:
+    """The least bound of the relay's event-loop lag that this share of its timers kept."""
+    start, end = f'{_PREFIX}event_loop_lag_seconds_bucket{{le="', '"}'
+    buckets = {
+        float(name[len(start) : -len(end)]): count
+        for name, count in scraped.items()
+        if name.startswith(start)
+    }
+    enough = share * max(buckets.values())
+    bound = min(bound for bound, count in buckets.items() if count >= enough)
+    return None if bound == float("inf") else bound
 
 
 def complaints(tally: Tally, watch: Watch, scraped: dict[str, float]) -> list[str]:
@@ -101,8 +120,9 @@ def table(values: dict[str, Any]) -> str:
             lines += [f"  {act:<24}{count}" for act, count in value.items()]
         elif name.startswith("memory"):
             lines.append(f"{name:<26}{value / 2**20:.1f} MiB")
-        elif name.startswith("answer"):
-            lines.append(f"{name:<26}{value * 1000:.2f} ms")
+        elif name.startswith(("answer", "lag")):
+            shown = "over the last bound" if value is None else f"{value * 1000:.2f} ms"
+            lines.append(f"{name:<26}{shown}")
         else:
             lines.append(f"{name:<26}{value}")
     return "\n".join(lines)
