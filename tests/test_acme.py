@@ -4,16 +4,19 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import ssl
 import stat
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
+import trustme
 from cryptography import x509
 
 from fastrelay.http.client_address import socket_peer
@@ -21,14 +24,16 @@ from fastrelay.http.protocol import HttpProtocol, Route, Site
 from fastrelay.limits.caps import Lobby
 from fastrelay.log import Log
 from fastrelay.net.acme.cache import CertificateCache
-from fastrelay.net.acme.issuer import Issuer
+from fastrelay.net.acme.issuer import IssuanceFailed, Issuer
 from fastrelay.net.acme.renewal import Pace, Renewal
 from fastrelay.net.acme.responder import ChallengeResponder
 from fastrelay.net.listener import Listener, bind
 from fastrelay.preflight import Refusal
 from fastrelay.settings import Acme, Address
 from fastrelay.timers import TimerWheel
+from tests.support.certificates import authority
 from tests.support.pebble import Pebble, pebble
+from tests.support.process import free_port
 from tests.support.programs import needs
 from tests.support.sealed import run_sealed
 
@@ -118,25 +123,44 @@ async def suggesting(ca: Pebble, start: str, end: str) -> AsyncIterator[str]:
     known = json.loads(await ca.get(ca.directory))
     window = {"suggestedWindow": {"start": start, "end": end}}
 
+    def answer(url: str, head: bytes) -> tuple[int, Any]:
+        ours = {"renewalInfo": f"{url}/ari"}
+        return 200, window if head.startswith(b"GET /ari/") else known | ours
+
+    async with https_server(ca.authority, answer) as url:
+        yield f"{url}/dir"
+
+
+@contextlib.asynccontextmanager
+async def https_server(
+    trusted: trustme.CA, answer: Callable[[str, bytes], tuple[int, Any]]
+) -> AsyncIterator[str]:
+    """Says as JSON what ``answer`` makes of its own URL and a request's head; yields that URL."""
+    url = ""
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
-        body = json.dumps(window if head.startswith(b"GET /ari/") else known).encode()
+        if found := re.search(rb"(?i)content-length: (\d+)", head):
+            await reader.readexactly(int(found[1]))
+        status, value = answer(url, head)
+        body = b"" if head.startswith(b"HEAD ") else json.dumps(value).encode()
+        kind = b"json" if status == 200 else b"problem+json"
         writer.write(
-            b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n"
-            b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
+            b"HTTP/1.1 %d Said\r\nContent-Type: application/%b\r\nConnection: close\r\n"
+            b"Replay-Nonce: bm9uY2U\r\nContent-Length: %d\r\n\r\n%b"
+            % (status, kind, len(body), body)
         )
-        await writer.drain()
-        writer.close()
         with contextlib.suppress(ConnectionError):
+            await writer.drain()
+            writer.close()
             await writer.wait_closed()
 
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    ca.authority.issue_cert("127.0.0.1").configure_cert(context)
+    trusted.issue_cert("127.0.0.1").configure_cert(context)
     server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
     url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    known["renewalInfo"] = f"{url}/ari"
     async with server:
-        yield f"{url}/dir"
+        yield url
 
 
 def account_of(ca: Pebble) -> Acme:
@@ -190,14 +214,111 @@ async def test_renews_before_it_expires(tmp_path: Path) -> None:
             assert first.serial_number != second.serial_number
 
 
+@contextlib.asynccontextmanager
+async def forwarding(port: int, to: int) -> AsyncIterator[None]:
+    """Passes on what comes to ``port``."""
+
+    async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(65536):
+                writer.write(data)
+        writer.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        onward = await asyncio.open_connection("127.0.0.1", to)
+        await asyncio.gather(pipe(reader, onward[1]), pipe(onward[0], writer))
+
+    async with await asyncio.start_server(serve, "127.0.0.1", port):
+        yield
+
+
 async def test_goes_on_when_the_ca_is_down_and_comes_back(tmp_path: Path) -> None:
     responder = ChallengeResponder()
-    nobody = at("https://127.0.0.1:9/dir")
-    async with certified(tmp_path, nobody, responder) as running:
-        await running.until(said="msg=certificate_failed")
-        await running.until(said="Connection refused")
-        assert not running.installed
-        assert "\n" not in running.lines[0].rstrip("\n")
+    async with http_listener(responder) as port, pebble(tmp_path, port) as ca:
+        door = free_port()
+        account = replace(account_of(ca), directory=f"https://127.0.0.1:{door}/dir")
+        async with certified(tmp_path, account, responder) as running:
+            await running.until(said="Connection refused")
+            assert not running.installed
+            assert all(line.count("\n") == 1 for line in running.lines)
+            async with forwarding(door, int(ca.directory.split(":")[2].split("/")[0])):
+                await running.until(installed=1)
+
+
+@pytest.mark.parametrize(("refusals", "why"), [(5, "no more for today"), (10_000, "badNonce")])
+async def test_a_bad_nonce_is_tried_again_but_not_for_ever(
+    tmp_path: Path, refusals: int, why: str
+) -> None:
+    """A CA that refuses so many nonces, and then the account for a reason of its own."""
+    asked = 0
+
+    def answer(url: str, head: bytes) -> tuple[int, dict[str, str]]:
+        nonlocal asked
+        if not head.startswith(b"POST "):
+            return 200, {name: f"{url}/{name}" for name in ("newNonce", "newAccount", "newOrder")}
+        asked += 1
+        if asked <= refusals:
+            return 400, {"type": "urn:ietf:params:acme:error:badNonce", "detail": "badNonce"}
+        return 403, {"type": "urn:ietf:params:acme:error:rateLimited", "detail": why}
+
+    trusted = trustme.CA()
+    trusted.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    async with https_server(trusted, answer) as url:
+        account = replace(at(f"{url}/dir"), ca_file=str(tmp_path / "ca.pem"))
+        async with certified(tmp_path, account, ChallengeResponder(), pace=Pace()) as running:
+            await running.until(said="msg=certificate_failed")
+        assert why in running.lines[0]
+    assert asked == 6 if refusals == 5 else 6 <= asked <= 12
+
+
+def test_renewal_is_due_with_a_third_left_or_a_little_earlier() -> None:
+    pace, day = Pace(), 86400.0
+    assert pace.due(0, 90 * day, 0) == pytest.approx(60 * day)
+    assert pace.due(0, 90 * day, 1) == pytest.approx(57 * day)
+    assert pace.due(0, 6 * day, 0) == pytest.approx(4 * day)
+
+
+def test_tries_are_spaced_ever_wider_up_to_three_hours_each_by_chance() -> None:
+    pace = Pace()
+    assert [pace.back_off(n, 0.5) for n in (1, 2, 3, 4, 5)] == [60, 180, 540, 1620, 4860]
+    assert pace.back_off(6, 0.5) == pace.back_off(10_000, 0.5) == 3 * 3600
+    assert (pace.back_off(1, 0), pace.back_off(1, 1)) == pytest.approx((48, 72))
+
+
+async def test_after_a_success_the_first_try_is_soon_again(tmp_path: Path) -> None:
+    """What is counted are failures in a row: many, a success, and one that is not the last's heir."""
+    cache, lines = CertificateCache(tmp_path / "cache"), list[str]()
+    files = authority().issue(tmp_path, DOMAIN)
+    good = files.key.read_bytes() + files.certificate.read_bytes()
+    outcomes: list[bytes | None] = [None, None, None, good, None]
+    spaced: list[int] = []
+
+    class Recorded(Pace):
+        def back_off(self, failures: int, chance: float) -> float:
+            spaced.append(failures)
+            assert 0 <= chance <= 1
+            return 0.0
+
+        def due(self, begin: float, end: float, chance: float) -> float:
+            return 0.0
+
+    class Scripted:
+        def obtain(self) -> bytes:
+            pem = outcomes.pop(0) if outcomes else None
+            if pem is None:
+                raise IssuanceFailed("not now")
+            return pem
+
+        def cancel(self) -> None: ...
+
+    log = Log(lines.append, "debug")
+    renewal = Renewal(DOMAIN, Scripted(), cache, lambda file: None, log, Recorded())  # type: ignore[arg-type]
+    renewal.start()
+    async with asyncio.timeout(10):
+        while len(spaced) < 4:
+            await asyncio.sleep(0.001)
+    await renewal.stop()
+    assert spaced[:4] == [1, 2, 3, 1]
 
 
 async def test_keeps_the_old_certificate_when_renewal_fails(tmp_path: Path) -> None:

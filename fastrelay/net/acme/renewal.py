@@ -43,6 +43,16 @@ class Pace:
     most_retry: float = 3 * 3600.0
     stop: float = 2.0
 
+    def back_off(self, failures: int, chance: float) -> float:
+        """Seconds to wait after this many failures in a row; ``chance``: from 0 to 1."""
+        # Bounded before it is raised to: a year of failures must not make a number of a million.
+        wait: float = min(self.retry * 3 ** min(failures - 1, 20), self.most_retry)
+        return wait * (0.8 + 0.4 * chance)
+
+    def due(self, begin: float, end: float, chance: float) -> float:
+        """When a certificate that is good from ``begin`` to ``end`` is to be renewed."""
+        return end - (end - begin) * (self.fraction_left + self.jitter * chance)
+
 
 class Renewal:
     """Keeps one domain certified while it runs.
@@ -117,23 +127,17 @@ class Renewal:
             due = self._installed(pem)
         except (IssuanceFailed, OSError, ValueError) as error:
             self._log.warning("certificate_failed", err=str(error))
-            return self._clock() + self._back_off()
+            self._failures += 1
+            return self._clock() + self._pace.back_off(self._failures, random.random())  # noqa: S311
         self._failures = 0
         return due
-
-    def _back_off(self) -> float:
-        pace = self._pace
-        wait: float = min(pace.retry * 3**self._failures, pace.most_retry)
-        self._failures = min(self._failures + 1, 20)
-        return wait * random.uniform(0.8, 1.2)  # noqa: S311
 
     def _installed(self, pem: bytes) -> float:
         """Take what is in the file into use; returns when it is to be renewed."""
         begin, end = _validity(pem)
         self._install(self._file)
         self._log.info("certificate_installed", path=str(self._file), to=_moment(end))
-        early = self._pace.fraction_left + random.uniform(0, self._pace.jitter)  # noqa: S311
-        return end - (end - begin) * early
+        return self._pace.due(begin, end, random.random())  # noqa: S311
 
     async def _suggestion(self, due: float) -> float:
         """When the CA wants the renewal; ``due`` if it does not say."""
