@@ -2,9 +2,12 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import cast
 
+import h11
 import pytest
 
+from fastrelay.http.exchange import Exchange
 from fastrelay.http.responses import too_many_requests
 from tests.support.attempts import CLIENT, ENDPOINTS, ERROR_HEADERS, SERVER, ask, attempts
 from tests.support.harness import running_relay
@@ -137,6 +140,26 @@ async def test_a_token_comes_back() -> None:
             again.send(request("/v1/client", upgrade_headers(CLIENT)))
             status = (await again.response())[0]
         assert status == 101
+
+
+def test_the_hook_sees_the_first_status_and_no_other() -> None:
+    seen: list[int] = []
+    request = h11.Request(method="GET", target="/v1/client", headers=[("Host", "x")])
+    http = h11.Connection(h11.SERVER)
+    transport = cast("asyncio.Transport", Written())
+    exchange = Exchange(
+        request, "127.0.0.1", transport, http, lambda: (transport, b""), has_body=False
+    )
+    exchange.on_first_status = seen.append
+    exchange.switch_protocols(b"HTTP/1.1 101 \r\n\r\n")
+    exchange.respond(too_many_requests(1))
+    assert seen == [101]
+
+
+class Written:
+    """Where an exchange writes."""
+
+    def write(self, data: bytes) -> None: ...
 
 
 # -- gate 3: the caps ------------------------------------------------------------------------------
