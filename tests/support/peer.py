@@ -18,7 +18,7 @@ from typing import Any, Self
 import h11
 from wsproto.frame_protocol import FrameDecoder
 
-TIMEOUT = 10.0
+TIMEOUT = 3.0
 """Seconds until a test gives up waiting for something that should come at once."""
 
 TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
@@ -90,6 +90,32 @@ def upgrade_headers(headers: dict[str, str] | None = None) -> dict[str, str]:
     } | (headers or {})
 
 
+class FrameReader:
+    """What comes from the relay, as whole frames; wsproto checks that they are well formed."""
+
+    def __init__(self) -> None:
+        self._decoder = FrameDecoder(client=True)
+        self._opcode: int | None = None
+        self._payload = bytearray()
+
+    def receive(self, data: bytes) -> None:
+        """Take what was read."""
+        self._decoder.receive_bytes(data)
+
+    def next(self) -> Frame | None:
+        """The next frame, control frames included; ``None`` until it is whole."""
+        while (piece := self._decoder.process_buffer()) is not None:
+            self._payload += piece.payload
+            # A frame comes in pieces, of which only the first says what it is.
+            if self._opcode is None:
+                self._opcode = piece.opcode
+            if piece.frame_finished:
+                frame = Frame(self._opcode, bytes(self._payload), piece.message_finished)
+                self._opcode, self._payload = None, bytearray()
+                return frame
+        return None
+
+
 class HttpClient:
     """A TCP connection that speaks HTTP."""
 
@@ -154,8 +180,7 @@ class Peer(HttpClient):
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         super().__init__(reader, writer)
-        self._decoder = FrameDecoder(client=True)
-        self._frames: list[Frame] = []
+        self._incoming = FrameReader()
 
     def send_text(self, text: str | bytes) -> None:
         """Send a whole text message."""
@@ -168,20 +193,12 @@ class Peer(HttpClient):
     async def frame(self) -> Frame:
         """The next frame, control frames included."""
         async with asyncio.timeout(TIMEOUT):
-            payload, opcode = bytearray(), None
-            while True:
-                piece = self._decoder.process_buffer()
-                if piece is None:
-                    data = await self.reader.read(65536)
-                    if not data:
-                        raise ConnectionError("the relay hung up")
-                    self._decoder.receive_bytes(data)
-                    continue
-                payload += piece.payload
-                # A frame comes in pieces, of which only the first says what it is.
-                opcode = piece.opcode if opcode is None else opcode
-                if piece.frame_finished:
-                    return Frame(opcode, bytes(payload), piece.message_finished)
+            while (frame := self._incoming.next()) is None:
+                data = await self.reader.read(65536)
+                if not data:
+                    raise ConnectionError("the relay hung up")
+                self._incoming.receive(data)
+            return frame
 
     async def text(self) -> bytes:
         """The payload of the next frame, which must be a whole text message."""

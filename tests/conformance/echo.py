@@ -1,0 +1,169 @@
+"""An application that sends every message back, behind all of the relay but its routing.
+
+It runs in a thread with a loop of its own, so that cases are played by plain blocking sockets,
+and one server is enough for all of them.
+"""
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import parse_qsl
+
+import uvloop
+
+from fastrelay.cause import Cause
+from fastrelay.entrances import Entrances
+from fastrelay.http.exchange import Exchange
+from fastrelay.http.handshake import accept_upgrade
+from fastrelay.limits.caps import Lobby
+from fastrelay.log import Log
+from fastrelay.metrics.frames import DirectionCounts
+from fastrelay.settings import Address, Intervals, Settings
+from fastrelay.timers import TimerWheel
+from fastrelay.websocket.close_codes import directed
+from fastrelay.websocket.connection import Conditions, Connection
+from fastrelay.websocket.frames import text_header
+from tests.support.certificates import local_certificate
+
+LIMIT = 128 * 1024
+"""Bytes one message may have, if the request does not say."""
+
+CLOSE_ME = b"close me with "
+"""A message of this and a code is no echo: the application closes."""
+
+
+def answer_to(message: bytes) -> bytes:
+    """What comes back. The relay tells no application whether a message was text or binary, and
+    sends only text; bytes that are no text come back as their hex digits."""
+    try:
+        message.decode()
+    except UnicodeDecodeError:
+        return message.hex().encode()
+    return message
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What the application was told of one connection by the time its socket was gone.
+
+    ``closes``: the code of each notice that it is over; ``ignored``: messages that came too late.
+    """
+
+    closes: list[int | None]
+    ignored: int
+
+
+class Echo:
+    """One connection's handler."""
+
+    connection: Connection
+
+    def __init__(self, ended: Callable[[Ending], None]) -> None:
+        self._ended = ended
+        self._closes: list[int | None] = []
+        self._ignored = 0
+
+    def on_messages(self, messages: list[bytes]) -> None:
+        """Send them back, or close."""
+        for message in messages:
+            if message.startswith(CLOSE_ME):
+                self.connection.close(directed(int(message.removeprefix(CLOSE_ME))))
+                return
+            answer = answer_to(message)
+            self.connection.send((text_header(len(answer)), answer), 1)
+
+    def on_ignored(self, count: int) -> None:
+        self._ignored += count
+
+    def on_pong(self) -> None: ...
+
+    def on_backlog(self, unsent: int) -> None: ...
+
+    def on_write_stalled(self) -> None:
+        self.connection.abort()
+
+    def on_closing(self, cause: Cause, code: int | None) -> None: ...
+
+    def on_closed(self, code: int | None, undelivered: int) -> None:
+        self._closes.append(code)
+
+    def discard(self, connection: Connection) -> None:
+        """The socket is gone."""
+        self._ended(Ending(self._closes, self._ignored))
+
+
+@dataclass
+class EchoServer:
+    """Listens in a thread, plain and with TLS, between ``with`` and its end.
+
+    ``/?read=7&limit=500`` asks for a connection that is read at most 7 bytes at a time and takes
+    messages of at most 500.
+
+    Attributes:
+        ports: the plain one and that with TLS.
+        endings: one of each connection.
+        faults: what the loop was told of.
+    """
+
+    ports: dict[bool, int] = field(default_factory=dict)
+    endings: "queue.SimpleQueue[Ending]" = field(default_factory=queue.SimpleQueue)
+    faults: list[dict[str, Any]] = field(default_factory=list)
+
+    def __enter__(self) -> Self:
+        ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: uvloop.run(self._serve(ready.set)))
+        self._thread.start()
+        assert ready.wait(10)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join()
+        assert self.endings.empty()
+        assert not self.faults
+
+    async def _serve(self, ready: Callable[[], None]) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        self._loop.set_exception_handler(lambda _, context: self.faults.append(context))
+        self._wheel = TimerWheel(self._loop, 0.25)
+        entrances = [self._listen(secure) for secure in (False, True)]
+        ready()
+        await self._stop.wait()
+        for entrance in entrances:
+            await entrance.stop()
+        assert not len(self._wheel)
+        self._wheel.close()
+
+    def _listen(self, secure: bool) -> Entrances:
+        settings = Settings(
+            listen=Address("127.0.0.1", 0), tls=local_certificate() if secure else None
+        )
+        log = Log(lambda line: self.faults.append({"message": line}), "warning")
+        failed = {"message": "the listener broke"}
+        entrances = Entrances(
+            settings, self._wheel, Lobby(10), log, lambda: self.faults.append(failed)
+        )
+        entrances.open({"/": self._connect}, {})
+        self.ports[secure] = entrances.ports[0]
+        return entrances
+
+    def _connect(self, exchange: Exchange) -> None:
+        wish = dict(parse_qsl(exchange.request.target.partition(b"?")[2].decode()))
+        echo = Echo(self.endings.put)
+        conditions = Conditions(self._wheel, Intervals(), int(wish.get("limit", LIMIT)), echo)
+        if "read" in wish:
+            room = memoryview(bytearray(int(wish["read"])))
+            conditions = replace(conditions, receive_buffer=room)
+        transport, early = exchange.switch_protocols(accept_upgrade(exchange))
+        echo.connection = Connection(transport, echo, conditions, DirectionCounts())
+        if early:
+            echo.connection.receive(early)
