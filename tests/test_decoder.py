@@ -7,34 +7,13 @@ from itertools import pairwise
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from wsproto.frame_protocol import FrameProtocol, ParseFailed
 
-from fastrelay.websocket.decoder import Closed, Control, FrameDecoder, Ping, Pong, Violation
+from fastrelay.websocket.decoder import Closed, FrameDecoder, Ping, Pong
 from fastrelay.websocket.masking import unmask
+from tests.support.frame_oracle import LIMIT, Oracle, Receiver, assert_they_agree
 from tests.support.peer import BINARY, CLOSE, PING, PONG, TEXT, client_frame, close_payload, mask
 
 CONTINUATION = 0
-LIMIT = 70_000
-
-
-class Receiver:
-    """A decoder fed as a socket would, with all it said."""
-
-    def __init__(self, limit: int = LIMIT, shared: int = 4096) -> None:
-        self.decoder = FrameDecoder(memoryview(bytearray(shared)), limit)
-        self.messages: list[bytes] = []
-        self.controls: list[Control] = []
-
-    def feed(self, data: bytes) -> "Receiver":
-        self.messages += self.decoder.feed(data)
-        self.controls += self.decoder.take_controls()
-        return self
-
-    @property
-    def close_code(self) -> int | None:
-        """The code the connection would be failed with."""
-        last = self.controls[-1] if self.controls else None
-        return last.close.code if isinstance(last, Violation) else None
 
 
 def decode(data: bytes) -> Receiver:
@@ -276,6 +255,12 @@ damaged = st.tuples(streams, st.integers(0, 2**16), st.integers(0, 255)).map(
 )
 
 
+def pieces(stream: bytes, cuts: list[int]) -> list[bytes]:
+    """``stream``, cut at these places."""
+    edges = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
+    return [stream[begin:end] for begin, end in pairwise(edges)]
+
+
 def damage(stream: bytes, where: int, byte: int) -> bytes:
     """``stream`` with one byte replaced."""
     if not stream:
@@ -284,73 +269,23 @@ def damage(stream: bytes, where: int, byte: int) -> bytes:
     return stream[:at] + bytes([byte]) + stream[at + 1 :]
 
 
-class Oracle:
-    """wsproto's frame protocol, told the same, up to the end of the stream."""
-
-    def __init__(self) -> None:
-        self.protocol = FrameProtocol(client=False, extensions=[])
-        self.messages: list[bytes] = []
-        self.controls: list[Control] = []
-        self.failed: int | None = None
-        self.ended = False
-        self._parts: list[bytes] = []
-        self._control = b""
-
-    def feed(self, data: bytes) -> None:
-        if self.ended:
-            return
-        self.protocol.receive_bytes(data)
-        try:
-            for frame in self.protocol.received_frames():
-                self._take(frame)
-                if self.ended:
-                    return
-        except ParseFailed as fault:
-            self.failed, self.ended = int(fault.code), True
-
-    def _take(self, frame: object) -> None:
-        opcode, payload = int(frame.opcode), frame.payload  # type: ignore[attr-defined]
-        if opcode == CLOSE:
-            # It reads an empty body as 1005, "no status".
-            self.controls.append(Closed(None if payload[0] == 1005 else int(payload[0])))
-            self.ended = True
-        elif opcode in (PING, PONG):
-            self.controls.append((Ping if opcode == PING else Pong)(bytes(payload)))
-        else:
-            self._parts.append(payload.encode() if isinstance(payload, str) else bytes(payload))
-            if frame.message_finished:  # type: ignore[attr-defined]
-                self.messages.append(b"".join(self._parts))
-                self._parts = []
-
-
 @settings(max_examples=400)
 @given(st.one_of(streams, damaged), st.lists(st.integers(0, 2000), max_size=6))
 @example(client_frame(b"\xe2", fin=False), [])
 def test_agrees_with_wsproto(stream: bytes, cuts: list[int]) -> None:
     ours, theirs = Receiver(), Oracle()
-    edges = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
-    for begin, end in pairwise(edges):
-        ours.feed(stream[begin:end])
-        theirs.feed(stream[begin:end])
-    said = [control for control in ours.controls if not isinstance(control, Violation)]
-    if ours.close_code == 1002:
-        theirs.feed(bytes(14))  # explained: it judges a header when it is whole, we as it comes
-    if ours.close_code == 1009:
-        return  # explained: wsproto has no limit, and waits for what was announced
-    assert ours.messages == theirs.messages
-    if theirs.failed == 1007 and ours.decoder._own is not None:
-        return  # explained: it looks at UTF-8 as it comes, we when the frame is whole
-    assert said == theirs.controls
-    assert ours.close_code == theirs.failed
+    for piece in pieces(stream, cuts):
+        ours.feed(piece)
+        theirs.feed(piece)
+    assert_they_agree(ours, theirs)
 
 
 @settings(max_examples=200)
 @given(streams, st.lists(st.integers(0, 2000), max_size=6))
 def test_splitting_changes_nothing(stream: bytes, cuts: list[int]) -> None:
     whole, split = decode(stream), Receiver()
-    edges = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
-    for begin, end in pairwise(edges):
-        split.feed(stream[begin:end])
+    for piece in pieces(stream, cuts):
+        split.feed(piece)
     assert (split.messages, split.controls) == (whole.messages, whole.controls)
 
 

@@ -103,6 +103,8 @@ async def test_served_as_one_request_and_the_next_is_the_next(head: bytes, expec
 BODIES = {
     "a length": raw(HOST, "Content-Length: 44") + SMUGGLED,
     "chunks": raw(HOST, "Transfer-Encoding: chunked") + b"2c\r\n" + SMUGGLED + b"\r\n0\r\n\r\n",
+    "chunks of nothing": raw(HOST, "Transfer-Encoding: chunked") + b"0\r\n\r\n" + SMUGGLED,
+    "chunks that are none": raw(HOST, "Transfer-Encoding: chunked") + SMUGGLED,
     "a length, over HTTP/1.0": raw("Content-Length: 9", version="1.0") + SMUGGLED,
 }
 
@@ -143,6 +145,10 @@ NO_UPGRADES = {
     "two versions": (changed(b"Upgrade:", b"Sec-WebSocket-Version: 13\r\nUpgrade:"), 426),
     "a body with a length": (changed(b"Upgrade:", b"Content-Length: 5\r\nUpgrade:"), 400),
     "a body in chunks": (changed(b"Upgrade:", b"Transfer-Encoding: chunked\r\nUpgrade:"), 400),
+    "a body in chunks of nothing": (
+        changed(b"Upgrade:", b"Transfer-Encoding: chunked\r\nUpgrade:") + b"0\r\n\r\n",
+        400,
+    ),
     "Connection: close": (changed(b"Connection: Upgrade", b"Connection: close"), 426),
     "Upgrade in another word": (changed(b"Connection: Upgrade", b"Connection: Upgrader"), 426),
     "websocket in another word": (changed(b"Upgrade: websocket", b"Upgrade: websocket2"), 426),

@@ -21,7 +21,6 @@ class Exchange:
         client: the address of the client, ``None`` if there is no usable one.
         began: :func:`time.perf_counter` at the accept, or at the end of the request before.
         on_first_status: called with the first status written for this request.
-        has_body: the request announced a body; it is never read.
     """
 
     def __init__(
@@ -33,12 +32,10 @@ class Exchange:
         detach: Callable[[], tuple[asyncio.Transport, bytes]],
         *,
         began: float,
-        has_body: bool,
     ) -> None:
         self.request = request
         self.client = client
         self.began = began
-        self.has_body = has_body
         self.on_first_status: StatusHook | None = None
         self.finished = False
         self._transport = transport
@@ -60,6 +57,15 @@ class Exchange:
         """The name the request is for, in lower case, without a port; empty if there is none."""
         name: bytes = b"".join(self.header(b"host"))
         return name.partition(b":")[0].rstrip(b".").lower()
+
+    @property
+    def has_body(self) -> bool:
+        """Whether the head announces a body, which is never read (RFC 9112 §6.3).
+
+        The head alone decides, not what has come behind it: chunks may turn out to hold nothing.
+        """
+        lengths = self.header(b"content-length")
+        return b"transfer-encoding" in self._headers or any(int(length) for length in lengths)
 
     def header(self, name: bytes) -> list[bytes]:
         """Every value of the header ``name`` (lower case), in order."""

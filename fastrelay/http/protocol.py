@@ -121,8 +121,9 @@ class HttpProtocol(asyncio.Protocol):
             self._http,
             self._detach,
             began=self._began,
-            has_body=not isinstance(self._http.next_event(), h11.EndOfMessage),
         )
+        if not exchange.has_body:
+            self._http.next_event()  # the end of the request
         route = self._site.routes.get(exchange.path)
         if self._site.host is not None and exchange.host != self._site.host:
             exchange.respond(MISDIRECTED_REQUEST)
