@@ -4,13 +4,10 @@ import asyncio
 import json
 import re
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
 import trustme
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
 
 from fastrelay.settings import Intervals
 from tests.support.certificates import local_certificate
@@ -20,7 +17,6 @@ from tests.support.programs import needs
 from tests.support.sealed import ADDRESS, run_sealed
 
 DEPLOY = Path(__file__).parents[1] / "docs" / "deploy"
-LOCK = DEPLOY / "requirements.lock"
 CERTIFICATES = "ssl/relay.example.org"
 
 BEHIND_A_PROXY = """\
@@ -178,15 +174,3 @@ async def ends(command: list[str]) -> int:
     """The exit code of a command."""
     process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.DEVNULL)
     return await process.wait()
-
-
-def test_the_lock_has_what_the_project_needs() -> None:
-    project = tomllib.loads((DEPLOY.parents[1] / "pyproject.toml").read_text())["project"]
-    extras = project["optional-dependencies"]
-    needed = map(Requirement, (*project["dependencies"], *extras["acme"], *extras["push"]))
-    pins = re.findall(r"^([a-z0-9_.-]+)==(\S+) \\\n    --hash", LOCK.read_text(), re.MULTILINE)
-    locked = {canonicalize_name(name): version for name, version in pins}
-    for requirement in needed:
-        version = locked[canonicalize_name(requirement.name)]
-        assert requirement.specifier.contains(version), requirement
-    assert "://" not in LOCK.read_text()
