@@ -286,7 +286,7 @@ def test_tries_are_spaced_ever_wider_up_to_three_hours_each_by_chance() -> None:
 
 
 async def test_after_a_success_the_first_try_is_soon_again(tmp_path: Path) -> None:
-    """What is counted are failures in a row: many, a success, and one that is not the last's heir."""
+    """Counted are failures in a row: many, a success, then one that starts anew."""
     cache, lines = CertificateCache(tmp_path / "cache"), list[str]()
     files = authority().issue(tmp_path, DOMAIN)
     good = files.key.read_bytes() + files.certificate.read_bytes()
