@@ -114,7 +114,7 @@ async def phone_with_early_frames(relay: RunningRelay, name: str) -> Peer:
 
 async def test_answers_that_were_never_read_are_a_backlog_too() -> None:
     limits = {"phone_backlog_bytes": 300 * KIB}
-    async with running_relay(limits=limits) as relay:
+    async with running_relay(limits=limits, intervals={"close": 0.2}) as relay:
         binary = await relay.binary()
         relay.keep_in_process(2048)
         client = await relay.http(window=1024)

@@ -12,7 +12,7 @@ from fastrelay.limits.caps import LiveConnections, Lobby
 from fastrelay.routing.phone import Phone as RoutedPhone
 from fastrelay.routing.switchboard import Switchboard
 from fastrelay.settings import Limits
-from fastrelay.websocket.close_codes import CloseReason
+from fastrelay.websocket.close_codes import BACKLOG_FULL, CloseReason
 from fastrelay.websocket.connection import Connection as LiveConnection
 
 # -- caps -----------------------------------------------------------------------------------------
@@ -239,4 +239,4 @@ def test_four_mebibytes_are_within_the_budget_of_a_phone_and_one_byte_more_is_no
     one.on_backlog(4 * 1024 * 1024)
     assert (board.budget.total, connection.failed) == (4 * 1024 * 1024, [])
     one.on_backlog(4 * 1024 * 1024 + 1)
-    assert connection.failed == [CloseReason(1011, "phone backlog full")]
+    assert connection.failed == [BACKLOG_FULL]

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 
+from fastrelay.cause import Cause
 from fastrelay.settings import Intervals
 from fastrelay.timers import TimerWheel
 from fastrelay.websocket.close_codes import NO_SERVER, WRITE_FAILED
@@ -92,6 +93,7 @@ class Handler:
     def on_messages(self, messages: list[bytes]) -> None: ...
     def on_ignored(self, count: int) -> None: ...
     def on_pong(self) -> None: ...
+    def on_closing(self, cause: Cause, code: int | None) -> None: ...
 
     def on_backlog(self, unsent: int) -> None:
         self.unsent.append(unsent)

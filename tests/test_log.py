@@ -358,4 +358,4 @@ def test_there_is_no_second_way_into_the_log() -> None:
                 assert "logging" not in names, module
             if isinstance(node, ast.Attribute) and node.attr == "stderr":
                 writers.add(module)
-    assert writers == {"serve.py", "cli.py", "top/command.py"}
+    assert writers == {"serve.py", "cli.py", "probe/command.py", "top/command.py"}

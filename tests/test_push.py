@@ -62,7 +62,7 @@ async def test_sends_that_need_a_token_share_its_fetch() -> None:
 
 
 async def test_a_failed_fetch_fails_all_who_waited_for_it() -> None:
-    async with google() as fake, pushing(fake, intervals={"push_call": 0.2}) as relay:
+    async with google() as fake, pushing(fake, intervals={"push_call": 0.6}) as relay:
         fake.on_token = fake.wait
         for number in range(5):
             wake(await relay.binary(f"s{number}"))

@@ -126,7 +126,7 @@ async def test_of_a_huge_reply_only_the_beginning_is_read() -> None:
 @pytest.mark.parametrize("endpoint", ["on_send", "on_token"])
 @pytest.mark.parametrize("slow", ["wait", "dribble"])
 async def test_a_slow_reply_is_given_up(endpoint: str, slow: str) -> None:
-    async with google() as fake, pushing(fake, intervals={"push_call": 0.3}) as relay:
+    async with google() as fake, pushing(fake, intervals={"push_call": 0.6}) as relay:
         setattr(fake, endpoint, getattr(fake, slow))
         wake(await relay.binary())
         cell = "send_failed" if endpoint == "on_send" else "token_fetch_failed"

@@ -29,6 +29,8 @@ class _Transport:
 
     def set_write_buffer_limits(self, high: int) -> None: ...
     def set_protocol(self, protocol: object) -> None: ...
+    def get_write_buffer_size(self) -> int:
+        return 0
 
 
 class _Pauses:

@@ -47,7 +47,7 @@ def _site(loop: asyncio.AbstractEventLoop) -> Site:
     board = Switchboard(registry, wheel, intervals, limits, metrics, waker, log)
     live: LiveConnections[Connection] = LiveConnections(limits.connections)
     conditions = Conditions(wheel, intervals, limits.message_bytes, live)
-    routes = Doorway(board, conditions, live, None, metrics.upgrades, log).routes()
+    routes = Doorway(board, conditions, live, None, metrics, log).routes()
     return Site(
         routes, socket_peer, wheel, limits.head_bytes, intervals.head, intervals.linger, Lobby(10)
     )

@@ -18,7 +18,7 @@ from typing import Any, Self
 import h11
 from wsproto.frame_protocol import FrameDecoder
 
-TIMEOUT = 3.0
+TIMEOUT = 10.0
 """Seconds until a test gives up waiting for something that should come at once."""
 
 TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
