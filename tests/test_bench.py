@@ -90,7 +90,7 @@ def test_loads_measure_a_relay(name: str) -> None:
         assert generator.run("drop")["dropped"] == homes * (PHONES + 1)
 
 
-@pytest.mark.parametrize("name", sorted({*NAMES} - {"fastrelay", "fastrelay tls"}))
+@pytest.mark.parametrize("name", sorted({*NAMES} - {"fastrelay", "fastrelay tls", "go tls"}))
 def test_peers_relay_as_ours_does(name: str) -> None:
     with contender(name) as started:
         assert started.generator.run("roundtrip", **SHORT)["rate"] > 0

@@ -19,7 +19,7 @@ CHANGES = [name for name, module in MODULES.items() if hasattr(module, "change")
 PARTS = [name for name, module in MODULES.items() if hasattr(module, "main")]
 
 
-@pytest.mark.parametrize("name", ["fastrelay", "fastrelay tls"])
+@pytest.mark.parametrize("name", ["fastrelay tls"])
 def test_memory_by_line_and_type(name: str) -> None:
     text = profile_memory(name, 45, 40)
     assert "  fastrelay/websocket/connection.py:" in text
@@ -28,7 +28,7 @@ def test_memory_by_line_and_type(name: str) -> None:
     assert "by RSS" in text
 
 
-@pytest.mark.parametrize("name", ["fastrelay", "fastrelay tls"])
+@pytest.mark.parametrize("name", ["fastrelay"])
 def test_upgrade_by_phase(name: str) -> None:
     lines = profile_upgrade(name, 18).splitlines()
     seen = {phase for phase in PHASES for line in lines if line.endswith(f"%  {phase}")}
