@@ -43,8 +43,8 @@ class Exchange:
         self._detach = detach
         # The request is asked for a dozen of them, and h11 makes every look a loop.
         self._headers: dict[bytes, list[bytes]] = {}
-        for name, value in request.headers:
-            self._headers.setdefault(name, []).append(value)
+        for name, value in request.headers.raw_items():
+            self._headers.setdefault(name.lower(), []).append(value)
 
     @property
     def path(self) -> str:
@@ -66,6 +66,16 @@ class Exchange:
         """
         lengths = self.header(b"content-length")
         return b"transfer-encoding" in self._headers or any(int(length) for length in lengths)
+
+    @property
+    def fault(self) -> HTTPStatus | None:
+        """What h11 lets pass and we do not: another major version, and a body framed in two ways,
+        of which another parser might believe the other (RFC 9112 §2.5, §6.3)."""
+        if not self.request.http_version.startswith(b"1."):
+            return HTTPStatus.HTTP_VERSION_NOT_SUPPORTED
+        if b"transfer-encoding" in self._headers and b"content-length" in self._headers:
+            return HTTPStatus.BAD_REQUEST
+        return None
 
     def header(self, name: bytes) -> list[bytes]:
         """Every value of the header ``name`` (lower case), in order."""

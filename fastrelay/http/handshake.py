@@ -91,8 +91,8 @@ def switching_protocols(key: bytes) -> bytes:
 
 def _names(exchange: Exchange, header: bytes, token: bytes) -> bool:
     """Whether a comma-separated header names ``token``, in any case."""
-    listed = b",".join(exchange.header(header)).lower().split(b",")
-    return token in (item.strip() for item in listed)
+    listed = b",".join(exchange.header(header)).lower()
+    return listed == token or token in (item.strip() for item in listed.split(b","))
 
 
 def _is_nonce(key: bytes) -> bool:

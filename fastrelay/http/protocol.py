@@ -105,25 +105,23 @@ class HttpProtocol(asyncio.Protocol):
         if self._received - behind > self._site.head_bytes:
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
             return False
-        if fault := _fault(event):
-            self._refuse(fault)
-            return False
-        self._received = behind
-        self._requests += 1
-        self._serve(event)
-        return True
-
-    def _serve(self, request: h11.Request) -> None:
         exchange = Exchange(
-            request,
-            self._site.client_address(self._peer, request),
+            event,
+            self._site.client_address(self._peer, event),
             self._transport,
             self._http,
             self._detach,
             began=self._began,
         )
-        if not exchange.has_body:
-            self._http.next_event()  # the end of the request
+        if fault := exchange.fault:
+            self._refuse(fault)
+            return False
+        self._received = behind
+        self._requests += 1
+        self._serve(exchange)
+        return True
+
+    def _serve(self, exchange: Exchange) -> None:
         route = self._site.routes.get(exchange.path)
         if self._site.host is not None and exchange.host != self._site.host:
             exchange.respond(MISDIRECTED_REQUEST)
@@ -133,6 +131,8 @@ class HttpProtocol(asyncio.Protocol):
             route(exchange)
         if self._deaf:
             return
+        if not exchange.has_body:
+            self._http.next_event()  # the end of the request
         reusable = self._http.our_state is h11.DONE and self._http.their_state is h11.DONE
         if reusable and self._requests < MAX_REQUESTS:
             self._http.start_next_cycle()
@@ -161,13 +161,3 @@ class HttpProtocol(asyncio.Protocol):
         self._site.lobby.leave(self)
         return self._transport, self._http.trailing_data[0]
 
-
-def _fault(request: h11.Request) -> HTTPStatus | None:
-    """What h11 lets pass and we do not: another major version, and a body framed in two ways,
-    of which another parser might believe the other (RFC 9112 §2.5, §6.3)."""
-    if not request.http_version.startswith(b"1."):
-        return HTTPStatus.HTTP_VERSION_NOT_SUPPORTED
-    names = {name for name, _ in request.headers}
-    if {b"content-length", b"transfer-encoding"} <= names:
-        return HTTPStatus.BAD_REQUEST
-    return None

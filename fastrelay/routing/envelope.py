@@ -7,7 +7,6 @@ stops a phone from closing the envelope early and forging its fields. Frames are
 into objects and never changed.
 """
 
-import json
 from collections.abc import Sequence
 from typing import Final
 
@@ -24,6 +23,7 @@ _COPY_BELOW: Final = 16 * 1024
 """In a larger batch, a frame smaller than this is still copied next to its neighbours."""
 
 _ABSENT: Final = msgspec.Raw(b"")
+_encode: Final = msgspec.json.Encoder().encode
 _check_syntax: Final = msgspec.json.Decoder(msgspec.Raw).decode
 
 
@@ -71,7 +71,7 @@ def check_frame(message: bytes) -> None:
 
 def phone_prefix(conn_id: str) -> bytes:
     """What stands before every frame of one phone; made once, at registration."""
-    return b'{"conn_id":%b,"frame":' % json.dumps(conn_id).encode()
+    return b'{"conn_id":%b,"frame":' % _encode(conn_id)
 
 
 def wrap(prefix: bytes, messages: list[bytes]) -> Sequence[Piece]:
@@ -112,7 +112,7 @@ def gather(flat: list[bytes]) -> Sequence[Piece]:
 
 def close_notice(conn_id: str, code: int) -> bytes:
     """The text frame that tells a binary its phone has gone."""
-    body = b'{"conn_id":%b,"close_code":%d}' % (json.dumps(conn_id).encode(), code)
+    body = b'{"conn_id":%b,"close_code":%d}' % (_encode(conn_id), code)
     return text_header(len(body)) + body
 
 

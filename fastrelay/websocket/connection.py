@@ -187,7 +187,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def receive(self, data: bytes) -> None:
         """Take bytes that came with the request head, as if read now."""
-        self._received(self._decoder.feed(data))
+        if data:
+            self._received(self._decoder.feed(data))
 
     def _received(self, messages: list[bytes]) -> None:
         if messages:
