@@ -173,7 +173,8 @@ def test_crowds_and_storms_are_measured() -> None:
             comparison.run(section)
     text, _ = summary(results, 1.0)
     missing = [line for line in text.splitlines() if "not measured" in line]
-    wanted = ("bytes an idle connection", "10,000 idle beside", "bytes a connection, the last")
+    # Not the bytes of the last against the first: so few may fit in pages that are there.
+    wanted = ("bytes an idle connection", "10,000 idle beside")
     assert not [line for line in missing if any(word in line for word in wanted)]
     assert "Reconnect storm, 36 connections" in text
 

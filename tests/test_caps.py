@@ -9,6 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from fastrelay.limits.budget import BufferBudget
 from fastrelay.limits.caps import LiveConnections, Lobby
+from fastrelay.metrics.frames import FrameCounts
 from fastrelay.routing.phone import Phone as RoutedPhone
 from fastrelay.routing.switchboard import Switchboard
 from fastrelay.settings import Limits
@@ -221,6 +222,7 @@ class Board:
 
     def __init__(self) -> None:
         self.budget = BufferBudget(2**40)
+        self.counts = FrameCounts()
         self.limits = Limits()
 
 

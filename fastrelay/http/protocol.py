@@ -160,4 +160,3 @@ class HttpProtocol(asyncio.Protocol):
         self._site.wheel.cancel(self)
         self._site.lobby.leave(self)
         return self._transport, self._http.trailing_data[0]
-

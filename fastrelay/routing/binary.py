@@ -5,7 +5,13 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from fastrelay.cause import Cause
 from fastrelay.metrics.durations import Stopwatch
-from fastrelay.routing.envelope import Envelope, MalformedEnvelope, close_notice, unwrap
+from fastrelay.routing.envelope import (
+    SMALL_FRAME,
+    Envelope,
+    MalformedEnvelope,
+    close_notice,
+    unwrap,
+)
 from fastrelay.websocket.connection import Connection
 from fastrelay.websocket.frames import text_header
 
@@ -41,6 +47,7 @@ class Binary:
 
     __slots__ = (
         "_board",
+        "_counts",
         "conn_id",
         "connection",
         "find_phone",
@@ -56,6 +63,7 @@ class Binary:
 
     def __init__(self, server_id: str, version: str, remote: str, board: "Switchboard") -> None:
         self._board = board
+        self._counts = board.counts.binary_to_phone
         self.conn_id = ""
         self.find_phone: Callable[[str], Phone | None] = _no_phone
         self.holding_back = False
@@ -66,9 +74,25 @@ class Binary:
 
     # -- binary to phone --------------------------------------------------------------------
 
+    def on_message(self, message: bytes) -> None:
+        """Route the only envelope of a read at once, unless there is anything special about it."""
+        counts = self._counts
+        if len(message) < SMALL_FRAME and counts.received < counts.sample_at:
+            try:
+                envelope = unwrap(message)
+            except MalformedEnvelope:
+                envelope = None
+            if envelope is not None and envelope.frame and not envelope.close_code:
+                phone = self.find_phone(envelope.conn_id or "")
+                if phone is not None:
+                    counts.received += 1
+                    phone.deliver_small(envelope.frame)
+                    return
+        self.on_messages([message])
+
     def on_messages(self, messages: list[bytes]) -> None:
         """Route one read's envelopes: one write per phone, in order, directives in their place."""
-        counts = self._board.counts.binary_to_phone
+        counts = self._counts
         if counts.received >= counts.sample_at:
             self._timed(messages)
             return
@@ -103,7 +127,7 @@ class Binary:
 
     def _timed(self, messages: list[bytes]) -> None:
         """Route one read's envelopes and measure how long the last one's frame takes."""
-        self._board.counts.binary_to_phone.sample()
+        self._counts.sample()
         stopwatch = Stopwatch(self._board.durations.binary_to_phone)
         self.on_messages(messages)
         try:
@@ -121,7 +145,7 @@ class Binary:
 
     def _unknown(self, envelope: Envelope) -> None:
         if envelope.frame:
-            self._board.counts.binary_to_phone.no_peer += 1
+            self._counts.no_peer += 1
         self._board.log.limited(
             "binary_forwarder_unknown_conn_id",
             server_id=self.server_id,
@@ -130,7 +154,7 @@ class Binary:
 
     def on_ignored(self, count: int) -> None:
         """Messages that came after we had closed."""
-        counts = self._board.counts.binary_to_phone
+        counts = self._counts
         counts.received += count
         counts.closing += count
 

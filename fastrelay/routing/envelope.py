@@ -19,7 +19,7 @@ from fastrelay.websocket.frames import text_header
 _JOIN_BELOW: Final = 32 * 1024
 """A batch smaller than this leaves as one buffer whatever it consists of."""
 
-_COPY_BELOW: Final = 16 * 1024
+SMALL_FRAME: Final = 16 * 1024
 """In a larger batch, a frame smaller than this is still copied next to its neighbours."""
 
 _ABSENT: Final = msgspec.Raw(b"")
@@ -77,14 +77,15 @@ def phone_prefix(conn_id: str) -> bytes:
 def wrap(prefix: bytes, messages: list[bytes]) -> Sequence[Piece]:
     """Checked messages of one phone as text frames for its binary: their bytes, end to end."""
     overhead = len(prefix) + 1
-    if len(messages) == 1 and len(messages[0]) < _JOIN_BELOW:
-        # The usual case, a small frame by itself: half of what gathering it costs.
-        (message,) = messages
-        return (b"".join((text_header(len(message) + overhead), prefix, message, b"}")),)
     flat: list[bytes] = []
     for message in messages:
         flat += (text_header(len(message) + overhead), prefix, message, b"}")
     return gather(flat)
+
+
+def wrap_small(prefix: bytes, message: bytes) -> bytes:
+    """:func:`wrap` for one message of less than :data:`SMALL_FRAME` bytes, at half the cost."""
+    return b"".join((text_header(len(prefix) + len(message) + 1), prefix, message, b"}"))
 
 
 def gather(flat: list[bytes]) -> Sequence[Piece]:
@@ -92,13 +93,12 @@ def gather(flat: list[bytes]) -> Sequence[Piece]:
 
     A join costs a copy, a piece of its own a system call's bookkeeping.
     """
-    # One small frame is told from its payload alone: adding up lengths costs as much as the join.
-    if (len(flat) == 2 and len(flat[1]) < _COPY_BELOW) or sum(map(len, flat)) < _JOIN_BELOW:
+    if sum(map(len, flat)) < _JOIN_BELOW:
         return (b"".join(flat),)
     pieces: list[Piece] = []
     small: list[bytes] = []
     for piece in flat:
-        if len(piece) < _COPY_BELOW:
+        if len(piece) < SMALL_FRAME:
             small.append(piece)
             continue
         if small:

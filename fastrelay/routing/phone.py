@@ -4,7 +4,15 @@ from typing import TYPE_CHECKING
 
 from fastrelay.cause import Cause
 from fastrelay.metrics.durations import Stopwatch
-from fastrelay.routing.envelope import InvalidFrame, check_frame, gather, phone_prefix, wrap
+from fastrelay.routing.envelope import (
+    SMALL_FRAME,
+    InvalidFrame,
+    check_frame,
+    gather,
+    phone_prefix,
+    wrap,
+    wrap_small,
+)
 from fastrelay.websocket.close_codes import (
     BACKLOG_FULL,
     INVALID_JSON,
@@ -13,6 +21,7 @@ from fastrelay.websocket.close_codes import (
     directed,
 )
 from fastrelay.websocket.connection import Connection
+from fastrelay.websocket.frames import text_header
 
 if TYPE_CHECKING:
     from fastrelay.routing.binary import Binary
@@ -31,6 +40,7 @@ class Phone:
 
     __slots__ = (
         "_board",
+        "_counts",
         "_early",
         "_overflow_close",
         "_overflowed",
@@ -47,6 +57,7 @@ class Phone:
 
     def __init__(self, server_id: str, board: "Switchboard") -> None:
         self._board = board
+        self._counts = board.counts.phone_to_binary
         self._early = b""
         self._overflow_close = BACKLOG_FULL
         self._overflowed = False
@@ -64,9 +75,24 @@ class Phone:
 
     # -- phone to binary --------------------------------------------------------------------
 
+    def on_message(self, message: bytes) -> None:
+        """Forward the only message of a read at once, unless there is anything special about it."""
+        counts, binary = self._counts, self.binary
+        if binary is None or len(message) >= SMALL_FRAME or counts.received >= counts.sample_at:
+            self.on_messages([message])
+            return
+        try:
+            check_frame(message)
+        except InvalidFrame:
+            self.on_messages([message])
+            return
+        counts.received += 1
+        if not binary.connection.send_frame(wrap_small(self._prefix, message)):
+            self._no_binary(1)
+
     def on_messages(self, messages: list[bytes]) -> None:
         """Forward one read's messages as one batch; the first bad one ends the connection."""
-        counts = self._board.counts.phone_to_binary
+        counts = self._counts
         if counts.received >= counts.sample_at:
             self._timed(messages)
             return
@@ -97,7 +123,7 @@ class Phone:
 
     def _timed(self, messages: list[bytes]) -> None:
         """Forward one read's messages and measure how long it takes until the binary has them."""
-        self._board.counts.phone_to_binary.sample()
+        self._counts.sample()
         stopwatch = Stopwatch(self._board.durations.phone_to_binary)
         self.on_messages(messages)
         if self.binary is not None and self.connection.is_open:  # so all of them were forwarded
@@ -108,19 +134,28 @@ class Phone:
         if not frames:
             return
         if binary is None or not binary.connection.send(wrap(self._prefix, messages), frames):
-            self._board.counts.phone_to_binary.no_peer += frames
-            self._board.log.limited(
-                "phone_forwarder_no_binary", server_id=self.server_id, conn_id=self.conn_id
-            )
-            self.connection.close(NO_BINARY)
+            self._no_binary(frames)
+
+    def _no_binary(self, frames: int) -> None:
+        """Nobody takes what the phone says: let it go."""
+        self._counts.no_peer += frames
+        self._board.log.limited(
+            "phone_forwarder_no_binary", server_id=self.server_id, conn_id=self.conn_id
+        )
+        self.connection.close(NO_BINARY)
 
     def on_ignored(self, count: int) -> None:
         """Messages that came after we had closed."""
-        counts = self._board.counts.phone_to_binary
+        counts = self._counts
         counts.received += count
         counts.closing += count
 
     # -- binary to phone --------------------------------------------------------------------
+
+    def deliver_small(self, frame: bytes) -> None:
+        """:meth:`deliver` for one frame of less than :data:`SMALL_FRAME` bytes."""
+        if not self.connection.send_frame(b"".join((text_header(len(frame)), frame))):
+            self._board.counts.binary_to_phone.closing += 1
 
     def deliver(self, batch: list[bytes]) -> None:
         """Send a batch of text frames, given as header, payload, …; never blocks the binary."""

@@ -34,6 +34,9 @@ _PING: Final = control_frame(Opcode.PING, b"")
 class Handler(Protocol):
     """Whoever gives a connection's messages a meaning."""
 
+    def on_message(self, message: bytes) -> None:
+        """The one whole message of a read that brought nothing else; it is ASCII."""
+
     def on_messages(self, messages: list[bytes]) -> None:
         """Whole messages of one read, in order."""
 
@@ -93,6 +96,7 @@ class Conditions:
 class _Nobody:
     """The handler of a connection that has ended: breaks the cycle with the session."""
 
+    def on_message(self, message: bytes) -> None: ...
     def on_messages(self, messages: list[bytes]) -> None: ...
     def on_ignored(self, count: int) -> None: ...
     def on_pong(self) -> None: ...
@@ -183,7 +187,12 @@ class Connection(asyncio.BufferedProtocol):
         return self._decoder.get_buffer()
 
     def buffer_updated(self, nbytes: int) -> None:
-        self._received(self._decoder.buffer_updated(nbytes))
+        decoder = self._decoder
+        message = decoder.lone_message(nbytes) if self._state == _OPEN else None
+        if message is None:
+            self._received(decoder.buffer_updated(nbytes))
+        else:
+            self._handler.on_message(message)
 
     def receive(self, data: bytes) -> None:
         """Take bytes that came with the request head, as if read now."""
@@ -300,6 +309,16 @@ class Connection(asyncio.BufferedProtocol):
         else:
             self._sent.forwarded_bytes += sum(map(len, pieces))
             self._transport.writelines(pieces)
+        return True
+
+    def send_frame(self, frame: bytes) -> bool:
+        """:meth:`send` for one data frame in one piece."""
+        if self._state != _OPEN or self.blocked:
+            return self.send((frame,), 1)
+        sent = self._sent
+        sent.forwarded += 1
+        sent.forwarded_bytes += len(frame)
+        self._transport.write(frame)
         return True
 
     def close(self, close: CloseReason) -> None:

@@ -67,6 +67,9 @@ class Echo:
         self._closes: list[int | None] = []
         self._ignored = 0
 
+    def on_message(self, message: bytes) -> None:
+        self.on_messages([message])
+
     def on_messages(self, messages: list[bytes]) -> None:
         """Send them back, or close."""
         for message in messages:
