@@ -21,7 +21,9 @@ from fastrelay.metrics import Metrics
 from fastrelay.routing.binary import Binary
 from fastrelay.routing.phone import Phone
 from fastrelay.routing.switchboard import Switchboard
-from fastrelay.websocket.connection import Conditions, Connection, Handler, SentCounter
+from fastrelay.websocket.conditions import Conditions, SentCounter
+from fastrelay.websocket.connection import Connection
+from fastrelay.websocket.handler import Handler
 
 MAX_DEVICE_NAME = 128
 """Characters of a device name that are logged."""

@@ -23,7 +23,8 @@ from fastrelay.routing.switchboard import Switchboard
 from fastrelay.settings import Settings
 from fastrelay.timers import Every, TimerWheel
 from fastrelay.websocket.close_codes import SHUTTING_DOWN
-from fastrelay.websocket.connection import Conditions, Connection
+from fastrelay.websocket.conditions import Conditions
+from fastrelay.websocket.connection import Connection
 
 
 class Relay:

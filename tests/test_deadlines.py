@@ -13,7 +13,8 @@ from fastrelay.cause import Cause
 from fastrelay.settings import Intervals
 from fastrelay.timers import TimerWheel
 from fastrelay.websocket.close_codes import NO_SERVER, WRITE_FAILED
-from fastrelay.websocket.connection import Conditions, Connection
+from fastrelay.websocket.conditions import Conditions
+from fastrelay.websocket.connection import Connection
 from tests.support.clock import Loop
 from tests.support.peer import CLOSE, PONG, client_frame, close_payload
 

@@ -19,7 +19,8 @@ from fastrelay.metrics import make_metrics
 from fastrelay.serve import tame_garbage_collector
 from fastrelay.settings import Intervals
 from fastrelay.timers import TimerWheel
-from fastrelay.websocket.connection import Conditions, Connection
+from fastrelay.websocket.conditions import Conditions
+from fastrelay.websocket.connection import Connection
 
 CONNECTIONS = 10_000
 

@@ -18,7 +18,8 @@ from fastrelay.routing.registry import Registry
 from fastrelay.routing.switchboard import Switchboard
 from fastrelay.settings import Address, Settings
 from fastrelay.timers import TimerWheel
-from fastrelay.websocket.connection import Conditions, Connection
+from fastrelay.websocket.conditions import Conditions
+from fastrelay.websocket.connection import Connection
 
 
 class _Transport:

@@ -9,19 +9,15 @@ lies in the transport. In the normal case nothing ever queues and a send is one 
 import asyncio
 import select
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final
 
 from fastrelay.cause import Cause
-from fastrelay.settings import Intervals
-from fastrelay.timers import TimerWheel
 from fastrelay.websocket.backlog import Backlog, Piece, Stopwatch
 from fastrelay.websocket.close_codes import HEARTBEAT_TIMEOUT, MESSAGE_TIMEOUT, CloseReason
+from fastrelay.websocket.conditions import Conditions, SentCounter
 from fastrelay.websocket.decoder import Closed, FrameDecoder, Ping, Pong
 from fastrelay.websocket.frames import Opcode, close_frame, control_frame
-
-RECEIVE_BUFFER_BYTES: Final = 256 * 1024
-"""One buffer a loop: a read takes a whole burst of frames, or a whole frame of the usual limit."""
+from fastrelay.websocket.handler import NOBODY, Handler
 
 _FLUSH_BYTES: Final = 64 * 1024
 """Queued bytes handed to the transport at once when it drains: one large write, and little enough
@@ -29,84 +25,6 @@ that what waits can still be dropped."""
 
 _OPEN, _CLOSING, _CLOSED = range(3)
 _PING: Final = control_frame(Opcode.PING, b"")
-
-
-class Handler(Protocol):
-    """Whoever gives a connection's messages a meaning."""
-
-    def on_message(self, message: bytes) -> None:
-        """The one whole message of a read that brought nothing else; it is ASCII."""
-
-    def on_messages(self, messages: list[bytes]) -> None:
-        """Whole messages of one read, in order."""
-
-    def on_ignored(self, count: int) -> None:
-        """Messages that came after our close frame and go nowhere."""
-
-    def on_pong(self) -> None:
-        """The peer answered a ping."""
-
-    def on_backlog(self, unsent: int) -> None:
-        """Bytes waiting in this process for the peer, whenever that changes; 0 when all went."""
-
-    def on_write_stalled(self) -> None:
-        """The peer has not taken a byte for the write interval; called once."""
-
-    def on_closing(self, cause: Cause, code: int | None) -> None:
-        """The end begins; called exactly once, before :meth:`on_closed`.
-
-        ``code`` is that of the first close frame, whoever sent it; ``None`` without one.
-        """
-
-    def on_closed(self, code: int | None, undelivered: int) -> None:
-        """It is over; called exactly once.
-
-        ``code`` is that of the peer's close frame, ``None`` without one (or with an empty one);
-        ``undelivered`` data frames were queued and never reached the transport.
-        """
-
-
-class Live(Protocol):
-    """Told when a connection's socket is gone."""
-
-    def discard(self, connection: "Connection") -> None:
-        """The connection no longer counts."""
-
-
-class SentCounter(Protocol):
-    """Counts what is handed to a socket; one for all connections of a direction."""
-
-    forwarded: int
-    forwarded_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Conditions:
-    """What all connections of one relay share."""
-
-    wheel: TimerWheel
-    intervals: Intervals
-    max_message: int
-    live: Live
-    receive_buffer: memoryview = field(
-        default_factory=lambda: memoryview(bytearray(RECEIVE_BUFFER_BYTES))
-    )
-
-
-class _Nobody:
-    """The handler of a connection that has ended: breaks the cycle with the session."""
-
-    def on_message(self, message: bytes) -> None: ...
-    def on_messages(self, messages: list[bytes]) -> None: ...
-    def on_ignored(self, count: int) -> None: ...
-    def on_pong(self) -> None: ...
-    def on_backlog(self, unsent: int) -> None: ...
-    def on_write_stalled(self) -> None: ...
-    def on_closing(self, cause: Cause, code: int | None) -> None: ...
-    def on_closed(self, code: int | None, undelivered: int) -> None: ...
-
-
-_NOBODY: Final = _Nobody()
 _NO_PROTOCOL: Final = asyncio.Protocol()
 
 
@@ -267,7 +185,7 @@ class Connection(asyncio.BufferedProtocol):
             if self._state == _OPEN:
                 self._handler.on_closing(cause, code)
             self._state = _CLOSED
-            handler, self._handler = self._handler, _NOBODY
+            handler, self._handler = self._handler, NOBODY
             self._drop_pending()
             handler.on_closed(code, self._undelivered)
 

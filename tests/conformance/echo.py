@@ -25,7 +25,8 @@ from fastrelay.metrics.frames import DirectionCounts
 from fastrelay.settings import Address, Intervals, Settings
 from fastrelay.timers import TimerWheel
 from fastrelay.websocket.close_codes import directed
-from fastrelay.websocket.connection import Conditions, Connection
+from fastrelay.websocket.conditions import Conditions
+from fastrelay.websocket.connection import Connection
 from fastrelay.websocket.frames import text_header
 from tests.support.certificates import local_certificate
 

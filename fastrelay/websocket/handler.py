@@ -1,0 +1,56 @@
+"""What a connection tells whoever gives its messages a meaning."""
+
+from typing import Final, Protocol
+
+from fastrelay.cause import Cause
+
+
+class Handler(Protocol):
+    """Whoever gives a connection's messages a meaning."""
+
+    def on_message(self, message: bytes) -> None:
+        """The one whole message of a read that brought nothing else; it is ASCII."""
+
+    def on_messages(self, messages: list[bytes]) -> None:
+        """Whole messages of one read, in order."""
+
+    def on_ignored(self, count: int) -> None:
+        """Messages that came after our close frame and go nowhere."""
+
+    def on_pong(self) -> None:
+        """The peer answered a ping."""
+
+    def on_backlog(self, unsent: int) -> None:
+        """Bytes waiting in this process for the peer, whenever that changes; 0 when all went."""
+
+    def on_write_stalled(self) -> None:
+        """The peer has not taken a byte for the write interval; called once."""
+
+    def on_closing(self, cause: Cause, code: int | None) -> None:
+        """The end begins; called exactly once, before :meth:`on_closed`.
+
+        ``code`` is that of the first close frame, whoever sent it; ``None`` without one.
+        """
+
+    def on_closed(self, code: int | None, undelivered: int) -> None:
+        """It is over; called exactly once.
+
+        ``code`` is that of the peer's close frame, ``None`` without one (or with an empty one);
+        ``undelivered`` data frames were queued and never reached the transport.
+        """
+
+
+class Nobody:
+    """The handler of a connection that has ended: breaks the cycle with the session."""
+
+    def on_message(self, message: bytes) -> None: ...
+    def on_messages(self, messages: list[bytes]) -> None: ...
+    def on_ignored(self, count: int) -> None: ...
+    def on_pong(self) -> None: ...
+    def on_backlog(self, unsent: int) -> None: ...
+    def on_write_stalled(self) -> None: ...
+    def on_closing(self, cause: Cause, code: int | None) -> None: ...
+    def on_closed(self, code: int | None, undelivered: int) -> None: ...
+
+
+NOBODY: Final = Nobody()
