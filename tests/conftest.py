@@ -18,6 +18,12 @@ settings.register_profile(
 settings.load_profile("calm")
 
 
+def pytest_collection_finish() -> None:
+    """Take modules and test items, which stay, out of the collections that follow each test."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     """Run a coroutine test to its end; fail it if it leaves a task, or the loop saw an error."""

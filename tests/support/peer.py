@@ -236,14 +236,19 @@ async def open_http(port: int, tls: ssl.SSLContext | None = None, *, window: int
 async def _open_streams(
     host: str, port: int, tls: ssl.SSLContext | None, window: int, sock: socket.socket | None = None
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    if sock is None:
-        sock = socket.socket()
-        if window:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
-        sock.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(sock, (host, port))
-    name = host if tls else None
-    return await asyncio.open_connection(sock=sock, limit=2**20, ssl=tls, server_hostname=name)
+    dialled = sock or socket.socket()
+    try:
+        if sock is None:
+            if window:
+                dialled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
+            dialled.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(dialled, (host, port))
+        return await asyncio.open_connection(
+            sock=dialled, limit=2**20, ssl=tls, server_hostname=host if tls else None
+        )
+    except BaseException:  # a task that is cancelled while it dials, too
+        dialled.close()
+        raise
 
 
 async def open_peer(

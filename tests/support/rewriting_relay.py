@@ -5,6 +5,7 @@ import sys
 
 from fastrelay.cli import main
 from fastrelay.routing.phone import Phone
+from fastrelay.websocket.frames import text_header
 
 deliver = Phone.deliver
 numbers = itertools.count()
@@ -16,5 +17,10 @@ def rewrite(phone: Phone, batch: list[bytes]) -> None:
     deliver(phone, batch)
 
 
+def deliver_small(phone: Phone, frame: bytes) -> None:
+    rewrite(phone, [text_header(len(frame)), frame])
+
+
 Phone.deliver = rewrite  # type: ignore[method-assign]
+Phone.deliver_small = deliver_small  # type: ignore[method-assign]
 sys.exit(main())
