@@ -8,11 +8,8 @@ from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from prometheus_client.parser import text_string_to_metric_families
-
 from fastrelay.log import Log
 from fastrelay.metrics import make_metrics
-from fastrelay.metrics.exposition import render
 from fastrelay.relay import Relay
 from fastrelay.routing.binary import Binary
 from fastrelay.settings import Address, Intervals, Limits, Settings
@@ -96,11 +93,10 @@ class RunningRelay:
         return [line for line in self.lines if f" msg={event} " in line.replace("\n", " ")]
 
     def samples(self) -> Samples:
-        """Every sample as a scrape would show it now, by name and labels."""
-        text = render(self.registry, "")[0].decode()
+        """Every sample that a scrape would show now, by name and labels."""
         return {
             (sample.name, tuple(sorted(sample.labels.items()))): sample.value
-            for family in text_string_to_metric_families(text)
+            for family in self.registry.collect()
             for sample in family.samples
         }
 
