@@ -8,12 +8,13 @@ import platform
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry, Metric, ProcessCollector
+from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from fastrelay import __version__
 from fastrelay.metrics.exposition import PREFIX
+from fastrelay.metrics.process import ProcessMetrics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +42,7 @@ class StateMetrics(Collector):
     def __init__(self, state: State, registry: CollectorRegistry) -> None:
         self._state = state
         registry.register(self)
-        ProcessCollector(registry=registry)
+        registry.register(ProcessMetrics())
 
     def collect(self) -> Iterable[Metric]:
         """The families as they stand now."""
