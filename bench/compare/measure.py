@@ -10,6 +10,7 @@ from bench.compare.plan import (
     DUELS,
     FIRST_STEP,
     IDLE,
+    JUDGED,
     LAST_STEP,
     SMALL,
     WITH_IDLE,
@@ -77,7 +78,7 @@ class Comparison:
         """One section of :data:`bench.compare.plan.SECTIONS`."""
         say(f"{section}:")
         if section in DUELS:
-            if section in {"roundtrip", "tls", "offered"}:
+            if section in JUDGED:
                 self._duels(DUELS[section], self._pace.rounds)
             else:
                 self._duels(DUELS[section][:: self._pace.thin], self._fewer)
@@ -103,13 +104,14 @@ class Comparison:
         return not why
 
     def _duels(self, duels: Sequence[Duel], rounds: int) -> None:
-        names = dict.fromkeys(duel.theirs for duel in duels)
-        wanted = {name for name in names if self._wanted(name)}
-        duels = [duel for duel in duels if duel.theirs in wanted]
+        names = dict.fromkeys(name for duel in duels for name in (duel.ours, duel.theirs))
+        wanted = [name for name in names if self._wanted(name)]
+        duels = [duel for duel in duels if duel.ours in wanted and duel.theirs in wanted]
         with ExitStack() as stack:
             started = {
                 name: stack.enter_context(self._shop.start(name))
-                for name in dict.fromkeys(n for duel in duels for n in (duel.ours, duel.theirs))
+                for name in wanted
+                if any(name in (duel.ours, duel.theirs) for duel in duels)
             }
             for number in range(rounds):
                 say(f" round {number + 1} of {rounds}")

@@ -48,6 +48,9 @@ OFFERED = Load(16, 256, 1, rate=2000.0)
 FOUR: Final = (SMALL, BATCH, MEDIUM, LARGE)
 PEERS_OF_SMALL: Final = ("go", "picows", "websockets", "aiohttp", "haproxy", "pipe")
 
+FLOOR: Final = "haproxy"
+"""What it takes of another's CPU is the least that any relay can."""
+
 _PLAIN, _TLS = ("fastrelay", "go"), ("fastrelay tls", "go tls")
 SIZES: Final = (64, 256, 1024, 4096, 16_384, 65_000, 200_000)
 MOST_ON_ITS_WAY: Final = 3 * 2**20
@@ -62,6 +65,7 @@ DUELS: Final[dict[str, tuple[Duel, ...]]] = {
             for peer in ("go", "picows")
         ),
     ),
+    "floor": tuple(Duel(load, FLOOR, "go") for load in FOUR),
     "tls": tuple(Duel(load, *_TLS) for load in FOUR),
     "offered": (Duel(OFFERED, *_PLAIN),),
     "sweep": tuple(
@@ -86,6 +90,9 @@ DUELS: Final[dict[str, tuple[Duel, ...]]] = {
     ),
 }
 """By section of the comparison."""
+
+JUDGED: Final = frozenset({"roundtrip", "floor", "tls", "offered"})
+"""Those that targets, or what is said of them, rest on."""
 
 IDLE: Final = (_PLAIN, _TLS)
 """Whose idle connections and upgrades are measured."""

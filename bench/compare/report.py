@@ -1,11 +1,10 @@
 """Results as Markdown: targets beside what was measured, and a raw table for each load."""
 
-import json
 from pathlib import Path
 
 from bench.compare.contenders import EXTERNAL
 from bench.compare.pictures import draw
-from bench.compare.plan import DUELS, FIRST_STEP, FOUR, LAST_STEP, TARGETS, Target
+from bench.compare.plan import DUELS, FIRST_STEP, FLOOR, FOUR, LAST_STEP, TARGETS, Target
 from bench.compare.results import Judgement, Results
 from bench.compare.tail import EVERYTHING, QUIET, UNTAMED
 from bench.compare.tail import table as tail_table
@@ -20,6 +19,7 @@ def summary(results: Results, seconds: float, note: str = "") -> tuple[str, bool
     judged = [(target, results.judge(target)) for target in TARGETS]
     parts = [
         _targets(judged),
+        _floor(results),
         _external(results),
         _connections(results),
         _storm(results),
@@ -55,6 +55,17 @@ def _spread(judgement: Judgement) -> str:
 
 def _short(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _floor(results: Results) -> str:
+    """What moving the bytes alone takes of the Go relay's CPU: no relay can take less."""
+    shares = []
+    for load in FOUR:
+        judgement = results.judge(Target("", "cpu", load.label, FLOOR, "go", 0.0))
+        if judgement is not None:
+            shares.append(f"{_short(judgement.value)} ({_spread(judgement)}) at {load.label}")
+    moved = f"Of go's CPU a round trip {FLOOR}, which moves the same bytes and reads none, takes"
+    return f"{moved} {', '.join(shares)}." if shares else ""
 
 
 def _loads(results: Results, section: str) -> str:
@@ -174,5 +185,5 @@ def write(results: Results, text: str, docs: Path = DOCS) -> None:
     before, _, rest = page.read_text().partition(_BEGIN)
     after = rest.partition(_END)[2]
     page.write_text(f"{before}{_BEGIN}\n\n{text}\n\n{_END}{after}")
-    (docs / "performance.json").write_text(json.dumps(results.raw(), indent=1) + "\n")
+    (docs / "performance.json").write_text(results.json())
     draw(results, docs / "images")

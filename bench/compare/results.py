@@ -1,7 +1,8 @@
 """What was measured, round by round, and what is said of it."""
 
+import json
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import NamedTuple
 
@@ -73,9 +74,20 @@ class Results:
             return None
         return Judgement(target, median(rounds), min(rounds), max(rounds), len(rounds))
 
-    def raw(self) -> dict[str, object]:
-        """Everything, for a JSON file."""
-        return {
-            "values": {" / ".join(key): values for key, values in self.values.items()},
-            "pairs": {" / ".join(key): pairs for key, pairs in self.pairs.items()},
-        }
+    def json(self) -> str:
+        """Everything, to five digits, one line an entry."""
+        sections = []
+        for name, entries in (("values", self.values), ("pairs", self.pairs)):
+            lines = [
+                f"  {json.dumps(' / '.join(key))}: {json.dumps(_short(figures))}"
+                for key, figures in entries.items()
+            ]
+            sections.append(f' "{name}": {{\n' + ",\n".join(lines) + "\n }")
+        return "{\n" + ",\n".join(sections) + "\n}\n"
+
+
+def _short(figures: Sequence[float | tuple[float, float]]) -> list[object]:
+    return [
+        _short(figure) if isinstance(figure, tuple) else float(f"{figure:.5g}")
+        for figure in figures
+    ]
