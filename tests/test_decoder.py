@@ -42,6 +42,14 @@ def test_every_split_of_two_frames(size: int) -> None:
         assert not received.decoder.unfinished
 
 
+def test_the_beginning_of_a_long_frame_is_no_short_one() -> None:
+    """A length of 127 says that eight bytes of length follow, also where 127 bytes are there."""
+    stream = client_frame(b"a" * 65_793, key=b"aaaa")
+    for cut in range(300):
+        received = decode(stream[:cut]).feed(stream[cut:])
+        assert received.messages == [b"a" * 65_793], cut
+
+
 @pytest.mark.parametrize("chunk", [1, 2, 3, 7, 4095, 4096, 4097])
 def test_frames_in_equal_chunks(chunk: int) -> None:
     stream = b"".join(client_frame(b"%d" % size * size) for size in (0, 1, 200, 9000, 3))

@@ -110,7 +110,9 @@ class FrameDecoder:
         if self.unfinished or self._ended or count < 6 or view[0] not in _WHOLE:
             return None
         length, begin = view[1] - 0x80, 6
-        if length == 126 and count >= 8:
+        if length > 125:
+            if length > 126 or count < 8:
+                return None
             length, begin = view[2] << 8 | view[3], 8
             if length < 126:
                 return None

@@ -12,7 +12,7 @@ LIMIT = 70_000
 
 
 class Receiver:
-    """A decoder fed as a socket would, with all it said."""
+    """A decoder fed as a connection does, the short way first, with all it said."""
 
     def __init__(self, limit: int = LIMIT, shared: int = 4096) -> None:
         self.decoder = FrameDecoder(memoryview(bytearray(shared)), limit)
@@ -20,7 +20,14 @@ class Receiver:
         self.controls: list[Control] = []
 
     def feed(self, data: bytes) -> "Receiver":
-        self.messages += self.decoder.feed(data)
+        view = memoryview(data)
+        while view:
+            room = self.decoder.get_buffer()
+            count = min(len(room), len(view))
+            room[:count] = view[:count]
+            lone = self.decoder.lone_message(count)
+            self.messages += self.decoder.buffer_updated(count) if lone is None else [lone]
+            view = view[count:]
         self.controls += self.decoder.take_controls()
         return self
 
