@@ -5,7 +5,7 @@ import sys
 
 from fastrelay.cli import main
 from fastrelay.routing.phone import Phone
-from fastrelay.websocket.frames import text_header
+from tests.support.tampering import deliver_by
 
 deliver = Phone.deliver
 numbers = itertools.count()
@@ -17,10 +17,5 @@ def rewrite(phone: Phone, batch: list[bytes]) -> None:
     deliver(phone, batch)
 
 
-def deliver_small(phone: Phone, frame: bytes) -> None:
-    rewrite(phone, [text_header(len(frame)), frame])
-
-
-Phone.deliver = rewrite  # type: ignore[method-assign]
-Phone.deliver_small = deliver_small  # type: ignore[method-assign]
+deliver_by(rewrite)
 sys.exit(main())
