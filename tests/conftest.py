@@ -10,6 +10,8 @@ import pytest
 import uvloop
 from hypothesis import HealthCheck, settings
 
+from tests.support.peer import HttpClient
+
 # How long an example takes says what else the machine is doing. In CI (the variable) hypothesis
 # draws the same examples each time.
 settings.register_profile(
@@ -47,3 +49,5 @@ async def _checked(
     left = asyncio.all_tasks() - {asyncio.current_task()}
     assert not left, f"tasks left running: {left}"
     assert not faults, faults
+    open_clients, HttpClient.left_open = HttpClient.left_open, set()
+    assert not open_clients, f"clients left open: {open_clients}"

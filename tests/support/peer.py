@@ -13,7 +13,7 @@ import ssl
 import struct
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import h11
 from wsproto.frame_protocol import FrameDecoder
@@ -119,9 +119,14 @@ class FrameReader:
 class HttpClient:
     """A TCP connection that speaks HTTP."""
 
+    left_open: ClassVar[set["HttpClient"]] = set()
+    """Those that nobody has closed. A test must end with none: the collector would close them, at a
+    moment of its own choosing, which is some other test's."""
+
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
         self.writer = writer
+        self.left_open.add(self)
 
     def send(self, data: bytes) -> None:
         self.writer.write(data)
@@ -159,6 +164,7 @@ class HttpClient:
 
     async def close(self) -> None:
         """Drop the connection."""
+        self.left_open.discard(self)
         self.writer.transport.abort()
         with contextlib.suppress(OSError):
             await self.writer.wait_closed()
@@ -267,7 +273,11 @@ async def open_peer(
     ``sock``: connected already. ``tls``: speak TLS, with ``host`` as the name.
     """
     peer = Peer(*await _open_streams(host, port, tls, window, sock))
-    peer.send(request(path, upgrade_headers(headers)))
-    status, _, _ = await peer.response()
-    assert status == 101
+    try:
+        peer.send(request(path, upgrade_headers(headers)))
+        status, _, _ = await peer.response()
+        assert status == 101
+    except BaseException:
+        await peer.close()
+        raise
     return peer
