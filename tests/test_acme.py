@@ -18,6 +18,7 @@ import pytest
 import trustme
 from cryptography import x509
 
+from bench.support.ports import free_port
 from fastrelay.http.client_address import socket_peer
 from fastrelay.http.protocol import HttpProtocol, Route, Site
 from fastrelay.limits.caps import Lobby
@@ -31,7 +32,6 @@ from fastrelay.settings import Acme, Address
 from fastrelay.timers import TimerWheel
 from tests.support.certificates import authority
 from tests.support.pebble import Pebble, pebble
-from tests.support.process import free_port
 from tests.support.programs import needs
 from tests.support.sealed import run_sealed
 

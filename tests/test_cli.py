@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
+from bench.support.ports import free_port
 from fastrelay import __version__
 from tests.support.command import run
 from tests.support.peer import Peer, open_http, open_peer, request
-from tests.support.process import free_port
 
 
 class Command:

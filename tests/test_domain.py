@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from bench.support.ports import free_port
 from fastrelay.settings import Acme, Address
 from tests.support.certificates import authority
 from tests.support.harness import running_relay
 from tests.support.peer import HttpClient, open_http, request, upgrade_headers
-from tests.support.process import free_port
 
 NAME = "relay.example.org"
 NO_CA = "https://127.0.0.1:9/dir"

@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fastrelay
+from bench.support.ports import free_port
 from fastrelay.log import BOOT_KEYS, KEYS, LEVELS, Log
 from tests.support.peer import open_peer
-from tests.support.process import free_port
 
 MOMENT = 1_700_000_000.0625
 STAMP = "2023-11-14T22:13:20.062Z"

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from bench.support.ports import free_port
 from fastrelay.cli import main
 from fastrelay.probe.checks import STEPS
 from fastrelay.probe.command import Telling, parse_endpoint, probe
 from tests.support.harness import running_relay
-from tests.support.process import free_port
 from tests.support.programs import needs
 
 NAMES = [step.name for step in STEPS]

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.support.ports import free_port
 from fastrelay.net.proxy_protocol import (
     FIXED_BYTES,
     LONGEST_BYTES,
@@ -23,7 +24,6 @@ from fastrelay.net.proxy_protocol import (
 from tests.support.certificates import authority, local_certificate
 from tests.support.harness import RunningRelay, running_relay
 from tests.support.peer import Peer, open_peer
-from tests.support.process import free_port
 from tests.support.programs import needs
 
 PHONE = {"X-Pyrycode-Server": "nobody", "X-Pyrycode-Token": "t"}

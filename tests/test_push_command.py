@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from bench.support.ports import free_port
 from fastrelay.push.access_token import AccessTokens
 from fastrelay.push.configuration import CREDENTIALS, read_push
 from fastrelay.push.credential import BadCredential, read_service_account
@@ -27,7 +28,7 @@ from tests.support.google import (
     secrets,
 )
 from tests.support.peer import PING, PONG, Peer, client_frame, open_peer
-from tests.support.process import RelayProcess, free_port, relay_process
+from tests.support.process import RelayProcess, relay_process
 
 
 def push_refused(*arguments: str) -> tuple[str, str]:

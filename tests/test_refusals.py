@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from bench.support.ports import free_port
 from fastrelay.modes import PRODUCTION, SINGLE_INSTANCE
 from tests.support.command import LISTEN, refused, refused_process, what_and_fix
-from tests.support.process import free_port
 from tests.support.sealed import NOBODY, open_to_all, run_sealed
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from bench.support.ports import free_port
 from fastrelay.notify import Notifier
 from tests.support.certificates import authority, local_certificate
-from tests.support.process import free_port
 from tests.support.programs import needs
 from tests.support.sealed import NOBODY, open_to_all, run_sealed
 from tests.support.unit import UNIT, denied_calls, directives

@@ -5,12 +5,12 @@ import re
 
 import pytest
 
+from bench.support.ports import free_port
 from fastrelay.cli import main
 from fastrelay.top.scrape import Between, Scrape
 from fastrelay.top.view import sparkline
 from tests.support.harness import running_relay
 from tests.support.peer import client_frame
-from tests.support.process import free_port
 
 NAME = "pyrycode_relay_event_loop_lag_seconds"
 

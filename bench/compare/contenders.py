@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from bench.support.generator import Generator
-from bench.support.relay import Relay, free_port, running
+from bench.support.ports import free_port
+from bench.support.relay import Relay, running
 
 PEERS: Final = Path(__file__).parents[1] / "peers"
 FLOORS: Final = ("haproxy", "pipe")

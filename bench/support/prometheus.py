@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.support.relay import free_port
+from bench.support.ports import free_port
 
 
 class Prometheus:

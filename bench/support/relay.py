@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from bench.support.ports import free_port
+
 OURS = (
     f"{shlex.quote(sys.executable)} -m fastrelay --insecure-listen 127.0.0.1:{{port}}"
     " --metrics-listen 127.0.0.1:{metrics} --upgrade-burst 0"
@@ -40,12 +42,6 @@ class Relay(NamedTuple):
             lines = reply.read().decode().splitlines()
         pairs = (line.rpartition(" ") for line in lines if not line.startswith("#"))
         return {name: float(value) for name, _, value in pairs}
-
-
-def free_port() -> int:
-    """A port nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
 
 
 @contextlib.contextmanager

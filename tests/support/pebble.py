@@ -11,7 +11,7 @@ from pathlib import Path
 
 import trustme
 
-from tests.support.process import free_port
+from bench.support.ports import free_port
 from tests.support.programs import needs
 
 
@@ -104,7 +104,7 @@ async def pebble(
             )
             stack.push_async_callback(_end, process)
         ca = Pebble(port, management, authority, ca_file)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             while True:
                 with contextlib.suppress(OSError):
                     await ca.get(ca.directory)

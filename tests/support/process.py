@@ -4,17 +4,12 @@ import asyncio
 import contextlib
 import re
 import resource
-import socket
 import sys
 import urllib.request
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-
-def free_port() -> int:
-    """A port nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
+from bench.support.ports import free_port
 
 
 class RelayProcess:
