@@ -174,37 +174,42 @@ class TlsLayer(asyncio.BufferedProtocol, asyncio.Transport):
         Raises:
             ssl.SSLError: a record is not whole yet, the peer said goodbye, or broke the protocol.
         """
-        while self._state == _OPEN and not self._paused and self._has_more():
+        incoming = self._buffers.incoming
+        more = incoming.pending or self._tls.pending()
+        while more and self._state == _OPEN and not self._paused:
             inner: Any = self._inner
             room = inner.get_buffer(-1) if self._buffered else self._buffers.plain
-            filled, fault = self._fill(room)
+            left, fault = self._fill(room)
+            filled = len(room) - left
             if filled and self._buffered:
                 inner.buffer_updated(filled)
             elif filled:
                 inner.data_received(bytes(room[:filled]))
             if fault is not None:
                 raise fault
-
-    def _has_more(self) -> bool:
-        return bool(self._buffers.incoming.pending or self._tls.pending())
+            # Of a record that did not fit, OpenSSL keeps the rest.
+            more = incoming.pending or not left
 
     def _fill(self, room: memoryview) -> tuple[int, ssl.SSLError | None]:
-        """Decrypt into ``room`` till it is full or nothing is left: how far, and what was wrong.
+        """Decrypt into ``room`` till it is full or nothing has come: bytes left, and what was wrong.
 
         OpenSSL may have had to say something itself: an alert, a new key.
         """
-        filled = 0
+        read, incoming = self._tls.read, self._buffers.incoming
+        left = len(room)
         try:
-            while filled < len(room) and self._has_more():
-                count = self._tls.read(len(room) - filled, room[filled:])
+            while left:
+                count = read(left, room[-left:])
                 if not count:
-                    return filled, ssl.SSLZeroReturnError()
-                filled += count
+                    return left, ssl.SSLZeroReturnError()
+                left -= count
+                if not incoming.pending:
+                    break
         except ssl.SSLError as fault:
-            return filled, fault
+            return left, fault
         finally:
             self._flush()
-        return filled, None
+        return left, None
 
     def _fail(self) -> None:
         """End behind the alert that OpenSSL has written, if it has."""
