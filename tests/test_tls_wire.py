@@ -8,6 +8,7 @@ from tests.support.harness import SECURE
 from tests.test_backpressure import *  # noqa: F403
 from tests.test_close import *  # noqa: F403
 from tests.test_drain import *  # noqa: F403
+from tests.test_fair_turns import *  # noqa: F403
 from tests.test_liveness import *  # noqa: F403
 from tests.test_registry_wire import *  # noqa: F403
 from tests.test_routing import *  # noqa: F403

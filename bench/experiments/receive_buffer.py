@@ -4,21 +4,30 @@ Found, changed against shipped: CPU a round trip 1.0 at windows 1 and 32; an idl
 68 KB instead of 2.4 KB: Python clears the buffer it makes. So the buffer is shared for the memory.
 """
 
+import asyncio
+from dataclasses import replace
+
 from bench.compare.plan import BATCH, SMALL
-from fastrelay.websocket import connection
+from fastrelay.websocket.conditions import Conditions, SentCounter
+from fastrelay.websocket.connection import Connection
+from fastrelay.websocket.handler import Handler
+from fastrelay.websocket.rooms import Rooms
 
 LOADS = (SMALL, BATCH)
 IDLE = True
 
 
 def change() -> None:
-    """Give each decoder 64 KiB."""
-    shipped = connection.FrameDecoder
+    """Give each connection 64 KiB."""
+    shipped = Connection.__init__
 
-    class Own(shipped):  # type: ignore[misc, valid-type]
-        __slots__ = ()
+    def with_its_own(
+        self: Connection,
+        transport: asyncio.Transport,
+        handler: Handler,
+        conditions: Conditions,
+        sent: SentCounter,
+    ) -> None:
+        shipped(self, transport, handler, replace(conditions, rooms=Rooms(64 * 1024)), sent)
 
-        def __init__(self, _: memoryview, max_message: int) -> None:
-            super().__init__(memoryview(bytearray(64 * 1024)), max_message)
-
-    connection.FrameDecoder = Own  # type: ignore[misc]
+    Connection.__init__ = with_its_own  # type: ignore[method-assign]

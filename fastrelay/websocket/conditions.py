@@ -1,16 +1,14 @@
 """What all connections of one relay share."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from fastrelay.settings import Intervals
 from fastrelay.timers import TimerWheel
+from fastrelay.websocket.rooms import Rooms
 
 if TYPE_CHECKING:
     from fastrelay.websocket.connection import Connection
-
-RECEIVE_BUFFER_BYTES: Final = 256 * 1024
-"""One buffer a loop: a read takes a whole burst of frames, or a whole frame of the usual limit."""
 
 
 class Live(Protocol):
@@ -35,6 +33,4 @@ class Conditions:
     intervals: Intervals
     max_message: int
     live: Live
-    receive_buffer: memoryview = field(
-        default_factory=lambda: memoryview(bytearray(RECEIVE_BUFFER_BYTES))
-    )
+    rooms: Rooms = field(default_factory=Rooms)

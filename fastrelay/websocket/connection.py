@@ -8,6 +8,7 @@ lies in the transport. In the normal case nothing ever queues and a send is one 
 
 import asyncio
 import select
+import time
 from collections.abc import Sequence
 from typing import Final
 
@@ -45,6 +46,7 @@ class Connection(asyncio.BufferedProtocol):
         "_pending",
         "_ping_due",
         "_pong_due",
+        "_room",
         "_sent",
         "_state",
         "_transport",
@@ -67,7 +69,8 @@ class Connection(asyncio.BufferedProtocol):
         self._handler: Handler = handler
         self._conditions = conditions
         self._sent = sent
-        self._decoder = FrameDecoder(conditions.receive_buffer, conditions.max_message)
+        self._decoder = FrameDecoder(conditions.rooms.whole, conditions.max_message)
+        self._room = conditions.rooms.narrow
         self._state = _OPEN
         self._paused = False
         self._pending: Backlog | None = None
@@ -102,15 +105,30 @@ class Connection(asyncio.BufferedProtocol):
     # -- incoming ---------------------------------------------------------------------------
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return self._decoder.get_buffer()
+        return self._room
 
     def buffer_updated(self, nbytes: int) -> None:
         decoder = self._decoder
         message = decoder.lone_message(nbytes) if self._state == _OPEN else None
-        if message is None:
+        if message is not None:
+            self._handler.on_message(message)
+        elif nbytes < len(self._room):
             self._received(decoder.buffer_updated(nbytes))
         else:
-            self._handler.on_message(message)
+            self._room_filled(nbytes)
+
+    def _room_filled(self, nbytes: int) -> None:
+        """Take a read that may not be all there is, and let the others have their turn."""
+        began = time.perf_counter()
+        self._received(self._decoder.buffer_updated(nbytes))
+        self._room = self._conditions.rooms.after(nbytes, time.perf_counter() - began)
+        if not self._transport.is_closing():
+            self._transport.pause_reading()
+            asyncio.get_running_loop().call_soon(self._next_turn)
+
+    def _next_turn(self) -> None:
+        if not self._paused and not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def receive(self, data: bytes) -> None:
         """Take bytes that came with the request head, as if read now."""

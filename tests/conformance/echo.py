@@ -28,6 +28,7 @@ from fastrelay.websocket.close_codes import directed
 from fastrelay.websocket.conditions import Conditions
 from fastrelay.websocket.connection import Connection
 from fastrelay.websocket.frames import text_header
+from fastrelay.websocket.rooms import Rooms
 from tests.support.certificates import local_certificate
 
 LIMIT = 128 * 1024
@@ -165,8 +166,7 @@ class EchoServer:
         echo = Echo(self.endings.put)
         conditions = Conditions(self._wheel, Intervals(), int(wish.get("limit", LIMIT)), echo)
         if "read" in wish:
-            room = memoryview(bytearray(int(wish["read"])))
-            conditions = replace(conditions, receive_buffer=room)
+            conditions = replace(conditions, rooms=Rooms(int(wish["read"])))
         transport, early = exchange.switch_protocols(accept_upgrade(exchange))
         echo.connection = Connection(transport, echo, conditions, DirectionCounts())
         if early:

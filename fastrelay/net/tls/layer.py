@@ -191,7 +191,7 @@ class TlsLayer(asyncio.BufferedProtocol, asyncio.Transport):
             more = incoming.pending or not left
 
     def _fill(self, room: memoryview) -> tuple[int, ssl.SSLError | None]:
-        """Decrypt into ``room`` till it is full or nothing has come: bytes left, and what was wrong.
+        """Decrypt into ``room`` till it is full or nothing is left: bytes free, and what was wrong.
 
         OpenSSL may have had to say something itself: an alert, a new key.
         """

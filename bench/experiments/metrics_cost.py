@@ -1,0 +1,124 @@
+"""What counting and timing frames costs a round trip: our code as shipped, and with none of it.
+
+Timings of turns cannot tell 2 % from noise on a machine that differs by half from turn to turn, so
+this counts instructions of a round trip in memory, with valgrind. Without the kernel's share,
+which has no metrics in it, the ratio is the larger for it.
+"""
+
+import ast
+import asyncio
+import importlib
+import importlib.abc
+import importlib.machinery
+import os
+import re
+import shutil
+import subprocess
+import sys
+from types import CodeType
+from typing import Final, cast
+
+_COUNTING: Final = {
+    "fastrelay.routing.binary",
+    "fastrelay.routing.phone",
+    "fastrelay.websocket.connection",
+}
+"""Where a frame that goes through is counted."""
+
+_COUNTS: Final = {"received", "forwarded", "forwarded_bytes"}
+_LOADS: Final = ((256, 1), (256, 32), (4096, 8))
+_FEW, _MANY = 100, 600
+
+
+class _Stripper(ast.NodeTransformer):
+    """Takes out of a module what counts and what asks whether to time."""
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST:
+        """``counts.received += …`` does nothing."""
+        counts = isinstance(node.target, ast.Attribute) and node.target.attr in _COUNTS
+        return ast.copy_location(ast.Pass(), node) if counts else node
+
+    def visit_Compare(self, node: ast.Compare) -> ast.AST:
+        """``counts.received >= counts.sample_at`` is not asked: it is not time."""
+        last = node.comparators[-1]
+        if not isinstance(last, ast.Attribute) or last.attr != "sample_at":
+            return node
+        return ast.copy_location(ast.Constant(isinstance(node.ops[0], ast.Lt)), node)
+
+
+class _Loader(importlib.machinery.SourceFileLoader):
+    def get_code(self, fullname: str) -> CodeType:
+        tree = ast.fix_missing_locations(_Stripper().visit(ast.parse(self.get_data(self.path))))
+        return cast("CodeType", compile(tree, self.path, "exec"))
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    def find_spec(
+        self, fullname: str, path: object, target: object = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if fullname not in _COUNTING:
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(fullname, cast("list[str]", path))
+        assert spec is not None
+        assert spec.origin is not None
+        spec.loader = _Loader(fullname, spec.origin)
+        return spec
+
+
+def main() -> None:
+    """Print the table, if there is a valgrind."""
+    if shutil.which("valgrind") is None:
+        print("needs valgrind, which counts instructions: apt-get install valgrind")
+        return
+    for size, window in _LOADS:
+        shipped, bare = (_instructions(how, size, window) for how in ("shipped", "bare"))
+        print(
+            f"{size:>5} B x {window:<3} instructions a round trip: shipped {shipped:9,.0f}"
+            f"   without {bare:9,.0f}   ratio {shipped / bare:.4f}"
+        )
+
+
+def _instructions(how: str, size: int, window: int) -> float:
+    """A round trip's, from the difference of two runs."""
+    few, many = (_count(how, size, window, rounds) for rounds in (_FEW, _MANY))
+    return (many - few) / ((_MANY - _FEW) * window)
+
+
+def _count(how: str, size: int, window: int, rounds: int) -> int:
+    child = (sys.executable, "-m", __name__, how, *map(str, (size, window, rounds)))
+    valgrind = ("valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null")
+    # The same hashes and addresses in each run, or dictionaries would differ.
+    environment = os.environ | {"PYTHONHASHSEED": "0"}
+    said = subprocess.run((*valgrind, *child), env=environment, capture_output=True, text=True)
+    collected = re.search(r"Collected : (\d+)", said.stderr)
+    assert collected, said.stderr
+    return int(collected[1])
+
+
+def _converse(size: int, window: int, rounds: int) -> None:
+    """Phone, relay, binary, relay, phone; ``window`` messages at once."""
+    from bench.support.in_memory import make_site, upgrade
+    from bench.support.wire import binary_handshake, client_frame, phone_handshake
+
+    loop = asyncio.new_event_loop()
+    site = make_site(loop)
+    binary = upgrade(site, binary_handshake("bench"))
+    phone = upgrade(site, phone_handshake("bench"))
+    asked = client_frame(b'"' + b"x" * (size - 2) + b'"') * window
+    phone.receive(asked)
+    envelope = b"".join(binary.written[1:])
+    begin = envelope.index(b"{")
+    answer = client_frame(envelope[begin : envelope.index(b"}", begin) + 1]) * window
+    for _ in range(rounds):
+        phone.receive(asked)
+        binary.receive(answer)
+        phone.written.clear()
+        binary.written.clear()
+    site.wheel.close()
+    loop.close()
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "bare":
+        sys.meta_path.insert(0, _Finder())
+    _converse(*map(int, sys.argv[2:]))

@@ -1,0 +1,83 @@
+"""Who sends as fast as it can has its turn, and so have all others."""
+
+import asyncio
+import itertools
+
+from fastrelay.websocket.rooms import LONGEST_READ, NARROW_BYTES, ROOM_BYTES, Rooms
+from tests.support.harness import RunningRelay, running_relay
+from tests.support.peer import PONG, TEXT, Peer, client_frame
+
+TINY = client_frame(b"1")
+MANY = 30_000
+A_TURN = NARROW_BYTES // len(TINY) + 1
+
+
+def received(relay: RunningRelay) -> int:
+    """Frames of phones that the relay has taken so far; cheap enough to be asked every turn."""
+    return relay.relay.board.counts.phone_to_binary.received
+
+
+async def take(binary: Peer, messages: int) -> None:
+    """Read as many from the binary's side; their order is that of the wire."""
+    for _ in range(messages):
+        assert (await binary.text()).endswith(b'"frame":1}')
+
+
+async def test_a_flood_of_tiny_messages_is_taken_in_turns_and_loses_nothing() -> None:
+    async with running_relay() as relay:
+        binary, phone = await relay.binary(), await relay.phone()
+        taking = asyncio.create_task(take(binary, MANY))
+        phone.send(TINY * MANY)
+        turns = [received(relay)]
+        while turns[-1] < MANY:
+            await asyncio.sleep(0)
+            turns.append(received(relay))
+        assert max(b - a for a, b in itertools.pairwise(turns)) <= A_TURN
+        await taking
+
+
+async def test_a_conversation_goes_on_beside_a_flood() -> None:
+    async with running_relay() as relay:
+        binary, flooder = await relay.binary(), await relay.phone()
+        other_binary, other = await relay.binary("s2"), await relay.phone("s2")
+        taking = asyncio.create_task(take(binary, MANY))
+        flooder.send(TINY * MANY)
+        other.send_text("2")
+        assert (await other_binary.json())["frame"] == 2
+        assert received(relay) < MANY / 2
+        await taking
+
+
+async def test_fragments_and_control_frames_have_their_turns_as_well() -> None:
+    async with running_relay() as relay:
+        binary, flooder = await relay.binary(), await relay.phone()
+        other_binary, other = await relay.binary("s2"), await relay.phone("s2")
+        empty = client_frame(b"", 0, fin=False) + client_frame(b"", PONG)
+        begin, end = client_frame(b"[", TEXT, fin=False), client_frame(b"]", 0)
+        flooder.send(begin + empty * 8000 + end)  # one read of the whole room
+        other.send_text("2")
+        assert (await other_binary.json())["frame"] == 2
+        assert received(relay) == 1
+        assert (await binary.json())["frame"] == []
+
+
+async def test_a_peer_that_is_closed_in_its_turn_is_not_read_again() -> None:
+    async with running_relay() as relay:
+        await relay.binary()
+        phone = await relay.phone()
+        phone.send(TINY * MANY + client_frame(b"no json") + TINY * MANY)
+        assert (await phone.closed())[0] == 1007
+        assert await phone.at_eof()
+        await relay.until(lambda: relay.live == 1)
+
+
+def test_what_takes_long_gets_less_room() -> None:
+    rooms = Rooms()
+    assert len(rooms.whole) == ROOM_BYTES
+    assert len(rooms.narrow) == NARROW_BYTES
+    assert rooms.after(ROOM_BYTES, LONGEST_READ * 0.9) is rooms.whole
+    assert rooms.after(ROOM_BYTES, LONGEST_READ * 1.1) is rooms.narrow
+    # By what a read of the whole room would take.
+    share = LONGEST_READ * NARROW_BYTES / ROOM_BYTES
+    assert rooms.after(NARROW_BYTES, share * 0.9) is rooms.whole
+    assert rooms.after(NARROW_BYTES, share * 1.1) is rooms.narrow
