@@ -1,22 +1,28 @@
 """Profiles, experiments and micro-benchmarks look into the relay: they must notice a change."""
 
+import ast
 import importlib
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from bench.compare.contenders import workshop
-from bench.experiments import parts
+from bench.experiments import fair_turns, metrics_cost, parts
 from bench.experiments.command import NAMES
 from bench.profile.frames import profile_frames
 from bench.profile.memory import profile_memory
 from bench.profile.upgrade import PHASES, profile_upgrade
+from bench.support.relay import OURS
+from bench.support.wire import client_frame
 
 MODULES = {name: importlib.import_module(f"bench.experiments.{name}") for name in NAMES}
 CHANGES = [name for name, module in MODULES.items() if hasattr(module, "change")]
-PARTS = [name for name, module in MODULES.items() if hasattr(module, "main")]
+LONG = {"fair_turns", "metrics_cost"}
+"""Have tests of their own: they start relays, or a valgrind."""
+PARTS = [name for name, module in MODULES.items() if hasattr(module, "main") and name not in LONG]
 
 
 @pytest.mark.parametrize("name", ["fastrelay tls"])
@@ -62,6 +68,27 @@ def test_parts_are_measured(
     rows = capsys.readouterr().out.splitlines()
     assert len(rows) >= 2
     assert all(any(character.isdigit() for character in row) for row in rows)
+
+
+def test_a_round_trip_is_measured_beside_a_flood(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fair_turns, "_SECONDS", 0.1)
+    times = fair_turns.beside(OURS, client_frame(b"1"))
+    assert times
+    assert min(times) > 0
+
+
+@pytest.mark.parametrize("module", sorted(metrics_cost.COUNTING))
+def test_nothing_counts_in_what_the_cost_of_metrics_is_compared_with(module: str) -> None:
+    source = Path(importlib.import_module(module).__file__ or "").read_text()
+    bare = metrics_cost.without_counting(source)
+    for counting in (".received +=", ".forwarded +=", ".forwarded_bytes +=", ".sample_at"):
+        assert counting not in bare
+    assert bare != ast.unparse(ast.parse(source))
+
+
+def test_without_counting_it_relays_as_well() -> None:
+    alone = (sys.executable, "-m", "bench.experiments.metrics_cost", "bare", "256", "4", "3")
+    assert subprocess.run(alone, check=True, capture_output=True, text=True).stdout == "12\n"
 
 
 def test_micro_benchmarks_run() -> None:

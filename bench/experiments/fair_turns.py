@@ -52,7 +52,7 @@ def main() -> None:
     """Round trips beside each flood, then what it costs where there is none."""
     for flood, frame in _FLOODS.items():
         for name, command in (("shipped", OURS), ("changed", _CHANGED)):
-            times = sorted(_beside(command, frame))
+            times = sorted(beside(command, frame))
             middle, late, longest = (
                 times[min(int(len(times) * share), len(times) - 1)] * 1e3
                 for share in (0.5, 0.99, 1.0)
@@ -64,7 +64,7 @@ def main() -> None:
     compare("fair_turns", sys.modules[__name__], rounds=7, seconds=0.4, count=0)
 
 
-def _beside(command: str, frame: bytes) -> list[float]:
+def beside(command: str, frame: bytes) -> list[float]:
     """Seconds of round trips while another home's phone sends ``frame`` without end."""
     spawn = multiprocessing.get_context("spawn")
     with running(command) as relay, _joined(relay.port, "calm") as (binary, phone):

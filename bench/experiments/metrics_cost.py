@@ -18,7 +18,7 @@ import sys
 from types import CodeType
 from typing import Final, cast
 
-_COUNTING: Final = {
+COUNTING: Final = {
     "fastrelay.routing.binary",
     "fastrelay.routing.phone",
     "fastrelay.websocket.connection",
@@ -46,17 +46,22 @@ class _Stripper(ast.NodeTransformer):
         return ast.copy_location(ast.Constant(isinstance(node.ops[0], ast.Lt)), node)
 
 
+def without_counting(source: str) -> str:
+    """A module's source with nothing in it that counts frames or times them."""
+    return ast.unparse(ast.fix_missing_locations(_Stripper().visit(ast.parse(source))))
+
+
 class _Loader(importlib.machinery.SourceFileLoader):
     def get_code(self, fullname: str) -> CodeType:
-        tree = ast.fix_missing_locations(_Stripper().visit(ast.parse(self.get_data(self.path))))
-        return cast("CodeType", compile(tree, self.path, "exec"))
+        bare = without_counting(self.get_data(self.path).decode())
+        return cast("CodeType", compile(bare, self.path, "exec"))
 
 
 class _Finder(importlib.abc.MetaPathFinder):
     def find_spec(
         self, fullname: str, path: object, target: object = None
     ) -> importlib.machinery.ModuleSpec | None:
-        if fullname not in _COUNTING:
+        if fullname not in COUNTING:
             return None
         spec = importlib.machinery.PathFinder.find_spec(fullname, cast("list[str]", path))
         assert spec is not None
@@ -95,10 +100,10 @@ def _count(how: str, size: int, window: int, rounds: int) -> int:
     return int(collected[1])
 
 
-def _converse(size: int, window: int, rounds: int) -> None:
-    """Phone, relay, binary, relay, phone; ``window`` messages at once."""
+def _converse(size: int, window: int, rounds: int) -> int:
+    """Phone, relay, binary, relay, phone; ``window`` messages at once. Returns how many came."""
     from bench.support.in_memory import make_site, upgrade
-    from bench.support.wire import binary_handshake, client_frame, phone_handshake
+    from bench.support.wire import binary_handshake, client_frame, header_size, phone_handshake
 
     loop = asyncio.new_event_loop()
     site = make_site(loop)
@@ -109,16 +114,19 @@ def _converse(size: int, window: int, rounds: int) -> None:
     envelope = b"".join(binary.written[1:])
     begin = envelope.index(b"{")
     answer = client_frame(envelope[begin : envelope.index(b"}", begin) + 1]) * window
+    came, one = 0, header_size(size) + size
     for _ in range(rounds):
         phone.receive(asked)
         binary.receive(answer)
+        came += sum(map(len, phone.written)) // one
         phone.written.clear()
         binary.written.clear()
     site.wheel.close()
     loop.close()
+    return came
 
 
 if __name__ == "__main__":
     if sys.argv[1] == "bare":
         sys.meta_path.insert(0, _Finder())
-    _converse(*map(int, sys.argv[2:]))
+    print(_converse(*map(int, sys.argv[2:])))
