@@ -1,11 +1,14 @@
 """Who sends as fast as it can has its turn, and so have all others."""
 
 import asyncio
+import contextlib
 import itertools
 
-from fastrelay.websocket.rooms import LONGEST_READ, NARROW_BYTES, ROOM_BYTES, Rooms
+from fastrelay.turns import LONGEST_READ, NARROW_BYTES, ROOM_BYTES, Rooms
+from tests.support.certificates import local_certificate
 from tests.support.harness import RunningRelay, running_relay
-from tests.support.peer import PONG, TEXT, Peer, client_frame
+from tests.support.key_updates import TalkativeClient
+from tests.support.peer import PONG, TEXT, Peer, client_frame, request, upgrade_headers
 
 TINY = client_frame(b"1")
 MANY = 30_000
@@ -69,6 +72,24 @@ async def test_a_peer_that_is_closed_in_its_turn_is_not_read_again() -> None:
         assert (await phone.closed())[0] == 1007
         assert await phone.at_eof()
         await relay.until(lambda: relay.live == 1)
+
+
+async def test_keys_that_change_without_end_have_their_turns_as_well() -> None:
+    async with running_relay(tls=local_certificate()) as relay:
+        binary = await relay.binary()
+        other_binary, other = await relay.binary("s2"), await relay.phone("s2")
+        client = TalkativeClient(relay.port)
+        with contextlib.closing(client.sock):
+            await asyncio.to_thread(client.shake_hands)
+            headers = {"X-Pyrycode-Server": "s1", "X-Pyrycode-Token": "t"}
+            head = client.encrypted(request("/v1/client", upgrade_headers(headers)))
+            client.sock.sendall(head)
+            await relay.until(lambda: relay.value("connected_phones") == 2)
+            client.sock.sendall(client.key_updates(4000) + client.encrypted(TINY))
+            other.send_text("2")
+            assert (await other_binary.json())["frame"] == 2
+            assert received(relay) == 1
+            assert (await binary.json())["frame"] == 1
 
 
 def test_what_takes_long_gets_less_room() -> None:

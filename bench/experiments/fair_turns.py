@@ -19,6 +19,7 @@ from bench.compare.plan import BATCH, LARGE, MEDIUM
 from bench.experiments.against import compare
 from bench.support.relay import OURS, running
 from bench.support.wire import PONG, binary_handshake, client_frame, phone_handshake
+from fastrelay.turns import Rooms
 from fastrelay.websocket.connection import Connection
 
 LOADS = (BATCH, MEDIUM, LARGE)
@@ -41,8 +42,8 @@ def change() -> None:
     def get_buffer(self: Connection, sizehint: int) -> memoryview:
         return self._conditions.rooms.whole
 
-    def room_filled(self: Connection, nbytes: int) -> None:
-        self._received(self._decoder.buffer_updated(nbytes))
+    def room_filled(self: Connection, rooms: Rooms, nbytes: int) -> None:
+        self._take_read(nbytes)
 
     Connection.get_buffer = get_buffer  # type: ignore[method-assign]
     Connection._room_filled = room_filled  # type: ignore[method-assign]

@@ -8,10 +8,10 @@ import asyncio
 from dataclasses import replace
 
 from bench.compare.plan import BATCH, SMALL
+from fastrelay.turns import Rooms
 from fastrelay.websocket.conditions import Conditions, SentCounter
 from fastrelay.websocket.connection import Connection
 from fastrelay.websocket.handler import Handler
-from fastrelay.websocket.rooms import Rooms
 
 LOADS = (SMALL, BATCH)
 IDLE = True

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from fastrelay.settings import Intervals
 from fastrelay.timers import TimerWheel
-from fastrelay.websocket.rooms import Rooms
+from fastrelay.turns import Rooms
 
 if TYPE_CHECKING:
     from fastrelay.websocket.connection import Connection

@@ -8,11 +8,11 @@ lies in the transport. In the normal case nothing ever queues and a send is one 
 
 import asyncio
 import select
-import time
 from collections.abc import Sequence
 from typing import Final
 
 from fastrelay.cause import Cause
+from fastrelay.turns import TurnTaker
 from fastrelay.websocket.backlog import Backlog, Piece, Stopwatch
 from fastrelay.websocket.close_codes import HEARTBEAT_TIMEOUT, MESSAGE_TIMEOUT, CloseReason
 from fastrelay.websocket.conditions import Conditions, SentCounter
@@ -29,7 +29,7 @@ _PING: Final = control_frame(Opcode.PING, b"")
 _NO_PROTOCOL: Final = asyncio.Protocol()
 
 
-class Connection(asyncio.BufferedProtocol):
+class Connection(TurnTaker):
     """One peer's WebSocket after the 101. It owns its transport.
 
     Deadlines are loop times, 0.0 when not running; the earliest has the connection's one
@@ -104,31 +104,17 @@ class Connection(asyncio.BufferedProtocol):
 
     # -- incoming ---------------------------------------------------------------------------
 
-    def get_buffer(self, sizehint: int) -> memoryview:
-        return self._room
-
     def buffer_updated(self, nbytes: int) -> None:
-        decoder = self._decoder
-        message = decoder.lone_message(nbytes) if self._state == _OPEN else None
+        message = self._decoder.lone_message(nbytes) if self._state == _OPEN else None
         if message is not None:
             self._handler.on_message(message)
         elif nbytes < len(self._room):
-            self._received(decoder.buffer_updated(nbytes))
+            self._take_read(nbytes)
         else:
-            self._room_filled(nbytes)
+            self._room_filled(self._conditions.rooms, nbytes)
 
-    def _room_filled(self, nbytes: int) -> None:
-        """Take a read that may not be all there is, and let the others have their turn."""
-        began = time.perf_counter()
+    def _take_read(self, nbytes: int) -> None:
         self._received(self._decoder.buffer_updated(nbytes))
-        self._room = self._conditions.rooms.after(nbytes, time.perf_counter() - began)
-        if not self._transport.is_closing():
-            self._transport.pause_reading()
-            asyncio.get_running_loop().call_soon(self._next_turn)
-
-    def _next_turn(self) -> None:
-        if not self._paused and not self._transport.is_closing():
-            self._transport.resume_reading()
 
     def receive(self, data: bytes) -> None:
         """Take bytes that came with the request head, as if read now."""

@@ -24,11 +24,11 @@ from fastrelay.log import Log
 from fastrelay.metrics.frames import DirectionCounts
 from fastrelay.settings import Address, Intervals, Settings
 from fastrelay.timers import TimerWheel
+from fastrelay.turns import Rooms
 from fastrelay.websocket.close_codes import directed
 from fastrelay.websocket.conditions import Conditions
 from fastrelay.websocket.connection import Connection
 from fastrelay.websocket.frames import text_header
-from fastrelay.websocket.rooms import Rooms
 from tests.support.certificates import local_certificate
 
 LIMIT = 128 * 1024

@@ -14,8 +14,8 @@ from collections.abc import Iterable
 from typing import Any, Final, cast
 
 from fastrelay.net.tls.certificates import Certificates
+from fastrelay.turns import Rooms, TurnTaker
 
-_CIPHERTEXT_BYTES: Final = 256 * 1024
 _PLAINTEXT_BYTES: Final = 16 * 1024
 """For protocols that bring no buffer of their own: one record (RFC 8446 §5.1)."""
 
@@ -35,13 +35,13 @@ class TlsBuffers:
     """
 
     def __init__(self) -> None:
-        self.received = memoryview(bytearray(_CIPHERTEXT_BYTES))
+        self.rooms = Rooms()
         self.plain = memoryview(bytearray(_PLAINTEXT_BYTES))
         self.incoming = ssl.MemoryBIO()
         self.outgoing = ssl.MemoryBIO()
 
 
-class TlsLayer(asyncio.BufferedProtocol, asyncio.Transport):
+class TlsLayer(TurnTaker, asyncio.Transport):
     """One connection's TLS, server side.
 
     The protocol above is connected as soon as the plain transport is, so that its deadline for a
@@ -61,12 +61,11 @@ class TlsLayer(asyncio.BufferedProtocol, asyncio.Transport):
         "_held",
         "_inner",
         "_paused",
+        "_room",
         "_state",
         "_tls",
         "_transport",
     )
-
-    _transport: asyncio.Transport
 
     def __init__(
         self, inner: asyncio.BaseProtocol, certificates: Certificates, buffers: TlsBuffers
@@ -76,6 +75,7 @@ class TlsLayer(asyncio.BufferedProtocol, asyncio.Transport):
         self._tls: Any = None  # an ssl.SSLObject, as soon as there is a certificate
         self._held = b""
         self._paused = False
+        self._room = buffers.rooms.narrow
         self._state = _UNGREETED
         self.set_protocol(inner)
 
@@ -116,11 +116,14 @@ class TlsLayer(asyncio.BufferedProtocol, asyncio.Transport):
     def resume_writing(self) -> None:
         self._inner.resume_writing()
 
-    def get_buffer(self, sizehint: int) -> memoryview:
-        return self._buffers.received
-
     def buffer_updated(self, nbytes: int) -> None:
-        self._take(self._buffers.received[:nbytes])
+        if nbytes < len(self._room):
+            self._take_read(nbytes)
+        else:
+            self._room_filled(self._buffers.rooms, nbytes)
+
+    def _take_read(self, nbytes: int) -> None:
+        self._take(self._room[:nbytes])
 
     # -- incoming --------------------------------------------------------------------------------
 
