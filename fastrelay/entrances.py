@@ -150,6 +150,7 @@ class Entrances:
             routes,
             socket_peer if trusted is None else forwarded_for(trusted),
             self._wheel,
+            asyncio.get_running_loop().call_soon,
             settings.limits.head_bytes,
             settings.intervals.head,
             settings.intervals.linger,

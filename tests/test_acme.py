@@ -76,7 +76,7 @@ async def http_listener(responder: ChallengeResponder) -> AsyncIterator[int]:
     loop = asyncio.get_running_loop()
     wheel = TimerWheel(loop, 0.01)
     lobby = Lobby(10)
-    site = Site(responder, socket_peer, wheel, 16384, 5.0, 0.1, lobby)
+    site = Site(responder, socket_peer, wheel, loop.call_soon, 16384, 5.0, 0.1, lobby)
     sock = bind(Address("127.0.0.1", 0))
     listener = Listener(sock, partial(HttpProtocol, site), loop, Log(lambda line: None), sys.exit)
     try:

@@ -74,6 +74,19 @@ async def test_a_peer_that_is_closed_in_its_turn_is_not_read_again() -> None:
         await relay.until(lambda: relay.live == 1)
 
 
+async def test_of_a_pipeline_one_request_is_served_in_a_turn() -> None:
+    async with running_relay() as relay:
+        client = await relay.http()
+        client.send(request("/healthz") * 90)
+        served = [0]
+        while served[-1] < 90:
+            await asyncio.sleep(0)
+            served += [protocol._requests for protocol in relay.relay.lobby._visitors] or [0]
+        assert max(b - a for a, b in itertools.pairwise(served)) == 1
+        for _ in range(90):
+            assert (await client.response())[0] == 200
+
+
 async def test_keys_that_change_without_end_have_their_turns_as_well() -> None:
     async with running_relay(tls=local_certificate()) as relay:
         binary = await relay.binary()

@@ -71,6 +71,34 @@ async def test_a_head_of_16_kib_passes_and_one_byte_more_is_431() -> None:
             assert (await client.response())[0] == expected
 
 
+@pytest.mark.parametrize("end", ["\r\n", "\n"])
+async def test_a_hundred_fields_pass_and_one_more_is_431(end: str) -> None:
+    async with running_relay() as relay:
+        for fields, expected in ((100, 200), (101, 431)):
+            lines = ["GET /healthz HTTP/1.1", "Host: a", *["X:"] * (fields - 1)]
+            head = (end.join(lines) + end * 2).encode()
+            for pieces in (head,), (head[:-3], head[-3:]), (head[:-1], head[-1:]):
+                client = await relay.http()
+                for piece in pieces:
+                    client.send(piece)
+                    await asyncio.sleep(0.01)
+                assert (await client.response())[0] == expected
+
+
+async def test_lines_behind_a_head_are_no_fields() -> None:
+    async with running_relay() as relay:
+        binary = await relay.binary()
+        head = request("/v1/client", upgrade_headers(ENDPOINTS[1][1]))
+        early = client_frame(b"\n" * 200 + b"1")
+        for pieces in (head + early,), (head[:-1], head[-1:] + early):
+            client = await relay.http()
+            for piece in pieces:
+                client.send(piece)
+                await asyncio.sleep(0.01)
+            assert (await client.response())[0] == 101
+            assert (await binary.json())["frame"] == 1
+
+
 async def test_a_head_that_never_ends_is_431() -> None:
     async with running_relay() as relay:
         client = await relay.http()

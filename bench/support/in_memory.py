@@ -53,7 +53,14 @@ def make_site(loop: asyncio.AbstractEventLoop) -> Site:
     conditions = Conditions(wheel, intervals, limits.message_bytes, live)
     routes = Doorway(board, conditions, live, None, metrics, log).routes()
     return Site(
-        routes, socket_peer, wheel, limits.head_bytes, intervals.head, intervals.linger, Lobby(10)
+        routes,
+        socket_peer,
+        wheel,
+        loop.call_soon,
+        limits.head_bytes,
+        intervals.head,
+        intervals.linger,
+        Lobby(10),
     )
 
 

@@ -5,6 +5,7 @@ happens to the connection afterwards. Nothing behind a refused upgrade is read a
 """
 
 import asyncio
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,11 @@ from fastrelay.timers import TimerWheel
 MAX_REQUESTS: Final = 100
 """Plain requests one connection may make: what it never reads of our answers stays small."""
 
+MAX_FIELDS: Final = 100
+"""Header fields of one request. h11 takes 2 µs for each, and 16 KiB hold four thousand."""
+
+_HEAD_END: Final = re.compile(rb"\n\r?\n")
+
 Route = Callable[[Exchange], None]
 """Answers one request, with a response or with a switch of protocols."""
 
@@ -32,6 +38,7 @@ class Site:
     Attributes:
         routes: by exact path; anything else is 404.
         client_address: the client's address from the peer's and the request; ``None`` if none.
+        next_turn: calls back in the loop's next turn.
         lobby: where connections are counted until they are upgraded or end.
         host: the only name it answers to, in lower case; ``None``: any.
         head_bytes, head_timeout, linger: see :class:`fastrelay.settings.Settings`.
@@ -40,6 +47,7 @@ class Site:
     routes: Mapping[str, Route]
     client_address: Callable[[str, h11.Request], str | None]
     wheel: TimerWheel
+    next_turn: Callable[[Callable[[], None]], object]
     head_bytes: int
     head_timeout: float
     linger: float
@@ -90,14 +98,40 @@ class HttpProtocol(asyncio.Protocol):
             return
         self._received += len(data)
         self._http.receive_data(data)
+        self._serve_one()
+
+    def _serve_one(self) -> None:
+        """Serve the next request if its head is there; what lies behind it has its turn later.
+
+        A pipeline of heads would otherwise keep everybody waiting till all are served.
+        """
         try:
-            while not self._deaf and self._serve_next():
-                pass
+            if self._serve_next() and self._http.trailing_data[0]:
+                self._transport.pause_reading()
+                self._site.next_turn(self._go_on)
         except h11.RemoteProtocolError as fault:
             self._refuse(HTTPStatus(fault.error_status_hint))
 
+    def _go_on(self) -> None:
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+            self._serve_one()
+
+    def _has_too_many_fields(self) -> bool:
+        """Whether h11 would have to read more than :data:`MAX_FIELDS`."""
+        received = self._http.trailing_data[0]
+        if received[:1] <= b" ":
+            return False  # to h11 no request line, whatever follows
+        end = _HEAD_END.search(received)
+        # Of the request line and n fields, n lines have ended before the last does.
+        ended = received.count(b"\n", 0, end.start()) if end else received.count(b"\n") - 1
+        return ended > MAX_FIELDS
+
     def _serve_next(self) -> bool:
-        """Serve the next request if its head is there; returns whether to look for another."""
+        """Serve the next request if its head is there; returns whether another may follow."""
+        if self._has_too_many_fields():
+            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+            return False
         event = self._http.next_event()
         if not isinstance(event, h11.Request):
             return False
@@ -119,7 +153,7 @@ class HttpProtocol(asyncio.Protocol):
         self._received = behind
         self._requests += 1
         self._serve(exchange)
-        return True
+        return not self._deaf
 
     def _serve(self, exchange: Exchange) -> None:
         route = self._site.routes.get(exchange.path)

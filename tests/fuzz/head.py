@@ -5,6 +5,7 @@ The transport is a fake one; h11, the gates and the handshake are what a relay h
 
 import base64
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 
@@ -80,6 +81,8 @@ class Transport:
         assert not self.handed_on
         self.hung_up = True
 
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
     def is_closing(self) -> bool:
         return self.aborted
 
@@ -95,6 +98,7 @@ class Visit:
     requests: list[h11.Request] = field(default_factory=list)
     routed: int = 0
     statuses: list[int] = field(default_factory=list)
+    turns: list[Callable[[], None]] = field(default_factory=list)
     upgraded: h11.Request | None = None
     early: bytes = b""
 
@@ -140,6 +144,8 @@ def visit(choice: int, pieces: list[bytes]) -> Visit:
     for piece in pieces:
         if visited.upgraded is None:
             protocol.data_received(piece)
+            while visited.turns:
+                visited.turns.pop()()
         else:
             visited.early += piece
     assert len(lobby) == (visited.upgraded is None)
@@ -174,6 +180,7 @@ def site_for(choice: int, visited: Visit, lobby: Lobby, wheel: TimerWheel, loop:
         {path: visited.observed(route) for path, route in routes.items()},
         client_address,
         wheel,
+        visited.turns.append,
         head_bytes=HEAD_BYTES,
         head_timeout=5.0,
         linger=1.0,
