@@ -87,8 +87,8 @@ def test_nothing_counts_in_what_the_cost_of_metrics_is_compared_with(module: str
 
 
 def test_without_counting_it_relays_as_well() -> None:
-    alone = (sys.executable, "-m", "bench.experiments.metrics_cost", "bare", "256", "4", "3")
-    assert subprocess.run(alone, check=True, capture_output=True, text=True).stdout == "12\n"
+    alone = (sys.executable, "-m", "bench.experiments.metrics_cost", "bare", "4096", "8", "3")
+    assert subprocess.run(alone, check=True, capture_output=True, text=True).stdout == "24\n"
 
 
 def test_micro_benchmarks_run() -> None:

@@ -27,7 +27,7 @@ COUNTING: Final = {
 
 _COUNTS: Final = {"received", "forwarded", "forwarded_bytes"}
 _LOADS: Final = ((256, 1), (256, 32), (4096, 8))
-_FEW, _MANY = 100, 600
+_FEW, _MANY = 20, 120
 
 
 class _Stripper(ast.NodeTransformer):
@@ -94,7 +94,9 @@ def _count(how: str, size: int, window: int, rounds: int) -> int:
     valgrind = ("valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null")
     # The same hashes and addresses in each run, or dictionaries would differ.
     environment = os.environ | {"PYTHONHASHSEED": "0"}
-    said = subprocess.run((*valgrind, *child), env=environment, capture_output=True, text=True)
+    said = subprocess.run(
+        (*valgrind, *child), env=environment, capture_output=True, text=True, check=True
+    )
     collected = re.search(r"Collected : (\d+)", said.stderr)
     assert collected, said.stderr
     return int(collected[1])

@@ -25,6 +25,7 @@ class Transport:
         self.protocol: Any = None
         self.written: list[bytes] = []
         self.write = self.written.append
+        self.writelines = self.written.extend
 
     def set_protocol(self, protocol: object) -> None:
         self.protocol = protocol
@@ -34,8 +35,8 @@ class Transport:
         return 0
 
     def receive(self, data: bytes) -> None:
-        """Give an upgraded connection bytes, as a transport does."""
-        room = self.protocol.get_buffer(-1)
+        """Give an upgraded connection bytes, in one read."""
+        self.protocol._room = room = self.protocol._conditions.rooms.whole
         room[: len(data)] = data
         self.protocol.buffer_updated(len(data))
 
