@@ -42,7 +42,7 @@ class TurnTaker(asyncio.BufferedProtocol):
 
     Attributes:
         _room: what it reads into.
-        _paused: it is not to be read at all, whoever's turn it is.
+        _paused: it is not to be read at all, turn or not.
     """
 
     __slots__ = ()  # those who inherit have them: of two bases only one may

@@ -1,8 +1,10 @@
 """What counting and timing frames costs a round trip: our code as shipped, and with none of it.
 
-Timings of turns cannot tell 2 % from noise on a machine that differs by half from turn to turn, so
-this counts instructions of a round trip in memory, with valgrind. Without the kernel's share,
-which has no metrics in it, the ratio is the larger for it.
+Turns cannot tell 2 % from noise on a machine that differs by half from one to the next. So valgrind
+counts the instructions of a round trip in memory as well: exact, and without the two thirds of a
+round trip that are the kernel's and the loop's, in which there are no metrics.
+
+Found: TODO
 """
 
 import ast
@@ -18,6 +20,9 @@ import sys
 from types import CodeType
 from typing import Final, cast
 
+from bench.compare.plan import BATCH, SMALL
+from bench.experiments.against import compare
+
 COUNTING: Final = {
     "fastrelay.routing.binary",
     "fastrelay.routing.phone",
@@ -26,7 +31,7 @@ COUNTING: Final = {
 """Where a frame that goes through is counted."""
 
 _COUNTS: Final = {"received", "forwarded", "forwarded_bytes"}
-_LOADS: Final = ((256, 1), (256, 32), (4096, 8))
+LOADS = (SMALL, BATCH)
 _FEW, _MANY = 20, 120
 
 
@@ -70,17 +75,25 @@ class _Finder(importlib.abc.MetaPathFinder):
         return spec
 
 
+def change() -> None:
+    """Load the relay without."""
+    sys.meta_path.insert(0, _Finder())
+
+
 def main() -> None:
-    """Print the table, if there is a valgrind."""
+    """Instructions, if there is a valgrind, then CPU in turns."""
     if shutil.which("valgrind") is None:
-        print("needs valgrind, which counts instructions: apt-get install valgrind")
-        return
-    for size, window in _LOADS:
-        shipped, bare = (_instructions(how, size, window) for how in ("shipped", "bare"))
-        print(
-            f"{size:>5} B x {window:<3} instructions a round trip: shipped {shipped:9,.0f}"
-            f"   without {bare:9,.0f}   ratio {shipped / bare:.4f}"
-        )
+        print("to count instructions: apt-get install valgrind")
+    else:
+        for load in LOADS:
+            shipped, bare = (
+                _instructions(how, load.size, load.window) for how in ("shipped", "bare")
+            )
+            print(
+                f"{load.label:<20} instructions a round trip: shipped {shipped:9,.0f}"
+                f"   without {bare:9,.0f}   ratio {shipped / bare:.3f}"
+            )
+    compare("metrics_cost", sys.modules[__name__], rounds=41, seconds=0.4, count=0)
 
 
 def _instructions(how: str, size: int, window: int) -> float:
@@ -130,5 +143,5 @@ def _converse(size: int, window: int, rounds: int) -> int:
 
 if __name__ == "__main__":
     if sys.argv[1] == "bare":
-        sys.meta_path.insert(0, _Finder())
+        change()
     print(_converse(*map(int, sys.argv[2:])))
