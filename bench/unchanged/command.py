@@ -1,9 +1,10 @@
 """``python -m bench unchanged --base DIR``: whether a change left the relay's cost as it was.
 
-The relay of this checkout and that of another checkout (of the commit before the change, say) take
-turns, A B B A, in short turns. Compared are: instructions a round trip (if valgrind is installed),
-CPU a round trip under the four loads, CPU an upgrade, and bytes of an idle connection. ``--tls``
-adds all of that over TLS, and the CPU of a flood of messages of one byte over TLS against plain.
+The relay of this checkout and that of another one (of the commit before the change, say) take
+turns, A B B A, for a twentieth of a second each. Compared are instructions a round trip (if
+valgrind is installed), CPU a round trip under the four loads, CPU an upgrade, and bytes of an idle
+connection. ``--tls`` adds all of that over TLS, and the CPU of a flood of messages of one byte over
+TLS against plain.
 
 A ratio is taken within each pair of turns. Printed is the median over the pairs, with its interval:
 the true median lies within it with a confidence of 95 %. Exit code 0 if every median is within its
@@ -44,8 +45,10 @@ def main(arguments: Sequence[str]) -> int:
         "--base", type=Path, required=True, metavar="DIR", help="the other checkout"
     )
     parser.add_argument("--tls", action="store_true", help="over TLS as well")
-    parser.add_argument("--pairs", type=int, default=20, help="of turns; default: %(default)s")
-    parser.add_argument("--seconds", type=float, default=0.3, help="a turn; default: %(default)g")
+    parser.add_argument(
+        "--pairs", type=int, default=80, help="of turns, at least 20; default: %(default)s"
+    )
+    parser.add_argument("--seconds", type=float, default=0.05, help="a turn; default: %(default)g")
     parser.add_argument(
         "--only",
         type=_parts,

@@ -22,8 +22,8 @@ from bench.support.wire import client_frame
 
 _PARTS: Final = 5
 _MESSAGES, _BYTES, _FEWEST = 160, 1_500_000, 5
-"""Of one part: messages, or as many as make so many bytes, but so many batches at least. A part must
-be over before the relay pings its connections, and under valgrind it runs fifty times slower."""
+"""Of one part: messages, or as many as make so many bytes, but so many batches at least. A part
+must be over before the relay pings its connections, and under valgrind it is fifty times slower."""
 
 _PATIENCE: Final = 60.0
 

@@ -11,7 +11,7 @@ from typing import Final
 from bench.compare.contenders import Contender, Workshop
 from bench.compare.plan import FOUR, Load
 from bench.compare.results import Results
-from bench.compare.turns import say, show, turn
+from bench.compare.turns import say, show
 from bench.unchanged.instructions import available, count_instructions
 
 THIS, BASE = "this", "base"
@@ -23,7 +23,10 @@ _RESTARTS: Final = 4
 """Where a process's memory happens to lie changes its speed by some percent, so that the pairs
 come from several processes."""
 
-_UPGRADES: Final = 400
+_FIRST, _WARM_UP = 0.1, 0.01
+"""Seconds before the first turn of a connection, and before each turn."""
+
+_UPGRADES, _UPGRADE_PAIRS = 300, 24
 _IDLE: Final = {PLAIN: 4000, TLS: 800}
 """So many that the pages which a process has left from its start do not matter."""
 
@@ -98,15 +101,20 @@ class Comparison:
 
     def loads(self, name: str) -> None:
         """CPU a round trip under the four loads."""
-
-        def measure(contender: Contender, load: Load) -> dict[str, float]:
-            return turn(contender, load, self._seconds)
-
-        for both, number in self._rounds(name):
+        for number, both in self._restarted(name):
             for load in FOUR:
-                self._in_turns(
-                    f"{name}, {load.label}", both, number, lambda one, load=load: measure(one, load)
-                )
+                self._traffic(f"{name}, {load.label}", both, load, number)
+
+    def flood(self) -> None:
+        """CPU a message of one byte, over TLS against plain, of each checkout."""
+        for number in range(_RESTARTS):
+            for which in (THIS, BASE):
+                with ExitStack() as stack:
+                    kinds = {
+                        name: stack.enter_context(self._checkouts.start(which, name))
+                        for name in (TLS, PLAIN)
+                    }
+                    self._traffic(f"flood, {which}", kinds, FLOOD, number)
 
     def upgrades(self, name: str) -> None:
         """CPU an upgrade, in waves; connections of a turn are dropped before the next turn."""
@@ -116,8 +124,9 @@ class Comparison:
             contender.generator.run("drop")
             return {"cpu_upgrade": found["cpu_upgrade"]}
 
-        for both, number in self._rounds(name):
-            self._in_turns(f"{name}, upgrades", both, number, measure)
+        for number, both in self._restarted(name):
+            for pair in range(self._of_restart(_UPGRADE_PAIRS)):
+                self._in_turns(f"{name}, upgrades", both, number + pair, measure)
 
     def idle(self, name: str) -> None:
         """Bytes of an idle connection: of relays started anew for each turn."""
@@ -133,28 +142,36 @@ class Comparison:
             memory = {which: {"memory": found[which]["memory"]} for which in (THIS, BASE)}
             self._add(f"{name}, idle", memory)
 
-    def flood(self) -> None:
-        """CPU a message of one byte, over TLS against plain, of each checkout."""
+    def _restarted(self, name: str) -> Iterator[tuple[int, dict[str, Contender]]]:
+        """Several processes of each checkout's relay, one after another."""
         for number in range(_RESTARTS):
-            with self._checkouts.both(PLAIN) as plain, self._checkouts.both(TLS) as tls:
-                for pair in range(-(-self._pairs // _RESTARTS)):
-                    for which in (THIS, BASE):
-                        kinds = {TLS: tls[which], PLAIN: plain[which]}
-                        self._in_turns(
-                            f"flood, {which}",
-                            kinds,
-                            number + pair,
-                            lambda one: turn(one, FLOOD, self._seconds),
-                        )
-
-    def _rounds(self, name: str) -> Iterator[tuple[dict[str, Contender], int]]:
-        """Both relays and the number of the round; several processes of each, one after another."""
-        number = 0
-        for _ in range(_RESTARTS):
+            say(f" processes {number + 1} of {_RESTARTS}")
             with self._checkouts.both(name) as both:
-                for _ in range(-(-self._pairs // _RESTARTS)):
-                    yield both, number
-                    number += 1
+                yield number, both
+
+    def _of_restart(self, pairs: int) -> int:
+        return -(-pairs // _RESTARTS)
+
+    def _traffic(self, label: str, two: Mapping[str, Contender], load: Load, number: int) -> None:
+        """Short turns on connections that stay open, so that the other load of the machine, which
+        changes within a second, is nearly the same in both turns of a pair."""
+
+        def measure(contender: Contender) -> dict[str, float]:
+            # What is on its way at the start and at the end must be a small part of a turn.
+            fewest = 4 * load.window
+            return contender.generator.run(
+                "turn", seconds=self._seconds, warm_up=_WARM_UP, fewest=fewest
+            )
+
+        arguments = load.arguments(0.0)
+        del arguments["seconds"]
+        for contender in two.values():
+            contender.generator.run("open", shape=load.shape, **arguments)
+            contender.generator.run("turn", seconds=_FIRST)
+        for pair in range(self._of_restart(self._pairs)):
+            self._in_turns(label, two, number + pair, measure)
+        for contender in two.values():
+            contender.generator.run("close")
 
     def _in_turns(
         self,
