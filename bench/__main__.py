@@ -7,6 +7,10 @@ from typing import Final
 
 COMMANDS: Final = {
     "compare": ("bench.compare.command", "every target beside what is measured, ours and others"),
+    "unchanged": (
+        "bench.unchanged.command",
+        "whether a change left the cost as it was: this checkout beside another",
+    ),
     "load": ("bench.load.command", "one load on one relay, ours, a peer's, or any by command"),
     "tail": (
         "bench.compare.tail",

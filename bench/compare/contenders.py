@@ -59,7 +59,7 @@ class Workshop:
     """
 
     def __init__(self, directory: Path, external: str = "") -> None:
-        self._directory = directory
+        self.directory = directory
         self._external = external
         self._absent: dict[str, str] = {}
         self._haproxy = shutil.which("haproxy", path="/usr/sbin:/usr/bin:/usr/local/sbin")
@@ -83,7 +83,7 @@ class Workshop:
     def _build_go(self) -> str:
         if shutil.which("go") is None:
             return "Go is not installed"
-        command = ("go", "build", "-o", str(self._directory / "go-relay"), ".")
+        command = ("go", "build", "-o", str(self.directory / "go-relay"), ".")
         built = subprocess.run(
             command, cwd=PEERS / "go", capture_output=True, text=True, check=False
         )
@@ -106,11 +106,14 @@ class Workshop:
         return str(self._certificate)
 
     @contextlib.contextmanager
-    def start(self, name: str, flags: str = "", module: str = "fastrelay") -> Iterator[Contender]:
+    def start(
+        self, name: str, flags: str = "", module: str = "fastrelay", before: str = ""
+    ) -> Iterator[Contender]:
         """Start a contender and its load generator; nothing of them is left afterwards.
 
         Args:
             flags, module: of ours: more flags, and what is run instead.
+            before: what is put before the command, such as ``env NAME=VALUE``.
 
         Raises:
             KeyError: there is none of that name.
@@ -118,8 +121,8 @@ class Workshop:
         """
         backend = free_port() if name in FLOORS else 0
         ca_file = self.ca_file if name.endswith(" tls") else ""
-        command = self._command(name, backend, flags, module)
-        log = self._directory / f"{name}.log"
+        command = f"{before} {self._command(name, backend, flags, module)}"
+        log = self.directory / f"{name}.log"
         with (
             running(command, log) as relay,
             Generator(relay, ca_file, backend) as generator,
@@ -129,7 +132,7 @@ class Workshop:
     def _command(self, name: str, backend: int, flags: str, module: str) -> str:
         ours = f"{_PYTHON} -m {module} {_FLAGS} {flags}"
         pair = f"{self._certificate} {self._key}"
-        go = self._directory / "go-relay"
+        go = self.directory / "go-relay"
         return {
             "fastrelay": f"{ours} --insecure-listen 127.0.0.1:{{port}}",
             "fastrelay tls": f"{ours} --https-listen 127.0.0.1:{{port}}"
@@ -146,7 +149,7 @@ class Workshop:
 
     def _haproxy_command(self, backend: int) -> str:
         """Its port comes through the environment, as the configuration is written before."""
-        config = self._directory / "haproxy.cfg"
+        config = self.directory / "haproxy.cfg"
         config.write_text(_HAPROXY.format(backend=backend))
         return f"env PORT={{port}} {self._haproxy} -db -f {config}"
 
