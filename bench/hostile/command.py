@@ -38,6 +38,9 @@ _TLS: Final = " --https-listen 127.0.0.1:{port} --tls-cert {cert} --tls-key {key
 _RESERVE: Final = 1_200
 """Descriptors of a relay that are not for WebSockets."""
 
+_HONEST: Final = 50
+"""Connections of a relay that are left for honest peers."""
+
 _REST: Final = 1.0
 """Seconds between two loads on a relay that goes on running."""
 
@@ -146,15 +149,14 @@ def _row(
 
 def _fitting(load: Load, scale: float, descriptors: int) -> float:
     """The scale, less where the relay could not have so many connections; that is said."""
-    most = max((*load.floods.values(), 1))
-    room = (descriptors - _RESERVE) / most
-    if room >= scale:
+    wanted, room = load.connections, max(1, descriptors - _RESERVE - _HONEST)
+    if wanted * scale <= room:
         return scale
     sys.stderr.write(
         f"only {descriptors:,} files may be open, and only privileges could raise that"
-        f" (ulimit -Hn): {most * room:,.0f} connections instead of {most * scale:,.0f}\n"
+        f" (ulimit -Hn): {room:,} connections instead of {wanted * scale:,.0f}\n"
     )
-    return room
+    return room / wanted
 
 
 @contextlib.contextmanager

@@ -114,7 +114,8 @@ FLOODS: Final[dict[str, Flood]] = {
     "pongs": _phone("empty pongs, which no ping asked for", _frames(b"", opcode=PONG)),
     "malformed": _binary("envelopes that are no JSON", _frames(b"{")),
     "unknown": _binary(
-        "frames for a conn_id that is not there", _frames(b'{"conn_id":"x","frame":1}')
+        "frames for a conn_id that is not there",
+        _frames(b'{"conn_id":"client-nowhere-00000000","frame":1}'),
     ),
     "directives": _binary(
         "the same close directive again and again",

@@ -45,6 +45,13 @@ class Load:
         """It is measured once for each number of attackers."""
         return 0 in self.floods.values()
 
+    @property
+    def connections(self) -> int:
+        """How many its floods need, beside those of as many attackers as were asked for."""
+        return sum(
+            number * (2 if FLOODS[name].paired else 1) for name, number in self.floods.items()
+        )
+
 
 _CROWDS: Final = frozenset({"unread", "half", "healthz"})
 """Floods that have a number of their own."""

@@ -13,6 +13,9 @@ from bench.support.wire import CLOSE
 _TAIL: Final = 2 + 125
 """Bytes of a whole close frame at most."""
 
+_SEGMENT: Final = 1_400
+"""Bytes of a TCP segment, as on the Internet."""
+
 _NO_PORT_YET: Final = 24
 """IP_BIND_ADDRESS_NO_PORT, which the socket module has no name for before Python 3.12."""
 
@@ -106,6 +109,8 @@ def socket_from(source: str, window: int = 0) -> socket.socket:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if window:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
+        # With loopback's segments of 64 KiB the relay's kernel would hold 2.6 MB for this peer.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, _SEGMENT)
     # The port is then chosen for the whole connection, so that one port serves many of them.
     sock.setsockopt(socket.IPPROTO_IP, _NO_PORT_YET, 1)
     sock.bind((source, 0))

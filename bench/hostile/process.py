@@ -104,16 +104,22 @@ async def _play(pipe: Connection, make: Callable[[Any], Part], plan: object) -> 
         part = make(plan)
         if not await _unless_told(told, part.set_up()):
             return
-        pipe.send({})
+        _say(pipe, {})
         await told.wait()
-        pipe.recv()
+        try:
+            pipe.recv()
+        except (EOFError, ConnectionError):
+            return  # the parent has ended
         told.clear()
         await part.run(told)
-        pipe.send(part.result())
-    except (EOFError, ConnectionError):
-        return  # the parent has ended, or has no use for us any more
+        _say(pipe, part.result())
     except Exception as error:
-        pipe.send({"error": f"{type(error).__name__}: {error}"})
+        _say(pipe, {"error": f"{type(error).__name__}: {error}"})
+
+
+def _say(pipe: Connection, word: dict[str, Any]) -> None:
+    with contextlib.suppress(ConnectionError):  # the parent has no use for us any more
+        pipe.send(word)
 
 
 async def _unless_told(told: asyncio.Event, step: Awaitable[None]) -> bool:
