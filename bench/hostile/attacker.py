@@ -13,7 +13,14 @@ from typing import Any, Final, NamedTuple
 from bench.hostile.floods import FLOODS, Bytes
 from bench.hostile.peer import Peer, dial, join, unverified
 from bench.support.client import Over, Refused
-from bench.support.wire import binary_handshake, client_frame, next_frame, phone_handshake
+from bench.support.wire import (
+    PING,
+    PONG,
+    binary_handshake,
+    client_frame,
+    next_frame,
+    phone_handshake,
+)
 
 _PATIENCE: Final = 10.0
 _WAVE: Final = 32
@@ -64,8 +71,13 @@ class Sender(Peer):
         self._full = False
 
     def take(self, data: bytes) -> None:
-        if self.first.done():
-            return
+        if not self.sent and data[0] == 0x80 | PING:
+            # Until it attacks it is alive: ten thousand may take minutes to connect.
+            self.transport.write(client_frame(data[2 : 2 + data[1]], PONG))
+        elif not self.first.done():
+            self._take_first(data)
+
+    def _take_first(self, data: bytes) -> None:
         self._begun += data
         if frame := next_frame(self._begun):
             self.first.set_result(self._begun[frame[1] : frame[2]])

@@ -5,7 +5,6 @@ address meets is theirs.
 """
 
 import asyncio
-import contextlib
 import itertools
 import json
 import os
@@ -177,25 +176,28 @@ class Bystanders:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Talk and dial for as long as planned; no answer is waited for longer than that."""
-        begun = time.perf_counter()
-        until = begun + self._plan.seconds
-        tasks = []
-        for number, pair in enumerate(self._pairs):
-            await asyncio.sleep(number * 0.003)  # not all in one turn of the relay's loop
-            tasks.append(asyncio.create_task(pair.talk(self._plan.rate, until)))
-        due = begun
-        while due < until:
-            await asyncio.sleep(due - time.perf_counter())
-            tasks.append(asyncio.create_task(self._upgrade()))
-            due += _UPGRADE_EVERY
-        ending = asyncio.create_task(stop.wait())
-        working = asyncio.gather(*tasks)
-        await asyncio.wait({ending, working}, return_when=asyncio.FIRST_COMPLETED)
+        both: tuple[asyncio.Task[Any], ...] = (
+            asyncio.create_task(self._work()),
+            asyncio.create_task(stop.wait()),
+        )
+        working, ending = both
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
         ending.cancel()
-        if not working.done():
-            working.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await working
+        if working.done():
+            working.result()
+        working.cancel()
+
+    async def _work(self) -> None:
+        due = begun = time.perf_counter()
+        until = begun + self._plan.seconds
+        async with asyncio.TaskGroup() as group:
+            for number, pair in enumerate(self._pairs):
+                await asyncio.sleep(number * 0.003)  # not all in one turn of the relay's loop
+                group.create_task(pair.talk(self._plan.rate, until))
+            while due < until:
+                await asyncio.sleep(due - time.perf_counter())
+                group.create_task(self._upgrade())
+                due += _UPGRADE_EVERY
 
     def result(self) -> dict[str, Any]:
         """Times in seconds; messages without an answer count with what they have waited."""

@@ -25,7 +25,7 @@ class Peer(asyncio.Protocol):
 
     Attributes:
         transport: what to write to.
-        ended: the close code as text, ``eof`` without a close frame, or ``reset``; empty while
+        ended: close code and reason, ``eof`` without a close frame, or ``reset``; empty while
             the connection lives.
     """
 
@@ -50,11 +50,13 @@ class Peer(asyncio.Protocol):
             self._head = None
             if not self._answered.done():
                 self._answered.set_result(int(head.split(b" ", 2)[1]))
+        if not data:
+            return
         self._tail = (self._tail + data)[-_TAIL:] if len(data) < _TAIL else data[-_TAIL:]
         self.take(data)
 
     def take(self, data: bytes) -> None:
-        """What came behind the response's head."""
+        """What came (never empty) behind the response's head."""
 
     def connection_lost(self, error: Exception | None) -> None:
         self.ended = "reset" if error is not None else "eof"
@@ -86,11 +88,12 @@ P = TypeVar("P", bound=Peer)
 
 
 def _last_close(tail: bytes) -> str:
-    """The code of the close frame that these bytes end with; empty if they end otherwise."""
+    """Code and reason of the close frame that these bytes end with; empty without one."""
     for begin in range(len(tail) - 2, -1, -1):
         size = tail[begin + 1]
         if tail[begin] == 0x80 | CLOSE and begin + 2 + size == len(tail) and size != 1:
-            return str(int.from_bytes(tail[begin + 2 : begin + 4])) if size else "1005"
+            code = int.from_bytes(tail[begin + 2 : begin + 4]) if size else 1005
+            return f"{code} {tail[begin + 4 :].decode(errors='replace')}".rstrip()
     return ""
 
 

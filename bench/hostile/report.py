@@ -79,7 +79,7 @@ def _upgrades(row: dict[str, Any]) -> str:
 
 
 def _ended(attack: dict[str, Any]) -> str:
-    """Attackers that the relay disconnected, by close code, and how often they came back."""
+    """Attackers that the relay disconnected, by close code and reason; and what did not work."""
     parts = [f"{count} × {code}" for code, count in sorted(attack["ended"].items())] or ["none"]
     if missing := attack["wanted"] - attack["connected"]:
         parts.append(f"{missing} never connected")

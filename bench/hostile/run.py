@@ -18,6 +18,11 @@ _SAMPLE: Final = 0.1
 _RAMP: Final = 0.3
 """Seconds of attack before the honest peers are measured."""
 
+_AT_REST: Final = 2.0
+_MOST_GROWTH: Final = 60.0
+_GROWTH: Final = 1024 * 1024
+"""Memory that does not grow by so many bytes in two seconds has come to rest; a minute at most."""
+
 _HELD: Final = ("_backlog_bytes", "_held_bytes")
 """Ends of the names of gauges that count what a relay holds for its peers."""
 
@@ -43,6 +48,8 @@ def measure_load(
         honest.tell()
         watch.until_word_of(honest)
         seen = honest.wait()
+        if load.resident:
+            watch.until_memory_rests()
         attacked, attack_seconds = group.stop(), time.perf_counter() - began
     return {
         **seen,
@@ -78,6 +85,17 @@ class _Watch:
                 self._waiting = (measure_wait(self._pid) - waited) / took
             if took > self._seconds + 4 * PATIENCE:
                 return
+
+    def until_memory_rests(self) -> None:
+        """Look on while it still grows: what is sent may take longer to arrive than we measure."""
+        deadline = time.perf_counter() + _MOST_GROWTH
+        grown = time.perf_counter()
+        while self._pid and time.perf_counter() < min(deadline, grown + _AT_REST):
+            resident = measure_resident(self._pid)
+            if resident > max(self._resident) + _GROWTH:
+                self._resident.append(resident)
+                grown = time.perf_counter()
+            time.sleep(_SAMPLE)
 
     def figures(self) -> dict[str, float | None]:
         """``waiting``: the share of the time that it was ready to run and had no processor."""
