@@ -32,6 +32,10 @@ COMMANDS: Final = {
         "bench.experiments.command",
         "what justified each optimisation, and what did not help",
     ),
+    "hostile": (
+        "bench.hostile.command",
+        "what honest peers get while others attack: the hostile loads, plain and TLS",
+    ),
     "soak": (
         "bench.soak.command",
         "honest and hostile peers for minutes; nothing may be lost or grow",
