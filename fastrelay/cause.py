@@ -24,3 +24,14 @@ class Cause(Enum):
     NO_SERVER = "no_server"
     PHONES_AT_CAP = "phones_at_cap"
     DIRECTED = "directed"
+    TLS_STALLED = "tls_stalled"
+    TLS_FAILED = "tls_failed"
+    INTERNAL_ERROR = "internal_error"
+
+
+class Aborted(Exception):
+    """Given to ``connection_lost`` by a transport that ended the connection itself."""
+
+    def __init__(self, cause: Cause) -> None:
+        super().__init__(cause.value)
+        self.cause = cause

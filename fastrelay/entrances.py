@@ -141,7 +141,7 @@ class Entrances:
     def _speaking_tls(
         self, inner: Callable[[str], asyncio.BaseProtocol]
     ) -> Callable[[str], asyncio.BaseProtocol]:
-        buffers = TlsBuffers()
+        buffers = TlsBuffers(self._wheel, self._settings.intervals.tls_stall)
         return lambda client: TlsLayer(inner(client), self.certificates, buffers)
 
     def _site(self, routes: Mapping[str, Route], host: bytes | None = None) -> Site:

@@ -76,8 +76,8 @@ class Log:
         """Something that must not happen."""
         self._emit("error", event, fields)
 
-    def limited(self, event: str, **fields: Value) -> None:
-        """A warning that peers can cause at will: one line per event and flood interval.
+    def limited(self, event: str, *, level: str = "warning", **fields: Value) -> None:
+        """What peers can cause at will, a warning by default: one line per event and interval.
 
         What came in between is counted, and the count is written once the interval is over: by
         the next such event or by :meth:`flush`.
@@ -88,7 +88,7 @@ class Log:
             return
         self._report_muted(event)
         self._last_written[event] = now
-        self._emit("warning", event, fields)
+        self._emit(level, event, fields)
 
     def flush(self, *, final: bool = False) -> None:
         """Write the counts whose interval is over; all of them when ``final``."""

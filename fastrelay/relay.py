@@ -9,6 +9,7 @@ from fastrelay.entrances import Entrances
 from fastrelay.http.healthz import healthz
 from fastrelay.http.metrics_page import metrics_page
 from fastrelay.http.protocol import Route
+from fastrelay.internal_errors import InternalErrors
 from fastrelay.limits.caps import LiveConnections, Lobby
 from fastrelay.limits.token_bucket import TokenBuckets
 from fastrelay.log import Log
@@ -40,8 +41,8 @@ class Relay:
         on_failure: called when a listener breaks: the relay should be drained.
 
     Attributes:
-        registry, board, waker, live, lobby, entrances, wheel, chores: the relay's state, each in
-            its one place; for looking at.
+        errors, registry, board, waker, live, lobby, entrances, wheel, chores: the relay's state,
+            each in its one place; for looking at.
 
     Raises:
         Refusal: the certificate cache cannot be used.
@@ -58,6 +59,7 @@ class Relay:
         self._log = log
         self._loop = asyncio.get_running_loop()
         self._metrics = metrics
+        self.errors = InternalErrors(log)
         lag = metrics.durations.lag
         self.wheel = TimerWheel(self._loop, settings.intervals.tick, lag.observe)
         self.lobby = Lobby(settings.limits.handshakes)
@@ -107,6 +109,7 @@ class Relay:
             backlog=lambda: self.board.budget.total,
             takeovers=lambda: self.board.takeovers,
             evictions=lambda: self.board.evictions,
+            internal_errors=lambda: self.errors.count,
             certificate_expiry=(lambda: certificates.expires) if self._settings.tls else None,
         )
         StateMetrics(state, self._metrics.registry)
@@ -148,7 +151,8 @@ class Relay:
         await self.entrances.stop()
         for connection in self.live:
             connection.abort(Cause.SHUTDOWN)
-        while len(self.live) or len(self.lobby):
+        deadline = self._loop.time() + self._settings.intervals.close
+        while (len(self.live) or len(self.lobby)) and self._loop.time() < deadline:
             await asyncio.sleep(0)
         await self.waker.stop()
         for chore in self.chores:

@@ -7,6 +7,7 @@ import signal
 import sys
 
 from fastrelay import __version__
+from fastrelay.internal_errors import report
 from fastrelay.log import Log
 from fastrelay.metrics import make_metrics
 from fastrelay.net.tls.certificates import UnusableCertificate
@@ -56,6 +57,7 @@ async def serve(settings: Settings) -> int:
         settings, log, make_metrics(), on_failure=lambda: ends.put_nowait(EXIT_LISTENER_FAILED)
     )
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(relay.errors.from_loop)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ends.put_nowait, EXIT_DRAINED)
     loop.add_signal_handler(signal.SIGHUP, relay.entrances.reload)
@@ -92,7 +94,9 @@ async def _drain(relay: Relay, ends: asyncio.Queue[int]) -> None:
     await asyncio.wait({impatient, drained}, return_when=asyncio.FIRST_COMPLETED)
     for task in (impatient, drained):
         task.cancel()
-    await asyncio.gather(impatient, drained, return_exceptions=True)
+    for end in await asyncio.gather(impatient, drained, return_exceptions=True):
+        if isinstance(end, Exception):
+            report(end)
 
 
 def _say_hello(settings: Settings, log: Log) -> None:

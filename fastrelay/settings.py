@@ -69,6 +69,7 @@ class Intervals:
         pong: from a ping to its pong.
         message: from the first byte of a message to its last.
         write: without the peer taking a single byte of what waits for it.
+        tls_stall: from a part of a TLS handshake message to the rest of it.
         takeover_probe: from a conflicting claim's ping to the incumbent's pong.
         grace: a server-id stays reserved after its binary has gone.
         proxy_header: from accept to a complete PROXY protocol header.
@@ -89,6 +90,7 @@ class Intervals:
     pong: float = 30.0
     message: float = 30.0
     write: float = 10.0
+    tls_stall: float = 30.0
     takeover_probe: float = 10.0
     grace: float = 30.0
     proxy_header: float = 5.0

@@ -8,7 +8,10 @@ here, in the bucket of its tick, and the loop holds one timer in all.
 import asyncio
 import math
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
+
+_RETRY: Final = 1.0
+"""Seconds until an item whose callback raised is called again, if it has made no appointment."""
 
 
 class Timed(Protocol):
@@ -112,10 +115,12 @@ class TimerWheel:
         try:
             item.on_timer()
         except Exception as error:
-            # One item's fault must not cost the others their timeouts.
+            # One item's fault must not cost the others their timeouts, nor this one its own.
             self._loop.call_exception_handler(
                 {"message": "a timeout's callback failed", "exception": error}
             )
+            if not item.wheel_tick:
+                self.after(item, _RETRY)
 
 
 class Every:

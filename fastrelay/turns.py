@@ -54,16 +54,25 @@ class TurnTaker(asyncio.BufferedProtocol):
     def get_buffer(self, sizehint: int) -> memoryview:
         return self._room
 
-    def _take_read(self, nbytes: int) -> None:
-        """Take what was read into the room."""
+    @property
+    def receive_buffer(self) -> memoryview:
+        """The whole room, for a transport that shares the turns out itself."""
+        raise NotImplementedError
+
+    def process_read(self, nbytes: int) -> int:
+        """Take what was read into the room, however much it is.
+
+        Returns the bytes whose cost is known now: 0 if they are only kept for what comes.
+        """
         raise NotImplementedError
 
     def _room_filled(self, rooms: Rooms, nbytes: int) -> None:
         """Take a read that may not be all there is, and let the others have their turn."""
         began = time.perf_counter()
-        self._take_read(nbytes)
+        count = self.process_read(nbytes)
         took = time.perf_counter() - began
-        self._room = rooms.after(nbytes, took)  # type: ignore[misc]  # has a slot, see above
+        if count:
+            self._room = rooms.after(count, took)  # type: ignore[misc]  # has a slot, see above
         if not self._transport.is_closing():
             self._transport.pause_reading()
             asyncio.get_running_loop().call_soon(self._next_turn)

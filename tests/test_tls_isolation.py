@@ -72,6 +72,13 @@ async def test_an_alert_for_one_is_not_sent_to_another() -> None:
 # -- layer by layer --------------------------------------------------------------------------------
 
 
+class FakeWheel:
+    """No time passes."""
+
+    def after(self, item: Any, delay: float) -> None: ...
+    def cancel(self, item: Any) -> None: ...
+
+
 class Wire(asyncio.Transport):
     """A plain transport that keeps what is written."""
 
@@ -83,6 +90,9 @@ class Wire(asyncio.Transport):
         self.written += bytes(data)
 
     def close(self) -> None: ...
+    def get_write_buffer_size(self) -> int:
+        return 0
+
     def pause_reading(self) -> None: ...
 
 
@@ -121,7 +131,7 @@ class End:
 
 
 def test_a_goodbye_leaves_alone_what_another_has_received() -> None:
-    buffers, seen = TlsBuffers(), b""
+    buffers, seen = TlsBuffers(FakeWheel(), 1.0), b""
     other = End(buffers, lambda data: None)
 
     def act(data: bytes) -> None:
@@ -138,7 +148,7 @@ def test_a_goodbye_leaves_alone_what_another_has_received() -> None:
 
 
 def test_a_protocol_that_fails_spoils_nothing_for_the_next() -> None:
-    buffers, seen = TlsBuffers(), b""
+    buffers, seen = TlsBuffers(FakeWheel(), 1.0), b""
 
     def fail(data: bytes) -> None:
         raise RuntimeError("a bug")
@@ -150,8 +160,8 @@ def test_a_protocol_that_fails_spoils_nothing_for_the_next() -> None:
     one, other = End(buffers, fail), End(buffers, note)
     with pytest.raises(RuntimeError):
         one.receives(one.client.says(b"x" * 65536))
-    assert not buffers.incoming.pending
-    assert not buffers.outgoing.pending
+    assert not buffers.bios.incoming.pending
+    assert not buffers.bios.outgoing.pending
     other.receives(other.client.says(b"hello"))
     assert seen == b"hello"
     other.layer.write(b"and welcome")

@@ -21,6 +21,10 @@ def change() -> None:
     def speak(
         self: Entrances, inner: Callable[[str], asyncio.BaseProtocol]
     ) -> Callable[[str], asyncio.BaseProtocol]:
-        return lambda client: TlsLayer(inner(client), self.certificates, TlsBuffers())
+        return lambda client: TlsLayer(
+            inner(client),
+            self.certificates,
+            TlsBuffers(self._wheel, self._settings.intervals.tls_stall),
+        )
 
     Entrances._speaking_tls = speak  # type: ignore[method-assign]

@@ -16,6 +16,7 @@ import h11
 
 from fastrelay.http.exchange import Exchange, render
 from fastrelay.http.responses import MISDIRECTED_REQUEST, NOT_FOUND, error
+from fastrelay.internal_errors import report
 from fastrelay.limits.caps import Lobby
 from fastrelay.timers import TimerWheel
 
@@ -86,8 +87,12 @@ class HttpProtocol(asyncio.Protocol):
         self._site.lobby.leave(self)
 
     def abort(self) -> None:
-        """Drop the connection without a word."""
-        self._transport.abort()
+        """Drop the connection without an answer."""
+        try:
+            self._transport.abort()
+        except Exception as error:
+            report(error)
+            self.connection_lost(error)  # no transport will call it
 
     def on_timer(self) -> None:
         """The head was not complete in time, or the lingering is over."""

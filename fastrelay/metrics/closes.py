@@ -26,6 +26,9 @@ _BOTH: Final[dict[Cause, tuple[str, ...]]] = {
     Cause.TOO_BIG: ("1xxx",),
     Cause.HEARTBEAT_TIMEOUT: ("1xxx",),
     Cause.MESSAGE_TIMEOUT: ("1xxx",),
+    Cause.TLS_STALLED: (_NO_CODE,),
+    Cause.TLS_FAILED: (_NO_CODE,),
+    Cause.INTERNAL_ERROR: (_NO_CODE,),
 }
 _OF_BINARIES: Final[dict[Cause, tuple[str, ...]]] = _BOTH | {
     Cause.WRITE_FAILED: (_NO_CODE,),

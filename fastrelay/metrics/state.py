@@ -26,6 +26,7 @@ class State:
         backlog: bytes held for all phones.
         takeovers: incumbents that lost their server-id because they were silent.
         evictions: phones closed because their binary was replaced.
+        internal_errors: exceptions that no part of the relay expected.
         certificate_expiry: seconds since the epoch; ``None`` without TLS.
     """
 
@@ -33,6 +34,7 @@ class State:
     backlog: Callable[[], int]
     takeovers: Callable[[], int]
     evictions: Callable[[], int]
+    internal_errors: Callable[[], int]
     certificate_expiry: Callable[[], float] | None
 
 
@@ -63,6 +65,11 @@ class StateMetrics(Collector):
             f"{PREFIX}phones_evicted",
             "Phones closed because their binary was replaced.",
             state.evictions(),
+        )
+        yield CounterMetricFamily(
+            f"{PREFIX}internal_errors",
+            "Exceptions in the relay itself; each ends at most one connection.",
+            state.internal_errors(),
         )
         yield GaugeMetricFamily(
             f"{PREFIX}phone_backlog_bytes", "Unsent bytes held for all phones.", state.backlog()

@@ -103,7 +103,7 @@ class Switchboard:
             return
 
         def settle(alive: bool, newcomers: dict[Binary, bytes]) -> None:
-            del self._probes[server_id]
+            self._probes.pop(server_id, None)
             if alive:
                 self._refuse(newcomers)
             else:

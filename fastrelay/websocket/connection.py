@@ -8,10 +8,13 @@ lies in the transport. In the normal case nothing ever queues and a send is one 
 
 import asyncio
 import select
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Concatenate, Final, ParamSpec
 
-from fastrelay.cause import Cause
+from fastrelay.cause import Aborted, Cause
+from fastrelay.internal_errors import report
+from fastrelay.net.tls.layer import MID_HANDSHAKE
 from fastrelay.turns import TurnTaker
 from fastrelay.websocket.backlog import Backlog, Piece, Stopwatch
 from fastrelay.websocket.close_codes import HEARTBEAT_TIMEOUT, MESSAGE_TIMEOUT, CloseReason
@@ -27,6 +30,30 @@ that what waits can still be dropped."""
 _OPEN, _CLOSING, _CLOSED = range(3)
 _PING: Final = control_frame(Opcode.PING, b"")
 _NO_PROTOCOL: Final = asyncio.Protocol()
+
+_Arguments = ParamSpec("_Arguments")
+
+
+def _contained(
+    method: "Callable[Concatenate[Connection, _Arguments], None]",
+) -> "Callable[Concatenate[Connection, _Arguments], None]":
+    """Keep an exception within the connection it belongs to: the boundary between peers.
+
+    Other peers' calls, loops over all connections and the event loop come in through methods with
+    this decorator, or through :meth:`Connection.send` and :meth:`Connection.send_frame`, which do
+    the same. So a caller goes on, and the connection whose method raised is ended.
+    """
+
+    @wraps(method)
+    def call(
+        self: "Connection", /, *arguments: _Arguments.args, **named: _Arguments.kwargs
+    ) -> None:
+        try:
+            method(self, *arguments, **named)
+        except Exception as error:
+            self._crashed(error)
+
+    return call
 
 
 class Connection(TurnTaker):
@@ -105,17 +132,24 @@ class Connection(TurnTaker):
     # -- incoming ---------------------------------------------------------------------------
 
     def buffer_updated(self, nbytes: int) -> None:
-        message = self._decoder.lone_message(nbytes) if self._state == _OPEN else None
-        if message is not None:
-            self._handler.on_message(message)
-        elif nbytes < len(self._room):
-            self._take_read(nbytes)
+        if nbytes < len(self._room):
+            self.process_read(nbytes)
         else:
             self._room_filled(self._conditions.rooms, nbytes)
 
-    def _take_read(self, nbytes: int) -> None:
-        self._received(self._decoder.buffer_updated(nbytes))
+    @property
+    def receive_buffer(self) -> memoryview:
+        return self._conditions.rooms.whole
 
+    def process_read(self, nbytes: int) -> int:
+        message = self._decoder.lone_message(nbytes) if self._state == _OPEN else None
+        if message is not None:
+            self._handler.on_message(message)
+        else:
+            self._received(self._decoder.buffer_updated(nbytes))
+        return nbytes
+
+    @_contained
     def receive(self, data: bytes) -> None:
         """Take bytes that came with the request head, as if read now."""
         if data:
@@ -193,12 +227,14 @@ class Connection(TurnTaker):
             self._drop_pending()
             handler.on_closed(code, self._undelivered)
 
+    @_contained
     def pause_reading(self) -> None:
         """Stop reading from the peer: back-pressure. No effect once closing."""
         if self._state == _OPEN and not self._paused:
             self._paused = True
             self._transport.pause_reading()
 
+    @_contained
     def resume_reading(self) -> None:
         """Read on. The peer's deadlines start anew: it could not be heard meanwhile."""
         if not self._paused:
@@ -216,21 +252,25 @@ class Connection(TurnTaker):
     def send(self, pieces: Sequence[Piece], frames: int) -> bool:
         """Send ``frames`` whole data frames whose bytes are ``pieces`` end to end.
 
-        Returns whether they were taken: ``False`` once the connection is closing.
+        Returns whether they were taken: ``False`` once the connection is closing. Frames on which
+        the transport fails were taken, and are lost with the connection.
         """
         if self._state != _OPEN:
             return False
-        if self.blocked:
-            self._backlog().append(pieces, frames)
-            self._handler.on_backlog(self.unsent)
-            return True
-        self._sent.forwarded += frames
-        if len(pieces) == 1:
-            self._sent.forwarded_bytes += len(pieces[0])
-            self._transport.write(pieces[0])
-        else:
-            self._sent.forwarded_bytes += sum(map(len, pieces))
-            self._transport.writelines(pieces)
+        try:
+            if self.blocked:
+                self._backlog().append(pieces, frames)
+                self._handler.on_backlog(self.unsent)
+                return True
+            self._sent.forwarded += frames
+            if len(pieces) == 1:
+                self._sent.forwarded_bytes += len(pieces[0])
+                self._transport.write(pieces[0])
+            else:
+                self._sent.forwarded_bytes += sum(map(len, pieces))
+                self._transport.writelines(pieces)
+        except Exception as error:
+            self._crashed(error)
         return True
 
     def send_frame(self, frame: bytes) -> bool:
@@ -240,9 +280,13 @@ class Connection(TurnTaker):
         sent = self._sent
         sent.forwarded += 1
         sent.forwarded_bytes += len(frame)
-        self._transport.write(frame)
+        try:
+            self._transport.write(frame)
+        except Exception as error:
+            self._crashed(error)
         return True
 
+    @_contained
     def close(self, close: CloseReason) -> None:
         """Start the close handshake behind everything sent before; no effect once begun."""
         if self._state != _OPEN:
@@ -257,6 +301,7 @@ class Connection(TurnTaker):
             self._transport.write(frame)
             self._arm_close_limit()
 
+    @_contained
     def fail(self, close: CloseReason) -> None:
         """Start the close handshake at once; what waits is dropped.
 
@@ -269,11 +314,13 @@ class Connection(TurnTaker):
         else:
             self.abort()
 
+    @_contained
     def abort(self, cause: Cause = Cause.PEER_LOST) -> None:
         """Drop the socket without a word."""
         self._transport.abort()
         self._ended(cause)
 
+    @_contained
     def when_sent(self, stopwatch: Stopwatch) -> None:
         """Stop it once the kernel has all that was sent until now; never if that is dropped."""
         if self._state == _OPEN:
@@ -282,6 +329,7 @@ class Connection(TurnTaker):
             else:
                 stopwatch.stop()
 
+    @_contained
     def ping(self) -> None:
         """Send a ping now, ahead of whatever waits; :meth:`Handler.on_pong` tells of the pong."""
         if self.blocked:
@@ -301,9 +349,14 @@ class Connection(TurnTaker):
             self._pending = None
             self._handler.on_backlog(self.unsent)
 
+    @_contained
     def pause_writing(self) -> None:
-        """The kernel did not take all: from here on frames queue."""
-        self._now_blocked()
+        """The kernel did not take all: from here on frames queue.
+
+        A transport calls it again when it has more to send itself than was told.
+        """
+        if not self.blocked:
+            self._now_blocked()
         self._handler.on_backlog(self.unsent)
 
     def _now_blocked(self) -> None:
@@ -313,6 +366,7 @@ class Connection(TurnTaker):
         self._write_due = wheel.now + self._conditions.intervals.write
         wheel.no_later(self, self._write_due)
 
+    @_contained
     def resume_writing(self) -> None:
         """The kernel took all there was: give it more, in slices."""
         self.blocked = False
@@ -341,15 +395,30 @@ class Connection(TurnTaker):
         self._arm_close_limit()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._ended(Cause.PEER_LOST)
-        self._conditions.wheel.cancel(self)
-        self._conditions.live.discard(self)
+        try:
+            self._ended(_cause_of(exc))
+        finally:
+            self._conditions.wheel.cancel(self)
+            self._conditions.live.discard(self)
+
+    def _crashed(self, error: Exception) -> None:
+        """End the connection, one of whose methods has raised; no close frame is sent."""
+        report(error)
+        try:
+            self._transport.abort()
+            self._ended(Cause.INTERNAL_ERROR)
+        except Exception as another:
+            report(another)
+            self.connection_lost(error)  # no transport will call it
 
     def peer_has_left(self) -> bool:
         """Whether the peer has closed its side of TCP, seen without reading what it sent."""
         poll = select.poll()
-        poll.register(self._transport.get_extra_info("socket").fileno(), select.POLLRDHUP)
-        return bool(poll.poll(0))
+        try:
+            poll.register(self._transport.get_extra_info("socket").fileno(), select.POLLRDHUP)
+            return bool(poll.poll(0))
+        except (OSError, ValueError):  # there is no socket any more
+            return True
 
     def _arm_close_limit(self) -> None:
         if not self._close_due:
@@ -357,6 +426,7 @@ class Connection(TurnTaker):
             self._close_due = wheel.now + self._conditions.intervals.close
             wheel.no_later(self, self._close_due)
 
+    @_contained
     def on_timer(self) -> None:
         """Look at every deadline, then make the next appointment."""
         now, intervals = self._conditions.wheel.now, self._conditions.intervals
@@ -382,7 +452,7 @@ class Connection(TurnTaker):
 
     def _check_write_progress(self, now: float) -> None:
         waiting = self._transport.get_write_buffer_size()
-        if waiting < self._write_mark:
+        if waiting < self._write_mark or self._transport.get_extra_info(MID_HANDSHAKE):
             self._write_mark = waiting
             self._write_due = now + self._conditions.intervals.write
         else:
@@ -402,3 +472,10 @@ class Connection(TurnTaker):
             if not self._close_due:
                 self._pong_due = now + intervals.pong
                 self.ping()
+
+
+def _cause_of(exc: Exception | None) -> Cause:
+    """Why a transport has gone, from what it told ``connection_lost``."""
+    if isinstance(exc, Aborted):
+        return exc.cause
+    return Cause.PEER_LOST if exc is None or isinstance(exc, OSError) else Cause.INTERNAL_ERROR

@@ -1,44 +1,65 @@
 """TLS as a thin layer between a plain transport and the protocol above it.
 
 To the plain transport it is the protocol, to the protocol above the transport, so HTTP and
-WebSocket know nothing of it. OpenSSL works on memory; since everything here is synchronous, all
-connections of a relay share one pair of memory BIOs and the buffer of :class:`TlsBuffers`, and an
-idle connection holds little but its keys. ``bench/experiments/tls_layer.py`` compares it with
-uvloop's own.
+WebSocket know nothing of it. What TLS means is in :mod:`fastrelay.net.tls.session`;
+``bench/experiments/tls_layer.py`` compares the two with uvloop's own TLS.
+
+When a protocol above is called, the session has taken every byte that was read, so that it may
+make any connection of the loop write, this one included.
 """
 
 import asyncio
-import contextlib
 import ssl
 from collections.abc import Iterable
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
+from fastrelay.cause import Aborted, Cause
+from fastrelay.internal_errors import report
 from fastrelay.net.tls.certificates import Certificates
+from fastrelay.net.tls.session import MAX_RECORD, End, SharedBios, TlsSession
+from fastrelay.timers import Timed
 from fastrelay.turns import Rooms, TurnTaker
 
-_PLAINTEXT_BYTES: Final = 16 * 1024
-"""For protocols that bring no buffer of their own: one record (RFC 8446 §5.1)."""
+MID_HANDSHAKE: Final = "mid_handshake"
+"""Asks :meth:`TlsLayer.get_extra_info` whether the peer has stopped inside a handshake message."""
+
+_PLAINTEXT_BYTES: Final = 64 * 1024
+"""For protocols that bring no buffer of their own."""
 
 _HANDSHAKE_RECORD: Final = 0x16
 """What the first byte of a TLS connection is (RFC 8446 §5.1)."""
 
-_UNGREETED, _SHAKING, _OPEN, _ENDED = range(4)
+_MAX_OWN_OUTPUT: Final = 64 * 1024
+"""Bytes of alerts and key updates that may wait for a peer that does not read them: some 2,400
+answers that it asked for."""
+
+_EXPECT_CLIENT_HELLO, _HANDSHAKE, _OPEN, _ENDED = range(4)
+
+
+class Wheel(Protocol):
+    """What the layer needs of the timer wheel."""
+
+    def after(self, item: Timed, delay: float) -> None:
+        """Call ``item.on_timer()`` in ``delay`` seconds."""
+
+    def cancel(self, item: Timed) -> None:
+        """Do not call it."""
 
 
 class TlsBuffers:
     """What all TLS connections of one loop share.
 
-    It works because of three rules. What OpenSSL says is written out before anybody else is
-    called: a protocol above may make another connection speak, and that one would send it. What
-    it leaves unread is taken back before the next connection is read, whatever has happened. And
-    nobody's goodbye looks for an answer in what somebody else has received.
+    Args:
+        wheel: for peers that stop inside a handshake message.
+        stall: seconds they have for the rest of it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, wheel: Wheel, stall: float) -> None:
         self.rooms = Rooms()
         self.plain = memoryview(bytearray(_PLAINTEXT_BYTES))
-        self.incoming = ssl.MemoryBIO()
-        self.outgoing = ssl.MemoryBIO()
+        self.bios = SharedBios()
+        self.wheel = wheel
+        self.stall = stall
 
 
 class TlsLayer(TurnTaker, asyncio.Transport):
@@ -48,6 +69,10 @@ class TlsLayer(TurnTaker, asyncio.Transport):
     request head counts from the accept and covers the handshake. Until there is a certificate the
     client is not read.
 
+    A peer that stops inside a handshake message cannot be written to: OpenSSL wants the rest of it
+    first. What is written meanwhile is held as plaintext and counts as unsent. If the rest does
+    not come in time, the connection is aborted (cause ``tls_stalled``).
+
     Args:
         inner: the protocol above.
         certificates: what is shown to the client.
@@ -55,28 +80,37 @@ class TlsLayer(TurnTaker, asyncio.Transport):
     """
 
     __slots__ = (
-        "_buffered",
+        "_aborted",
         "_buffers",
         "_certificates",
-        "_held",
         "_inner",
+        "_own_output",
         "_paused",
+        "_plaintext",
+        "_reads_itself",
         "_room",
+        "_session",
         "_state",
-        "_tls",
         "_transport",
+        "_undecrypted",
+        "_unencrypted",
+        "wheel_tick",
     )
 
     def __init__(
         self, inner: asyncio.BaseProtocol, certificates: Certificates, buffers: TlsBuffers
     ) -> None:
+        self._aborted: Aborted | None = None
         self._buffers = buffers
         self._certificates = certificates
-        self._tls: Any = None  # an ssl.SSLObject, as soon as there is a certificate
-        self._held = b""
+        self._own_output = 0
         self._paused = False
         self._room = buffers.rooms.narrow
-        self._state = _UNGREETED
+        self._session: TlsSession | None = None
+        self._state = _EXPECT_CLIENT_HELLO
+        self._undecrypted = b""
+        self._unencrypted: bytearray | None = None
+        self.wheel_tick = 0
         self.set_protocol(inner)
 
     # -- towards the plain transport: its protocol -----------------------------------------------
@@ -88,136 +122,118 @@ class TlsLayer(TurnTaker, asyncio.Transport):
         if context is None:
             self._certificates.waiting[self] = None
         else:
-            self._wrap(context)
+            self._session = TlsSession(context, self._buffers.bios)
         self._inner.connection_made(self)
 
     def begin(self, context: ssl.SSLContext) -> None:
         """There is a certificate now: let the handshake begin."""
-        self._wrap(context)
-        if self._held:
-            self.resume_reading()
-
-    def _wrap(self, context: ssl.SSLContext) -> None:
-        shared = self._buffers
-        self._tls = context.wrap_bio(shared.incoming, shared.outgoing, server_side=True)
+        try:
+            self._session = TlsSession(context, self._buffers.bios)
+            if self._undecrypted:
+                self.resume_reading()
+        except Exception as error:
+            report(error)
+            self.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._state = _ENDED
         self._certificates.waiting.pop(self, None)
-        self._inner.connection_lost(exc)
+        self._buffers.wheel.cancel(self)
+        self._inner.connection_lost(self._aborted or exc)
 
     def eof_received(self) -> None:
-        """TCP ended, with a goodbye or without: the peer is gone, and the transport closes."""
+        """TCP ended, with a close_notify or without: the peer is gone, and the transport closes."""
         cast("asyncio.Protocol", self._inner).eof_received()
 
     def pause_writing(self) -> None:
         self._inner.pause_writing()
 
     def resume_writing(self) -> None:
-        self._inner.resume_writing()
+        self._own_output = 0
+        if self._unencrypted is None:
+            self._inner.resume_writing()
 
     def buffer_updated(self, nbytes: int) -> None:
         if nbytes < len(self._room):
-            self._take_read(nbytes)
+            self.process_read(nbytes)
         else:
             self._room_filled(self._buffers.rooms, nbytes)
 
-    def _take_read(self, nbytes: int) -> None:
-        self._take(self._room[:nbytes])
-
     # -- incoming --------------------------------------------------------------------------------
 
-    def _take(self, ciphertext: memoryview | bytes) -> None:
+    def process_read(self, nbytes: int) -> int:
+        """Decrypt what was read and pass it on."""
+        return nbytes if self._received(self._room[:nbytes]) else 0
+
+    def _received(self, ciphertext: memoryview | bytes) -> int:
+        """Take ciphertext; returns how many bytes of plaintext were passed on."""
+        passed_on = 0
+        if self._undecrypted:
+            ciphertext = self._undecrypted + bytes(ciphertext)
+            self._undecrypted = b""
+        while ciphertext and self._state != _ENDED:
+            if self._session is None or self._paused:
+                self._undecrypted = bytes(ciphertext)
+                self._transport.pause_reading()
+                break
+            if self._state == _EXPECT_CLIENT_HELLO and ciphertext[0] != _HANDSHAKE_RECORD:
+                self.abort()  # clear text: not even an alert
+                break
+            size = len(self._plaintext) - MAX_RECORD
+            passed_on += self._decrypt(self._session, ciphertext[:size])
+            ciphertext = ciphertext[size:]
+        return passed_on
+
+    def _decrypt(self, session: TlsSession, ciphertext: memoryview | bytes) -> int:
+        """Pass on what these bytes mean, whose plaintext fits the buffer."""
+        plaintext = self._plaintext
+        try:
+            count = session.decrypt(ciphertext, plaintext)
+        except MemoryError:
+            self._fail()
+            raise
+        self._state = _OPEN if session.established else _HANDSHAKE
+        if session.output:
+            self._send_own_output(session.output)
+        if session.mid_handshake or self.wheel_tick:
+            self._check_stall(session)
+        if count and self._reads_itself:
+            self._inner.process_read(count)
+        elif count:
+            self._inner.data_received(bytes(plaintext[:count]))
+        if session.end is not None:
+            self._peer_ended(session.end)
+        return count
+
+    def _peer_ended(self, end: End) -> None:
+        """The peer said close_notify, or its stream is broken: end behind what is to be sent."""
         if self._state == _ENDED:
             return
-        if self._held:
-            ciphertext = self._held + ciphertext
-            self._held = b""
-        if self._tls is None:
-            self._held = bytes(ciphertext)
-            self.pause_reading()
-            return
-        incoming = self._buffers.incoming
-        incoming.write(ciphertext)
-        try:
-            if self._state != _OPEN:
-                self._shake_hands(ciphertext[0])
-            self._decrypt()
-        except ssl.SSLWantReadError:
-            pass
-        except ssl.SSLZeroReturnError:
+        if end is End.FAILED:
+            self._fail()
+        else:
             self.eof_received()
             self.close()
-        except ssl.SSLError:
-            self._fail()
-        finally:
-            if incoming.pending:
-                self._held = incoming.read()
-
-    def _shake_hands(self, first: int) -> None:
-        """Begin the handshake or go on with it.
-
-        Raises:
-            ssl.SSLError: it is not done yet, or will never be.
-        """
-        if self._state == _UNGREETED and first != _HANDSHAKE_RECORD:
-            self._state = _ENDED
-            self._transport.abort()  # clear text: not even an alert
-            return
-        self._state = _SHAKING
-        try:
-            self._tls.do_handshake()
-        finally:
-            self._flush()
-        self._state = _OPEN
-
-    def _decrypt(self) -> None:
-        """Pass on what there is, as many records at once as the protocol above has room for.
-
-        Raises:
-            ssl.SSLError: a record is not whole yet, the peer said goodbye, or broke the protocol.
-        """
-        incoming = self._buffers.incoming
-        more = incoming.pending or self._tls.pending()
-        while more and self._state == _OPEN and not self._paused:
-            inner: Any = self._inner
-            room = inner.get_buffer(-1) if self._buffered else self._buffers.plain
-            left, fault = self._fill(room)
-            filled = len(room) - left
-            if filled and self._buffered:
-                inner.buffer_updated(filled)
-            elif filled:
-                inner.data_received(bytes(room[:filled]))
-            if fault is not None:
-                raise fault
-            # Of a record that did not fit, OpenSSL keeps the rest.
-            more = incoming.pending or not left
-
-    def _fill(self, room: memoryview) -> tuple[int, ssl.SSLError | None]:
-        """Decrypt into ``room`` till it is full or nothing is left: bytes free, and what was wrong.
-
-        OpenSSL may have had to say something itself: an alert, a new key.
-        """
-        read, incoming = self._tls.read, self._buffers.incoming
-        left = len(room)
-        try:
-            while left:
-                count = read(left, room[-left:])
-                if not count:
-                    return left, ssl.SSLZeroReturnError()
-                left -= count
-                if not incoming.pending:
-                    break
-        except ssl.SSLError as fault:
-            return left, fault
-        finally:
-            self._flush()
-        return left, None
 
     def _fail(self) -> None:
         """End behind the alert that OpenSSL has written, if it has."""
         self._state = _ENDED
+        self._aborted = Aborted(Cause.TLS_FAILED)
+        self._unencrypted = None
+        self.eof_received()
         self._transport.close()
+
+    def _send_own_output(self, output: bytes) -> None:
+        """Send what OpenSSL says by itself; it waits for the peer like everything else."""
+        self._transport.write(output)
+        if not self._transport.get_write_buffer_size():
+            return
+        self._own_output += len(output)
+        if self._own_output > _MAX_OWN_OUTPUT:
+            self._aborted = Aborted(Cause.TLS_FAILED)
+            self.abort()
+        else:
+            self._inner.pause_writing()  # more is unsent than the protocol above knows of
 
     def pause_reading(self) -> None:
         """Stop reading; what has come already waits as ciphertext."""
@@ -228,76 +244,110 @@ class TlsLayer(TurnTaker, asyncio.Transport):
         """Read on, what has waited first."""
         self._paused = False
         self._transport.resume_reading()
-        if self._held or (self._state == _OPEN and self._tls.pending()):
-            asyncio.get_running_loop().call_soon(self._take_held)
+        if self._undecrypted:
+            asyncio.get_running_loop().call_soon(self._read_on)
 
-    def _take_held(self) -> None:
-        if not self._paused:
-            held, self._held = self._held, b""
-            self._take(held)
+    def _read_on(self) -> None:
+        if self._undecrypted:
+            self._received(b"")
+
+    # -- a peer inside a handshake message -------------------------------------------------------
+
+    def _check_stall(self, session: TlsSession) -> None:
+        """Give a peer that has begun a handshake message its time, or let writing go on."""
+        wheel = self._buffers.wheel
+        if session.mid_handshake:
+            if not self.wheel_tick:
+                wheel.after(self, self._buffers.stall)
+            return
+        wheel.cancel(self)
+        held, self._unencrypted = self._unencrypted, None
+        if held is not None:
+            self.write(held)
+            if not self.get_write_buffer_size():
+                self._inner.resume_writing()
+
+    def _hold(self, session: TlsSession, data: bytes | bytearray | memoryview) -> None:
+        """Keep what cannot be encrypted now."""
+        if session.output:
+            self._transport.write(session.output)
+        self._check_stall(session)
+        self._unencrypted = bytearray(data)
+        self._inner.pause_writing()
+
+    def on_timer(self) -> None:
+        """The rest of the handshake message did not come."""
+        self._aborted = Aborted(Cause.TLS_STALLED)
+        self.abort()
 
     # -- outgoing --------------------------------------------------------------------------------
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Encrypt and send; what is said after the end is dropped, as by any transport."""
-        if self._state == _OPEN and data:
-            try:
-                self._tls.write(data)
-            finally:
-                self._flush()
+        """Encrypt and send; what is written after the end is dropped, as by any transport."""
+        session = self._session
+        if self._state != _OPEN or session is None or not data:
+            return
+        if self._unencrypted is not None:
+            self._unencrypted += data
+            return
+        try:
+            self._transport.write(session.encrypt(data))
+        except ssl.SSLWantReadError:
+            self._hold(session, data)
+        except ssl.SSLError:
+            self._fail()
 
     def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
         """Encrypt and send as one run of records: a copy costs less than a record a piece."""
         self.write(b"".join(list_of_data))
 
-    def _flush(self) -> None:
-        outgoing = self._buffers.outgoing
-        if outgoing.pending:
-            self._transport.write(outgoing.read())
-
     def write_eof(self) -> None:
-        """Say goodbye (RFC 8446 §6.1) and end our side of TCP; what still comes is thrown away."""
-        self._say_goodbye()
+        """Send close_notify and end our side of TCP; what still comes is thrown away."""
+        self._send_close_notify()
         self._transport.write_eof()
 
     def close(self) -> None:
-        """Say goodbye, send what waits, and close."""
-        self._say_goodbye()
+        """Send close_notify behind what waits, and close."""
+        self._send_close_notify()
         self._transport.close()
 
     def abort(self) -> None:
-        """Close at once, without a word."""
+        """Close at once; nothing more is sent."""
         self._state = _ENDED
         self._transport.abort()
 
-    def _say_goodbye(self) -> None:
-        if self._state == _OPEN:
-            incoming = self._buffers.incoming
-            unread = incoming.read()  # by whoever is being read just now
-            with contextlib.suppress(ssl.SSLError):
-                self._tls.unwrap()  # it wants to hear the peer's, which we do not wait for
-            incoming.write(unread)
-            self._flush()
+    def _send_close_notify(self) -> None:
+        if self._state == _OPEN and self._session is not None:
+            alert = self._session.close_notify()
+            if alert:
+                self._transport.write(alert)
         self._state = _ENDED
+        self._unencrypted = None
 
     # -- the rest of a transport's interface, as far as it is used ------------------------------
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         """Another protocol above, from the next byte on."""
-        self._inner = protocol
-        self._buffered = isinstance(protocol, asyncio.BufferedProtocol)
+        self._inner: Any = protocol
+        self._reads_itself = isinstance(protocol, TurnTaker)
+        self._plaintext = (
+            protocol.receive_buffer if isinstance(protocol, TurnTaker) else self._buffers.plain
+        )
 
     def is_closing(self) -> bool:
         """Whether it has been closed or is about to be."""
         return self._transport.is_closing()
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """What the plain transport knows."""
+        """What the plain transport knows, and :data:`MID_HANDSHAKE`."""
+        if name == MID_HANDSHAKE:
+            return self.wheel_tick != 0
         return self._transport.get_extra_info(name, default)
 
     def get_write_buffer_size(self) -> int:
-        """Bytes of ciphertext that the kernel has not taken."""
-        return self._transport.get_write_buffer_size()
+        """Bytes that the kernel has not taken: ciphertext, and plaintext that is held."""
+        held = self._transport.get_write_buffer_size()
+        return held if self._unencrypted is None else held + len(self._unencrypted)
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         """When the protocol above is asked to pause; in bytes of ciphertext."""
