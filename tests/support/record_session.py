@@ -66,6 +66,7 @@ class Session(ABC):
     def __init__(self) -> None:
         self.sending: Keys | None = None
         self.receiving: Keys | None = None
+        self._next_receiving: Keys | None = None
         self.done = False
         self.plain = bytearray()
         self.alerts: list[tuple[int, int]] = []
@@ -144,7 +145,9 @@ class Session(ABC):
     def _on_record(self, head: bytes, body: bytes) -> None:
         kind = head[0]
         if kind == CHANGE_CIPHER:
-            self._on_change_cipher()
+            # In TLS 1.3 it means nothing (RFC 8446 §D.4).
+            self.receiving = self._next_receiving or self.receiving
+            self._next_receiving = None
             return
         if self.receiving is not None:
             kind, body = self.receiving.unprotect(head, body)
@@ -158,9 +161,6 @@ class Session(ABC):
             self._handshake += body
             self._on_handshake_bytes()
 
-    def _on_change_cipher(self) -> None:
-        """Only TLS 1.2 takes it for more than noise."""
-
     def _on_handshake_bytes(self) -> None:
         while len(self._handshake) >= 4:
             size = 4 + int.from_bytes(self._handshake[1:4])
@@ -170,12 +170,15 @@ class Session(ABC):
             del self._handshake[:size]
             if self.done:
                 self.messages.append(whole)
-                self._on_later(whole)
+                if whole[0] == KEY_UPDATE:
+                    self._on_key_update()
             else:
                 self._on_handshake(whole[0], whole[4:], whole)
 
-    def _on_later(self, whole: bytes) -> None:
-        """A message after the handshake."""
+    def _on_key_update(self) -> None:
+        assert isinstance(self.receiving, Keys13)
+        self.receiving.rotate()
+        self.key_updates += 1
 
     def _hash(self) -> bytes:
         return hashlib.sha256(self._transcript).digest()
@@ -209,12 +212,6 @@ class Session13(Session):
         """Send with the next key from now on."""
         assert isinstance(self.sending, Keys13)
         self.sending.rotate()
-
-    def _on_later(self, whole: bytes) -> None:
-        if whole[0] == KEY_UPDATE:
-            assert isinstance(self.receiving, Keys13)
-            self.receiving.rotate()
-            self.key_updates += 1
 
     def _on_handshake(self, kind: int, body: bytes, whole: bytes) -> None:
         if kind == SERVER_HELLO:
@@ -301,9 +298,6 @@ class Session12(Session):
         self._transcript += finished
         self._answer += record(HANDSHAKE, client_key) + record(CHANGE_CIPHER, b"\x01")
         self._answer += self.record(HANDSHAKE, finished)
-
-    def _on_change_cipher(self) -> None:
-        self.receiving = self._next_receiving
 
 
 def _extensions_of(server_hello: bytes) -> dict[int, bytes]:
