@@ -78,10 +78,16 @@ class RecordPeer(Peer):
         self.writer.write(data)
 
     async def send_slowly(self, pieces: Iterable[bytes]) -> None:
-        """Bytes as they are, each piece a read of the relay's own if the kernel plays along."""
+        """Bytes as they are, each piece after the relay had a turn to read the one before.
+
+        Ends early if the relay hangs up meanwhile.
+        """
         for piece in pieces:
+            if self.writer.transport.is_closing():
+                return
             self.send_raw(piece)
-            await self.writer.drain()
+            with contextlib.suppress(ConnectionError):
+                await self.writer.drain()
             await asyncio.sleep(0)
 
     def send_record(self, content_type: int, data: bytes, **how: Any) -> None:
