@@ -112,6 +112,7 @@ class Switchboard:
         probe = Probe(incumbent, self._wheel, self._intervals.takeover_probe, settle)
         self._probes[server_id] = probe
         probe.add(newcomer, early)
+        probe.ask()
 
     def _refuse(self, newcomers: Collection[Binary]) -> None:
         for newcomer in newcomers:

@@ -18,7 +18,7 @@ class Probe:
     """One question to one incumbent.
 
     Args:
-        incumbent: who holds the server-id; it is pinged at once.
+        incumbent: who holds the server-id.
         wheel: for the time it has.
         timeout: seconds until silence counts as an answer.
         settle: called once with whether the incumbent lives and the newcomers in the order they
@@ -41,7 +41,10 @@ class Probe:
         self.wheel_tick = 0
         incumbent.listener = self
         wheel.after(self, timeout)
-        incumbent.connection.ping()
+
+    def ask(self) -> None:
+        """Ping the incumbent, once. A newcomer must be there: the incumbent may be gone at once."""
+        self._incumbent.connection.ping()
 
     def add(self, newcomer: "Binary", early: bytes) -> None:
         """One more that wants the slot; ``early`` is what it has sent already."""

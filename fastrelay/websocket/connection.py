@@ -219,13 +219,14 @@ class Connection(TurnTaker):
         self._arm_close_limit()
 
     def _ended(self, cause: Cause, code: int | None = None) -> None:
-        if self._state != _CLOSED:
-            if self._state == _OPEN:
-                self._handler.on_closing(cause, code)
-            self._state = _CLOSED
-            handler, self._handler = self._handler, NOBODY
-            self._drop_pending()
-            handler.on_closed(code, self._undelivered)
+        if self._state == _CLOSED:
+            return
+        was_open, self._state = self._state == _OPEN, _CLOSED
+        handler, self._handler = self._handler, NOBODY
+        self._drop_pending()
+        if was_open:
+            handler.on_closing(cause, code)
+        handler.on_closed(code, self._undelivered)
 
     @_contained
     def pause_reading(self) -> None:
@@ -347,7 +348,8 @@ class Connection(TurnTaker):
         if self._pending is not None:
             self._undelivered += self._pending.count_frames()
             self._pending = None
-            self._handler.on_backlog(self.unsent)
+            if self._state != _CLOSED:
+                self._handler.on_backlog(self.unsent)
 
     @_contained
     def pause_writing(self) -> None:
