@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Any
 
 from tests.support.harness import RunningRelay
-from tests.support.peer import TEXT, FrameReader, Peer
+from tests.support.peer import TEXT, TIMEOUT, FrameReader, Peer
 from tests.support.record_client import RecordPeer, join
 from tests.support.record_keys import HANDSHAKE
 from tests.support.record_session import KEY_UPDATE, Session, message
@@ -75,18 +75,20 @@ async def stop_phone(
 ) -> bytes:
     """Let a phone stop inside a message until something is held for it; returns the rest of it."""
     rest, before = await inside_a_message(evil, version), relay.buffered
-    while relay.buffered <= before:
-        binary.send_json({"conn_id": conn_id, "frame": PROBE})
-        await asyncio.sleep(0.002)
+    async with asyncio.timeout(TIMEOUT):
+        while relay.buffered <= before:
+            binary.send_json({"conn_id": conn_id, "frame": PROBE})
+            await asyncio.sleep(0.002)
     return rest
 
 
 async def stop_binary(relay: RunningRelay, evil: RecordPeer, phone: Peer, version: str) -> bytes:
     """The same for a binary on ``s1``."""
     rest, incumbent = await inside_a_message(evil, version), relay.binary_of("s1")
-    while not incumbent.connection.unsent:
-        phone.send_json(PROBE)
-        await asyncio.sleep(0.002)
+    async with asyncio.timeout(TIMEOUT):
+        while not incumbent.connection.unsent:
+            phone.send_json(PROBE)
+            await asyncio.sleep(0.002)
     return rest
 
 
