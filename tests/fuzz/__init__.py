@@ -6,4 +6,4 @@ replays everything that was ever found interesting. ``python -m tests.fuzz TARGE
 looks for more; see ``docs/fuzzing.md``.
 """
 
-TARGETS = ("codec", "head", "envelope", "proxy_header")
+TARGETS = ("codec", "head", "envelope", "proxy_header", "tls")
