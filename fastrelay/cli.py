@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import uvloop
 
-from fastrelay.flags import make_parser
-from fastrelay.modes import asks_to_listen, read_settings
-from fastrelay.preflight import Refusal
-from fastrelay.probe.command import main as probe
-from fastrelay.serve import serve
-from fastrelay.top.command import main as top
+from fastrelay.config.checks import Refusal
+from fastrelay.config.flags import make_parser
+from fastrelay.config.from_flags import asks_to_listen, read_settings
+from fastrelay.process.run import serve
+from fastrelay.tools.probe.command import main as probe
+from fastrelay.tools.top.command import main as top
 
 EXIT_REFUSED = 2
 

@@ -316,7 +316,7 @@ def test_the_permitted_keys_are_the_protocols() -> None:
 @pytest.mark.parametrize("module", modules())
 def test_only_permitted_keys_are_logged(module: str) -> None:
     """Boot keys are for the module that starts and stops the process."""
-    permitted = KEYS | BOOT_KEYS if module == "serve.py" else KEYS
+    permitted = KEYS | BOOT_KEYS if module == "process/run.py" else KEYS
     assert not wrong_keys(modules()[module], permitted)
 
 
@@ -358,4 +358,4 @@ def test_there_is_no_second_way_into_the_log() -> None:
                 assert "logging" not in names, module
             if isinstance(node, ast.Attribute) and node.attr == "stderr":
                 writers.add(module)
-    assert writers == {"serve.py", "cli.py", "probe/command.py", "top/command.py"}
+    assert writers == {"process/run.py", "cli.py", "tools/probe/command.py", "tools/top/command.py"}

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from bench.support.ports import free_port
-from fastrelay.http.protocol import HttpProtocol
+from fastrelay.http.connection import HttpProtocol
 from fastrelay.net.tls.layer import TlsLayer
 from fastrelay.net.tls.session import TlsSession
 from fastrelay.websocket.connection import Connection

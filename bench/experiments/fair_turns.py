@@ -19,7 +19,7 @@ from bench.compare.plan import BATCH, LARGE, MEDIUM
 from bench.experiments.against import compare
 from bench.support.relay import OURS, running
 from bench.support.wire import PONG, binary_handshake, client_frame, phone_handshake
-from fastrelay.turns import Rooms
+from fastrelay.loop.fair_reads import Rooms
 from fastrelay.websocket.connection import Connection
 
 LOADS = (BATCH, MEDIUM, LARGE)

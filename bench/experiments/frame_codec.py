@@ -7,7 +7,7 @@ from wsproto.frame_protocol import FrameProtocol
 
 from bench.experiments.parts import nanoseconds, table
 from bench.support.wire import client_frame
-from fastrelay.websocket.decoder import FrameDecoder
+from fastrelay.protocol.decoder import FrameDecoder
 
 
 def main() -> None:

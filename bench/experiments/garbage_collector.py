@@ -14,13 +14,13 @@ from typing import Any
 
 import uvloop
 
-from fastrelay.limits.caps import LiveConnections
+from fastrelay.config.settings import Intervals
+from fastrelay.loop.timer_wheel import TimerWheel
 from fastrelay.metrics import make_metrics
-from fastrelay.serve import tame_garbage_collector
-from fastrelay.settings import Intervals
-from fastrelay.timers import TimerWheel
-from fastrelay.websocket.conditions import Conditions
+from fastrelay.policy.caps import LiveConnections
+from fastrelay.process.run import tame_garbage_collector
 from fastrelay.websocket.connection import Connection
+from fastrelay.websocket.context import Conditions
 
 CONNECTIONS = 10_000
 

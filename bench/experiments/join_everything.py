@@ -5,7 +5,7 @@ Tried, and no help: CPU a round trip alike at 4,096 B x 8, which is joined mostl
 """
 
 from bench.compare.plan import LARGE, MEDIUM
-from fastrelay.routing import envelope
+from fastrelay.protocol import envelope
 
 LOADS = (MEDIUM, LARGE)
 

@@ -7,7 +7,7 @@ import json
 
 from bench.experiments.parts import nanoseconds, table
 from bench.load.pairs import json_text
-from fastrelay.routing.envelope import check_frame, phone_prefix, unwrap, wrap
+from fastrelay.protocol.envelope import check_frame, phone_prefix, unwrap, wrap
 
 
 def through_objects(message: bytes) -> bytes:

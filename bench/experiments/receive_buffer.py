@@ -8,9 +8,9 @@ import asyncio
 from dataclasses import replace
 
 from bench.compare.plan import BATCH, SMALL
-from fastrelay.turns import Rooms
-from fastrelay.websocket.conditions import Conditions, SentCounter
+from fastrelay.loop.fair_reads import Rooms
 from fastrelay.websocket.connection import Connection
+from fastrelay.websocket.context import Conditions, SentCounter
 from fastrelay.websocket.handler import Handler
 
 LOADS = (SMALL, BATCH)

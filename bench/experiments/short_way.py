@@ -5,7 +5,7 @@ within what turns differ: there nearly every read brings several.
 """
 
 from bench.compare.plan import MEDIUM, SMALL
-from fastrelay.websocket.decoder import FrameDecoder
+from fastrelay.protocol.decoder import FrameDecoder
 
 LOADS = (SMALL, MEDIUM)
 

@@ -8,16 +8,16 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-import fastrelay.relay
+import fastrelay.server.relay
 from bench.compare.plan import SMALL
-from fastrelay.timers import Timed
+from fastrelay.loop.timer_wheel import Timed
 
 LOADS = (SMALL,)
 IDLE = True
 
 
 class CallLater:
-    """As much of a :class:`fastrelay.timers.TimerWheel` as the relay uses."""
+    """As much of a :class:`fastrelay.loop.timer_wheel.TimerWheel` as the relay uses."""
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, tick: float, on_tick: Callable[[float], None]
@@ -58,4 +58,4 @@ class CallLater:
 
 def change() -> None:
     """Give each appointment a timer of the loop."""
-    fastrelay.relay.TimerWheel = CallLater  # type: ignore[misc, assignment]
+    fastrelay.server.relay.TimerWheel = CallLater  # type: ignore[misc, assignment]

@@ -7,8 +7,8 @@ import asyncio
 from collections.abc import Callable
 
 from bench.compare.plan import SMALL
-from fastrelay.entrances import Entrances
 from fastrelay.net.tls.layer import TlsBuffers, TlsLayer
+from fastrelay.server.listeners import Entrances
 
 CONTENDER = "fastrelay tls"
 LOADS = (SMALL,)

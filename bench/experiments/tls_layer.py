@@ -10,9 +10,9 @@ from collections.abc import Callable
 from typing import Any
 
 from bench.compare.plan import FOUR
-from fastrelay.entrances import Entrances
 from fastrelay.net.listener import Listener
 from fastrelay.net.tls.certificates import Certificates
+from fastrelay.server.listeners import Entrances
 from fastrelay.websocket.connection import Connection
 
 CONTENDER = "fastrelay tls"

@@ -7,7 +7,7 @@ Found (nanoseconds, in C and by integers): 187 and 784 for 16 B, 207 and 1,413 f
 import os
 
 from bench.experiments.parts import nanoseconds, table
-from fastrelay.websocket.masking import unmask
+from fastrelay.protocol.masking import unmask
 
 
 def by_integers(payload: memoryview, key: memoryview) -> bytes:

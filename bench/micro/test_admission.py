@@ -8,10 +8,10 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.support.wire import phone_handshake
 from fastrelay.http.handshake import switching_protocols
-from fastrelay.limits.token_bucket import TokenBuckets
 from fastrelay.metrics import make_metrics
 from fastrelay.metrics.exposition import render
-from fastrelay.routing.registry import Registry
+from fastrelay.policy.registry import Registry
+from fastrelay.policy.token_buckets import TokenBuckets
 
 HEAD = phone_handshake("bench")
 

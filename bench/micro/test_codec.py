@@ -4,8 +4,8 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.support.wire import PING, client_frame
-from fastrelay.websocket.decoder import FrameDecoder
-from fastrelay.websocket.frames import text_header
+from fastrelay.protocol.decoder import FrameDecoder
+from fastrelay.protocol.frames import text_header
 
 SINGLE = [16, 256, 4096, 65_000, 200_000]
 BATCH = [(16, 64), (256, 32), (4096, 8)]

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from fastrelay.cause import Cause
 from fastrelay.metrics import make_metrics
 from fastrelay.metrics.frames import DirectionCounts
+from fastrelay.protocol.cause import Cause
 from fastrelay.routing.phone import Phone
 
 READS = 251

@@ -3,8 +3,15 @@
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from fastrelay.routing.envelope import check_frame, close_notice, gather, phone_prefix, unwrap, wrap
-from fastrelay.websocket.frames import text_header
+from fastrelay.protocol.envelope import (
+    check_frame,
+    close_notice,
+    gather,
+    phone_prefix,
+    unwrap,
+    wrap,
+)
+from fastrelay.protocol.frames import text_header
 
 SIZES = [16, 256, 4096, 65_000]
 CONN_ID = "client-bench-00112233"

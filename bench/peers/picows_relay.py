@@ -9,7 +9,7 @@ import sys
 import uvloop
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest, ws_create_server
 
-from fastrelay.routing.envelope import check_frame, phone_prefix, unwrap
+from fastrelay.protocol.envelope import check_frame, phone_prefix, unwrap
 
 binaries: dict[str, WSTransport] = {}
 phones: dict[str, WSTransport] = {}

@@ -2,10 +2,10 @@
 
 import sys
 
-import fastrelay.serve
+import fastrelay.process.run
 from fastrelay.cli import main
 
-fastrelay.serve.tame_garbage_collector = lambda: None
+fastrelay.process.run.tame_garbage_collector = lambda: None
 
 if __name__ == "__main__":
     sys.exit(main())

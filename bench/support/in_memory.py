@@ -3,19 +3,19 @@
 import asyncio
 from typing import Any
 
-from fastrelay.doorway import Doorway
+from fastrelay.config.settings import Address, Settings
 from fastrelay.http.client_address import socket_peer
-from fastrelay.http.protocol import HttpProtocol, Site
-from fastrelay.limits.caps import LiveConnections, Lobby
+from fastrelay.http.connection import HttpProtocol, Site
 from fastrelay.log import Log
+from fastrelay.loop.timer_wheel import TimerWheel
 from fastrelay.metrics import make_metrics
+from fastrelay.policy.caps import LiveConnections, Lobby
+from fastrelay.policy.registry import Registry
 from fastrelay.push.waker import make_waker
-from fastrelay.routing.registry import Registry
-from fastrelay.routing.switchboard import Switchboard
-from fastrelay.settings import Address, Settings
-from fastrelay.timers import TimerWheel
-from fastrelay.websocket.conditions import Conditions
+from fastrelay.routing.router import Switchboard
+from fastrelay.server.endpoints import Doorway
 from fastrelay.websocket.connection import Connection
+from fastrelay.websocket.context import Conditions
 
 
 class Transport:

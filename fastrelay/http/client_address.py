@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import h11
 
 from fastrelay.address import plain_host
-from fastrelay.settings import Network
+from fastrelay.config.settings import Network
 
 Resolver = Callable[[str, h11.Request], str | None]
 """From the peer's address and its request to the client's address; ``None``: not usable."""

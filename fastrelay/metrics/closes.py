@@ -8,8 +8,8 @@ from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
-from fastrelay.cause import Cause
 from fastrelay.metrics.exposition import PREFIX
+from fastrelay.protocol.cause import Cause
 
 _NO_CODE: Final = "none"
 _CLASSES: Final = {1: "1xxx", 3: "3xxx", 4: "4xxx"}

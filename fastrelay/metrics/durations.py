@@ -13,7 +13,7 @@ from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.registry import Collector
 
 from fastrelay.metrics.exposition import PREFIX
-from fastrelay.metrics.histogram import Histogram
+from fastrelay.policy.counters.histogram import Histogram
 
 _TRANSIT_BOUNDS: Final = (
     *(0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01),

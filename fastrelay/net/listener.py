@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from fastrelay.address import plain_host
+from fastrelay.config.settings import Address
 from fastrelay.log import Log
-from fastrelay.settings import Address
 
 BACKLOG: Final = 4096
 """Connections the kernel holds for us while a reconnect storm is worked off."""

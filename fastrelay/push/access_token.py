@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from fastrelay.push.credential import ServiceAccount
+from fastrelay.config.service_account import ServiceAccount
 from fastrelay.push.https import CallFailed, HttpsClient, explain
 
 AUDIENCE: Final = "https://oauth2.googleapis.com/token"

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Final, Protocol
 import msgspec
 from prometheus_client import CollectorRegistry
 
-from fastrelay.limits.token_bucket import TokenBuckets
+from fastrelay.config.settings import Settings
 from fastrelay.log import Log
 from fastrelay.metrics.push import Outcome, PushMetrics
-from fastrelay.settings import Settings
+from fastrelay.policy.token_buckets import TokenBuckets
 
 if TYPE_CHECKING:
     from fastrelay.push.fcm import FcmSender

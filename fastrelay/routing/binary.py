@@ -3,21 +3,21 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol
 
-from fastrelay.cause import Cause
 from fastrelay.metrics.durations import Stopwatch
-from fastrelay.routing.envelope import (
+from fastrelay.protocol.cause import Cause
+from fastrelay.protocol.envelope import (
     SMALL_FRAME,
     Envelope,
     MalformedEnvelope,
     close_notice,
     unwrap,
 )
+from fastrelay.protocol.frames import text_header
 from fastrelay.websocket.connection import Connection
-from fastrelay.websocket.frames import text_header
 
 if TYPE_CHECKING:
     from fastrelay.routing.phone import Phone
-    from fastrelay.routing.switchboard import Switchboard
+    from fastrelay.routing.router import Switchboard
 
 _MAX_LOGGED_ID: Final = 512
 """Characters of an unknown conn_id that are logged; ours are never longer."""

@@ -2,9 +2,16 @@
 
 from typing import TYPE_CHECKING
 
-from fastrelay.cause import Cause
 from fastrelay.metrics.durations import Stopwatch
-from fastrelay.routing.envelope import (
+from fastrelay.protocol.cause import Cause
+from fastrelay.protocol.close_codes import (
+    BACKLOG_FULL,
+    INVALID_JSON,
+    NO_BINARY,
+    WRITE_FAILED,
+    directed,
+)
+from fastrelay.protocol.envelope import (
     SMALL_FRAME,
     InvalidFrame,
     check_frame,
@@ -13,19 +20,12 @@ from fastrelay.routing.envelope import (
     wrap,
     wrap_small,
 )
-from fastrelay.websocket.close_codes import (
-    BACKLOG_FULL,
-    INVALID_JSON,
-    NO_BINARY,
-    WRITE_FAILED,
-    directed,
-)
+from fastrelay.protocol.frames import text_header
 from fastrelay.websocket.connection import Connection
-from fastrelay.websocket.frames import text_header
 
 if TYPE_CHECKING:
     from fastrelay.routing.binary import Binary
-    from fastrelay.routing.switchboard import Switchboard
+    from fastrelay.routing.router import Switchboard
 
 
 class Phone:

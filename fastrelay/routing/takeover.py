@@ -8,7 +8,7 @@ still there, and the others are refused. Newcomers are not read meanwhile.
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from fastrelay.timers import TimerWheel
+from fastrelay.loop.timer_wheel import TimerWheel
 
 if TYPE_CHECKING:
     from fastrelay.routing.binary import Binary

@@ -12,16 +12,16 @@ from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Concatenate, Final, ParamSpec
 
-from fastrelay.cause import Aborted, Cause
-from fastrelay.internal_errors import report
+from fastrelay.loop.fair_reads import TurnTaker
+from fastrelay.loop.internal_errors import report
 from fastrelay.net.tls.layer import MID_HANDSHAKE
-from fastrelay.turns import TurnTaker
-from fastrelay.websocket.backlog import Backlog, Piece, Stopwatch
-from fastrelay.websocket.close_codes import HEARTBEAT_TIMEOUT, MESSAGE_TIMEOUT, CloseReason
-from fastrelay.websocket.conditions import Conditions, SentCounter
-from fastrelay.websocket.decoder import Closed, FrameDecoder, Ping, Pong
-from fastrelay.websocket.frames import Opcode, close_frame, control_frame
+from fastrelay.protocol.cause import Aborted, Cause
+from fastrelay.protocol.close_codes import HEARTBEAT_TIMEOUT, MESSAGE_TIMEOUT, CloseReason
+from fastrelay.protocol.decoder import Closed, FrameDecoder, Ping, Pong
+from fastrelay.protocol.frames import Opcode, close_frame, control_frame
+from fastrelay.websocket.context import Conditions, SentCounter
 from fastrelay.websocket.handler import NOBODY, Handler
+from fastrelay.websocket.send_queue import Backlog, Piece, Stopwatch
 
 _FLUSH_BYTES: Final = 64 * 1024
 """Queued bytes handed to the transport at once when it drains: one large write, and little enough

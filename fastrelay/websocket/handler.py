@@ -2,7 +2,7 @@
 
 from typing import Final, Protocol
 
-from fastrelay.cause import Cause
+from fastrelay.protocol.cause import Cause
 
 
 class Handler(Protocol):

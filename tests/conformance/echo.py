@@ -15,19 +15,19 @@ from urllib.parse import parse_qsl
 
 import uvloop
 
-from fastrelay.cause import Cause
-from fastrelay.entrances import Entrances
+from fastrelay.config.settings import Address, Intervals, Settings
 from fastrelay.http.exchange import Exchange
 from fastrelay.http.handshake import accept_upgrade
-from fastrelay.limits.caps import Lobby
 from fastrelay.log import Log
+from fastrelay.loop.timer_wheel import TimerWheel
 from fastrelay.metrics.frames import DirectionCounts
-from fastrelay.settings import Address, Intervals, Settings
-from fastrelay.timers import TimerWheel
-from fastrelay.websocket.close_codes import directed
-from fastrelay.websocket.conditions import Conditions
+from fastrelay.policy.caps import Lobby
+from fastrelay.protocol.cause import Cause
+from fastrelay.protocol.close_codes import directed
+from fastrelay.protocol.frames import text_header
+from fastrelay.server.listeners import Entrances
 from fastrelay.websocket.connection import Connection
-from fastrelay.websocket.frames import text_header
+from fastrelay.websocket.context import Conditions
 from tests.support.certificates import local_certificate
 
 LIMIT = 128 * 1024

@@ -1,6 +1,6 @@
 """The frame codec: whatever comes, in whatever pieces, beside wsproto's frame protocol."""
 
-from fastrelay.websocket.decoder import Closed, Violation
+from fastrelay.protocol.decoder import Closed, Violation
 from tests.fuzz.chunks import cut
 from tests.support.frame_oracle import Oracle, Receiver, assert_they_agree
 

@@ -2,7 +2,7 @@
 
 import json
 
-from fastrelay.routing.envelope import (
+from fastrelay.protocol.envelope import (
     InvalidFrame,
     MalformedEnvelope,
     check_frame,

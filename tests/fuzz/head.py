@@ -12,9 +12,15 @@ from ipaddress import ip_network
 import h11
 import wsproto
 
+from fastrelay.config.settings import Network
 from fastrelay.http.client_address import forwarded_for, socket_peer
+from fastrelay.http.connection import HttpProtocol, Route, Site
 from fastrelay.http.exchange import Exchange
-from fastrelay.http.gates import (
+from fastrelay.log import Log
+from fastrelay.loop.timer_wheel import TimerWheel
+from fastrelay.policy.caps import Lobby
+from fastrelay.policy.token_buckets import TokenBuckets
+from fastrelay.server.gates import (
     CLIENT_HEADERS,
     SERVER_HEADERS,
     connection_cap,
@@ -22,13 +28,7 @@ from fastrelay.http.gates import (
     rate_limit,
     upgrade,
 )
-from fastrelay.http.healthz import healthz
-from fastrelay.http.protocol import HttpProtocol, Route, Site
-from fastrelay.limits.caps import Lobby
-from fastrelay.limits.token_bucket import TokenBuckets
-from fastrelay.log import Log
-from fastrelay.settings import Network
-from fastrelay.timers import TimerWheel
+from fastrelay.server.healthz import healthz
 from tests.fuzz.chunks import cut
 from tests.support.clock import Loop
 

@@ -7,9 +7,9 @@ import struct
 from collections.abc import Callable
 from typing import cast
 
-from fastrelay.limits.caps import Lobby
-from fastrelay.net.proxy_protocol import HeaderReader
-from fastrelay.timers import TimerWheel
+from fastrelay.loop.timer_wheel import TimerWheel
+from fastrelay.net.proxy_header import HeaderReader
+from fastrelay.policy.caps import Lobby
 from tests.fuzz.chunks import cut
 from tests.support.clock import Loop
 

@@ -10,8 +10,8 @@ import asyncio
 import ssl
 from typing import Final, cast
 
+from fastrelay.loop.timer_wheel import TimerWheel
 from fastrelay.net.tls.layer import TlsBuffers
-from fastrelay.timers import TimerWheel
 from tests.support.record_keys import APPLICATION
 from tests.support.record_session import LARGEST, Session13
 from tests.support.tls_ends import (

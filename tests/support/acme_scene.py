@@ -1,4 +1,4 @@
-"""A whole life with ``--domain``, to be run in a sealed machine: see ``tests/test_acme.py``.
+"""A whole life with ``--domain``, to be run in a sealed machine: see ``tests/acme/test_acme.py``.
 
 A CA, a relay on ports 443 and 80 exactly as an operator would start it, the probe from outside, a
 renewal under a connection that stays, and the end.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import trustme
 
-from fastrelay.settings import TlsFiles
+from fastrelay.config.settings import TlsFiles
 
 
 class Authority:

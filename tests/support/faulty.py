@@ -8,12 +8,12 @@ from typing import Any
 
 from wsproto.frame_protocol import FrameDecoder
 
-from fastrelay.http.protocol import HttpProtocol
-from fastrelay.internal_errors import report
+from fastrelay.config.settings import Address, Intervals, Limits, Settings
+from fastrelay.http.connection import HttpProtocol
 from fastrelay.log import Log
+from fastrelay.loop.internal_errors import report
 from fastrelay.metrics import make_metrics
-from fastrelay.relay import Relay
-from fastrelay.settings import Address, Intervals, Limits, Settings
+from fastrelay.server.relay import Relay
 from tests.support.clock import Loop
 from tests.support.peer import CLOSE, PONG, TEXT, client_frame, request, upgrade_headers
 

@@ -5,7 +5,7 @@ Where they do not, :func:`assert_they_agree` names the reason; there is no other
 
 from wsproto.frame_protocol import Frame, FrameProtocol, ParseFailed
 
-from fastrelay.websocket.decoder import Closed, Control, FrameDecoder, Ping, Pong, Violation
+from fastrelay.protocol.decoder import Closed, Control, FrameDecoder, Ping, Pong, Violation
 from tests.support.peer import CLOSE, PING, PONG
 
 LIMIT = 70_000

@@ -21,8 +21,8 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from fastrelay.push.configuration import Push
-from fastrelay.push.credential import read_service_account
+from fastrelay.config.push import Push
+from fastrelay.config.service_account import read_service_account
 
 PROJECT = "wake-project-1"
 EMAIL = "relay@wake-project-1.iam.gserviceaccount.com"

@@ -8,11 +8,11 @@ from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from fastrelay.config.settings import Address, Intervals, Limits, Settings
 from fastrelay.log import Log
 from fastrelay.metrics import make_metrics
-from fastrelay.relay import Relay
 from fastrelay.routing.binary import Binary
-from fastrelay.settings import Address, Intervals, Limits, Settings
+from fastrelay.server.relay import Relay
 from tests.support.certificates import authority, local_certificate
 from tests.support.peer import HttpClient, Peer, open_http, open_peer
 

@@ -12,10 +12,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from fastrelay.http.protocol import HttpProtocol
+from fastrelay.http.connection import HttpProtocol
+from fastrelay.policy.registry import Grace
 from fastrelay.routing.binary import Binary
 from fastrelay.routing.phone import Phone
-from fastrelay.routing.registry import Grace
 from fastrelay.routing.takeover import Probe
 from fastrelay.websocket.connection import Connection
 from tests.support.certificates import authority

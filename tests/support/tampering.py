@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
+from fastrelay.protocol.frames import text_header
 from fastrelay.routing.phone import Phone
-from fastrelay.websocket.frames import text_header
 
 Deliver = Callable[[Phone, list[bytes]], None]
 

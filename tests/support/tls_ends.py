@@ -11,9 +11,9 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+from fastrelay.loop.fair_reads import NARROW_BYTES, TurnTaker
 from fastrelay.net.tls.certificates import Certificates
 from fastrelay.net.tls.layer import TlsBuffers, TlsLayer
-from fastrelay.turns import NARROW_BYTES, TurnTaker
 from tests.support.certificates import authority, local_certificate
 from tests.support.clock import Loop
 from tests.support.record_session import Session, session

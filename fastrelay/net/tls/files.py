@@ -1,9 +1,9 @@
 """A certificate that somebody else renews: read at start, when asked to, and when it changes."""
 
+from fastrelay.config.settings import TlsFiles
 from fastrelay.log import Log
+from fastrelay.loop.timer_wheel import Every, TimerWheel
 from fastrelay.net.tls.certificates import Certificates, UnusableCertificate
-from fastrelay.settings import TlsFiles
-from fastrelay.timers import Every, TimerWheel
 
 
 class CertificateFiles:

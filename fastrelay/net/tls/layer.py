@@ -13,12 +13,12 @@ import ssl
 from collections.abc import Iterable
 from typing import Any, Final, Protocol, cast
 
-from fastrelay.cause import Aborted, Cause
-from fastrelay.internal_errors import report
+from fastrelay.loop.fair_reads import Rooms, TurnTaker
+from fastrelay.loop.internal_errors import report
+from fastrelay.loop.timer_wheel import Timed
 from fastrelay.net.tls.certificates import Certificates
 from fastrelay.net.tls.session import MAX_RECORD, End, SharedBios, TlsSession
-from fastrelay.timers import Timed
-from fastrelay.turns import Rooms, TurnTaker
+from fastrelay.protocol.cause import Aborted, Cause
 
 MID_HANDSHAKE: Final = "mid_handshake"
 """Asks :meth:`TlsLayer.get_extra_info` whether the peer has stopped inside a handshake message."""

@@ -1,0 +1,198 @@
+"""Gets a certificate from an ACME CA. Blocking: it runs in a thread of its own.
+
+certbot's ``acme`` library speaks the protocol. Needs the extra ``fastrelay[acme]``.
+"""
+
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import datetime, timedelta
+from typing import Any, Final, TypeVar
+
+import requests
+from acme import challenges, client, crypto_util, errors, messages
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from josepy.jwa import ES256
+from josepy.jwk import JWKEC
+
+from fastrelay import __version__
+from fastrelay.acme.cache import CertificateCache
+from fastrelay.acme.responder import ChallengeResponder
+from fastrelay.config.settings import Acme
+
+Result = TypeVar("Result")
+
+NETWORK_TIMEOUT: Final = 10
+"""Seconds one request to the CA may take."""
+
+_NONCE_ATTEMPTS: Final = 6
+"""How often a request is sent before a CA that refuses every nonce is believed."""
+
+
+class IssuanceFailed(Exception):
+    """No certificate; the text says why, on one line, and is safe to log."""
+
+
+class Cancelled(Exception):
+    """The relay stops and waits for no CA."""
+
+
+class _Network(client.ClientNetwork):
+    """The library's network, which asks again more than once after a bad nonce, and can stop."""
+
+    def __init__(self, key: JWKEC, ca_file: str | None, cancelled: threading.Event) -> None:
+        super().__init__(
+            key,
+            alg=ES256,
+            user_agent=f"fastrelay/{__version__}",
+            timeout=NETWORK_TIMEOUT,
+        )
+        if ca_file is not None:
+            # requests takes a path here as well; the library's annotation does not know.
+            self.verify_ssl = ca_file  # type: ignore[assignment]
+        self._cancelled = cancelled
+
+    def post(self, *args: Any, **kwargs: Any) -> requests.Response:
+        for _ in range(_NONCE_ATTEMPTS - 1):
+            try:
+                return self._post_once(*args, **kwargs)
+            except messages.Error as error:
+                if error.code != "badNonce":
+                    raise
+        return self._post_once(*args, **kwargs)
+
+    def _send_request(self, method: str, url: str, *args: Any, **kwargs: Any) -> requests.Response:
+        if self._cancelled.is_set():
+            raise Cancelled
+        return super()._send_request(method, url, *args, **kwargs)
+
+
+class Issuer:
+    """Orders certificates for one domain. One call at a time.
+
+    Args:
+        acme: for which domain, and from whom.
+        patience: seconds the CA may take to validate and issue.
+    """
+
+    def __init__(
+        self,
+        acme: Acme,
+        cache: CertificateCache,
+        responder: ChallengeResponder,
+        patience: float,
+    ) -> None:
+        self._acme = acme
+        self._cache = cache
+        self._responder = responder
+        self._patience = timedelta(seconds=patience)
+        self._cancelled = threading.Event()
+
+    def cancel(self) -> None:
+        """Let a call that runs in another thread end at its next request to the CA."""
+        self._cancelled.set()
+
+    def obtain(self) -> bytes:
+        """Order a certificate; returns its private key and chain as PEM.
+
+        Raises:
+            IssuanceFailed: the CA cannot be reached, or refuses.
+            Cancelled: see :meth:`cancel`.
+        """
+        return self._with_ca(self._order)
+
+    def suggested_renewal(self, pem: bytes) -> datetime | None:
+        """When the CA wants the certificate renewed (ARI, RFC 9773); ``None``: it does not say.
+
+        Raises:
+            IssuanceFailed: it offers to say, and did not.
+            Cancelled: see :meth:`cancel`.
+        """
+
+        def ask(ca: client.ClientV2) -> datetime | None:
+            when, _ = ca.renewal_time(pem)
+            return when
+
+        return self._with_ca(ask)
+
+    def _with_ca(self, task: Callable[[client.ClientV2], Result]) -> Result:
+        try:
+            net = _Network(self._account_key(), self._acme.ca_file, self._cancelled)
+            with net.session:
+                directory = client.ClientV2.get_directory(self._acme.directory, net)
+                return task(client.ClientV2(directory, net))
+        except errors.ValidationError as error:
+            raise IssuanceFailed(_line(_validation_problem(error))) from error
+        except errors.TimeoutError:
+            raise IssuanceFailed("the CA did not finish in time") from None
+        except (Cancelled, IssuanceFailed):
+            raise
+        except Exception as error:
+            # Whatever a CA answers, and however the library takes it, must not end the renewals.
+            raise IssuanceFailed(_line(f"{type(error).__name__}: {error}")) from error
+
+    def _account_key(self) -> JWKEC:
+        file = self._cache.account_file(self._acme.directory)
+        kept = self._cache.read(file)
+        if kept is not None:
+            return JWKEC.json_loads(kept.decode())
+        key = JWKEC(key=ec.generate_private_key(ec.SECP256R1()))
+        self._cache.write(file, key.json_dumps().encode())
+        return key
+
+    def _order(self, ca: client.ClientV2) -> bytes:
+        self._register(ca)
+        private_key = ec.generate_private_key(ec.SECP256R1()).private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        order = ca.new_order(crypto_util.make_csr(private_key, [self._acme.domain]))
+        with ExitStack() as shown:
+            for authorization in order.authorizations:
+                if authorization.body.status != messages.STATUS_VALID:
+                    self._answer(ca, authorization, shown)
+            # The library compares with a naive local time.
+            deadline = datetime.now() + self._patience
+            order = ca.poll_and_finalize(order, deadline)
+        return private_key + order.fullchain_pem.encode()
+
+    def _register(self, ca: client.ClientV2) -> None:
+        """Say who we are; a CA that knows the key already tells us our account."""
+        registration = messages.NewRegistration.from_data(
+            email=self._acme.email, terms_of_service_agreed=True
+        )
+        try:
+            ca.new_account(registration)
+        except errors.ConflictError as known:
+            ca.net.account = messages.RegistrationResource(
+                body=messages.Registration(), uri=known.location
+            )
+
+    def _answer(
+        self, ca: client.ClientV2, authorization: messages.AuthorizationResource, shown: ExitStack
+    ) -> None:
+        for offered in authorization.body.challenges:
+            challenge = offered.chall
+            if isinstance(challenge, challenges.HTTP01):
+                response, content = offered.response_and_validation(ca.net.key)
+                self._responder.show(challenge.path, content.encode())
+                shown.callback(self._responder.forget, challenge.path)
+                ca.answer_challenge(offered, response)
+                return
+        raise IssuanceFailed("the CA offers no HTTP-01 challenge")
+
+
+def _validation_problem(error: errors.ValidationError) -> str:
+    problems = [
+        str(challenge.error)
+        for failed in error.failed_authzrs
+        for challenge in failed.body.challenges
+        if challenge.error is not None
+    ]
+    return f"the CA could not validate the domain: {'; '.join(problems)}"
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())[:500]

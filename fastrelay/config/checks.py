@@ -1,0 +1,225 @@
+"""Refusals to start: every configuration that is unclear or unsafe, said before anything runs."""
+
+import argparse
+import ipaddress
+import os
+import resource
+import ssl
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final, NoReturn
+
+from fastrelay.config.settings import Address, Network
+
+RESERVED_DESCRIPTORS = 64
+"""Descriptors kept for listeners, logs, the loop, and accepts on their way."""
+
+LEAST_HANDSHAKES = 16
+"""Connections that may be on their way to become a WebSocket, however few descriptors there are."""
+
+MOST_CONNECTIONS = 10_000
+"""Default cap on live WebSockets where the descriptor limit would allow more."""
+
+_STATUS: Final = Path("/proc/self/status")
+_CAP_NET_BIND_SERVICE: Final = 1 << 10
+
+
+class Refusal(Exception):
+    """The relay will not start.
+
+    Attributes:
+        what: one line that says what is wrong. Never holds a secret.
+        fix: one line that says how to put it right.
+    """
+
+    def __init__(self, what: str, fix: str) -> None:
+        # What is quoted may come from a file name or a library, with line ends in it.
+        self.what, self.fix = (" ".join(text.splitlines()) for text in (what, fix))
+        super().__init__(self.what)
+
+
+class RefusingParser(argparse.ArgumentParser):
+    """Says what is wrong with a command line the way every refusal does."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise :class:`Refusal`."""
+        raise Refusal(message, f"{self.prog} --help shows every flag and its default")
+
+
+def number(
+    kind: type[int] | type[float], least: float, most: float = 2**40
+) -> Callable[[str], float]:
+    """An argparse type: a number from ``least`` to ``most``."""
+    noun = "whole number" if kind is int else "number"
+
+    def parse(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = kind(-1)
+        if value > most:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a {noun} of at most {most}")
+        if not value >= least:  # "nan" compares false
+            raise argparse.ArgumentTypeError(f"{text!r} is not a {noun} of at least {least}")
+        return value
+
+    return parse
+
+
+def parse_address(flag: str, text: str) -> Address:
+    """``HOST:PORT``, ``:PORT`` or ``[IPv6]:PORT`` with a port from 1 to 65535.
+
+    Raises:
+        Refusal: it is none of these.
+    """
+    host, colon, port = text.rpartition(":")
+    if bracketed := host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    good_host = host.isascii() and bracketed == (":" in host)
+    if not colon or not good_host or not port.isascii() or not port.isdigit():
+        raise Refusal(f"{flag} {text!r} is not HOST:PORT", "for example 127.0.0.1:8080, or :8080")
+    if len(port) > 5 or not 1 <= int(port) <= 65535:
+        raise Refusal(f"{flag} {text!r} has no port from 1 to 65535", "name the port to listen on")
+    return Address(host, int(port))
+
+
+def parse_metrics_address(text: str) -> Address | None:
+    """Where ``/metrics`` is served: a loopback literal with a port, or empty for nowhere.
+
+    Metrics tell who is connected and when; they are never served to a network. A hostname is
+    refused even if it means loopback today: what it means can change behind our back.
+
+    Raises:
+        Refusal: anything else.
+    """
+    if not text:
+        return None
+    address = parse_address("--metrics-listen", text)
+    try:
+        loopback = ipaddress.ip_address(address.host).is_loopback
+    except ValueError:
+        loopback = False
+    if not loopback:
+        raise Refusal(
+            f"--metrics-listen {text!r} is not a loopback address",
+            "use 127.0.0.1:PORT or [::1]:PORT, or an empty value for no metrics",
+        )
+    return address
+
+
+def parse_networks(flag: str) -> Callable[[str], tuple[Network, ...]]:
+    """An argparse type for ``flag``: comma-separated networks or addresses, at least one.
+
+    Raises:
+        Refusal: an entry is neither. So is an empty list: no networks mean that any peer is
+            believed, and an unset variable in a unit file must not come to mean that.
+    """
+
+    def parse(text: str) -> tuple[Network, ...]:
+        try:
+            return tuple(ipaddress.ip_network(entry.strip()) for entry in text.split(","))
+        except ValueError as error:
+            fix = "for example 10.0.0.0/8,fd00::/8, or without networks to believe any peer"
+            raise Refusal(f"{flag}: {error}", fix) from None
+
+    return parse
+
+
+def trust(flag: str, file: str | None) -> ssl.SSLContext:
+    """A client's TLS context that trusts the PEM certificates in ``file``, or the system's.
+
+    Raises:
+        Refusal: it holds none. An empty name is refused too: it would mean the system's.
+    """
+    try:
+        if file == "":
+            raise FileNotFoundError("no file is named")
+        return ssl.create_default_context(cafile=file)
+    except (OSError, ValueError) as error:  # an SSLError is an OSError
+        raise Refusal(
+            f"{flag} {file!r}: {error}",
+            "name a file of PEM certificates to trust instead of the system's",
+        ) from None
+
+
+def raise_descriptor_limit() -> int:
+    """Use all the descriptors this process may have; returns how many those are."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+def share_descriptors(descriptors: int, wanted: int | None) -> tuple[int, int]:
+    """How many live WebSockets, and how many connections on their way to become one.
+
+    Together they never need more than ``descriptors``, so that accept never fails for want of
+    one. Without ``wanted``, a tenth (at most 1,000) is for handshakes and the rest, up to
+    :data:`MOST_CONNECTIONS`, for WebSockets.
+
+    Raises:
+        Refusal: ``wanted`` WebSockets do not fit, or not a single one does.
+    """
+    usable = descriptors - RESERVED_DESCRIPTORS
+    handshakes = max(LEAST_HANDSHAKES, min(1_000, usable // 10))
+    room = usable - handshakes
+    if room < 1:
+        raise Refusal(
+            f"this process may open {descriptors} file descriptors, too few for a relay",
+            "raise the limit (ulimit -n, LimitNOFILE=), to"
+            f" {RESERVED_DESCRIPTORS + LEAST_HANDSHAKES + 1} or more",
+        )
+    if wanted is None:
+        wanted = min(MOST_CONNECTIONS, room)
+    if wanted > room:
+        raise Refusal(
+            f"--max-connections {wanted} needs more than the {descriptors} file descriptors"
+            " this process may open",
+            f"ask for at most {room}, or raise the limit (ulimit -n, LimitNOFILE=)",
+        )
+    return wanted, handshakes
+
+
+def read_switch(environment: Mapping[str, str], name: str) -> bool:
+    """Whether the variable is 1; it is that or not set.
+
+    Raises:
+        Refusal: it has another value, which is not shown.
+    """
+    value = environment.get(name)
+    if value not in {None, "1"}:
+        raise Refusal(f"{name} is neither 1 nor unset", f"set {name}=1, or unset it")
+    return value == "1"
+
+
+def check_privileges(*, production: bool) -> None:
+    """Root is refused in ``production``; who is not root may bind low ports and nothing else.
+
+    Raises:
+        Refusal: this process may do more than a relay needs.
+    """
+    if os.geteuid() == 0:
+        if production:
+            raise Refusal(
+                "a relay in production does not run as root",
+                "run it as a user of its own; CAP_NET_BIND_SERVICE lets it have ports 80 and 443",
+            )
+        return
+    held = _capabilities() & ~_CAP_NET_BIND_SERVICE
+    if held:
+        raise Refusal(
+            f"this process has capabilities that a relay does not need (CapPrm {held:#x})",
+            "leave it CAP_NET_BIND_SERVICE at most",
+        )
+
+
+def _capabilities() -> int:
+    """The capabilities this process may use, as a bit mask; 0 where the system has none.
+
+    Those permitted: any of them can be made effective at any moment (capabilities(7)).
+    """
+    try:
+        status = _STATUS.read_text()
+    except OSError:
+        return 0
+    return int(status.partition("CapPrm:")[2].split(None, 1)[0], 16)

@@ -1,0 +1,178 @@
+"""From flags and environment to settings: the three ways to listen, and what excludes what.
+
+Everything that is unclear or unsafe is refused before anything runs (operations, refusals).
+"""
+
+import argparse
+import importlib.util
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from fastrelay.config.checks import (
+    Refusal,
+    check_privileges,
+    parse_address,
+    parse_metrics_address,
+    raise_descriptor_limit,
+    read_switch,
+    share_descriptors,
+    trust,
+)
+from fastrelay.config.push import read_push
+from fastrelay.config.settings import Acme, Intervals, Limits, Settings, TlsFiles
+
+METRICS_LISTEN: Final = "127.0.0.1:9090"
+HTTPS_LISTEN: Final = ":443"
+HTTP_LISTEN: Final = ":80"
+CERT_CACHE: Final = "~/.fastrelay/certs"
+LETS_ENCRYPT: Final = "https://acme-v02.api.letsencrypt.org/directory"
+
+PRODUCTION: Final = "PYRYCODE_RELAY_PRODUCTION"
+SINGLE_INSTANCE: Final = "PYRYCODE_RELAY_SINGLE_INSTANCE"
+
+_ACME_FLAGS: Final = (
+    "--http-listen",
+    "--cert-cache",
+    "--acme-directory",
+    "--acme-email",
+    "--acme-ca-file",
+)
+_FILE_FLAGS: Final = ("--tls-cert", "--tls-key")
+_TLS_FLAGS: Final = ("--https-listen", "--https-proxy-protocol", "--proxy-protocol-from")
+_DOMAIN: Final = re.compile(r"(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]*")
+
+
+def read_settings(options: argparse.Namespace, environment: Mapping[str, str]) -> Settings:
+    """The settings that flags and environment ask for.
+
+    Raises:
+        Refusal: they ask for something that cannot or must not be.
+    """
+    tls = _read_tls(options)
+    _check_environment(options, environment)
+    listen = (
+        parse_address("--insecure-listen", options.insecure_listen)
+        if tls is None
+        else parse_address("--https-listen", _or(options.https_listen, HTTPS_LISTEN))
+    )
+    connections, handshakes = share_descriptors(raise_descriptor_limit(), options.max_connections)
+    return Settings(
+        listen=listen,
+        tls=tls,
+        proxy_headers=(options.proxy_protocol_from or ()) if options.https_proxy_protocol else None,
+        metrics_listen=parse_metrics_address(options.metrics_listen),
+        trusted_proxies=options.trust_x_forwarded_for,
+        push=read_push(
+            environment, options.push_endpoint, options.push_token_url, options.push_ca_file
+        ),
+        intervals=Intervals(grace=options.grace),
+        limits=Limits(
+            message_bytes=options.max_message_bytes,
+            phones=options.max_phones,
+            upgrade_burst=options.upgrade_burst,
+            upgrade_refill=options.upgrade_refill,
+            connections=connections,
+            connections_per_ip=options.max_connections_per_ip,
+            handshakes=handshakes,
+            buffered_bytes=options.max_buffered_bytes,
+        ),
+        log_level=options.log_level,
+        log_format=options.log_format,
+    )
+
+
+def asks_to_listen(options: argparse.Namespace) -> bool:
+    """Whether any of the three ways was named."""
+    return any(_given(options, flag) for flag in ("--insecure-listen", "--domain", *_FILE_FLAGS))
+
+
+def _given(options: argparse.Namespace, flag: str) -> bool:
+    return getattr(options, flag[2:].replace("-", "_")) is not None
+
+
+def _or(given: str | None, default: str) -> str:
+    """What was given, be it empty: an unset variable in a unit file is no wish for the default."""
+    return default if given is None else given
+
+
+def _read_tls(options: argparse.Namespace) -> TlsFiles | Acme | None:
+    """The way to listen: exactly one, with no flag that it would ignore."""
+    ways = [flag for flag in ("--insecure-listen", "--domain") if _given(options, flag)]
+    if any(_given(options, flag) for flag in _FILE_FLAGS):
+        ways.append("--tls-cert/--tls-key")
+    if len(ways) > 1:
+        raise Refusal(f"{' and '.join(ways)} exclude one another", "give one of them")
+    if options.insecure_listen is not None:
+        _refuse(options, (*_TLS_FLAGS, *_ACME_FLAGS), "--insecure-listen, which serves no TLS")
+        return None
+    if _given(options, "--proxy-protocol-from") and not options.https_proxy_protocol:
+        raise Refusal(
+            "--proxy-protocol-from does nothing without --https-proxy-protocol",
+            "give both, or none",
+        )
+    if options.domain is not None:
+        return _read_acme(options)
+    _refuse(options, _ACME_FLAGS, "--tls-cert, whose certificate somebody else renews")
+    for flag in _FILE_FLAGS:
+        if not _given(options, flag):
+            raise Refusal(f"{flag} is missing", "--tls-cert and --tls-key go together")
+    return TlsFiles(certificate=Path(options.tls_cert), key=Path(options.tls_key))
+
+
+def _refuse(options: argparse.Namespace, flags: tuple[str, ...], way: str) -> None:
+    for flag in flags:
+        if _given(options, flag):
+            raise Refusal(f"{flag} does nothing with {way}", "leave it out")
+
+
+def _read_acme(options: argparse.Namespace) -> Acme:
+    domain = options.domain.lower()
+    if not _DOMAIN.fullmatch(domain):
+        raise Refusal(
+            f"--domain {options.domain!r} is not a domain name", "for example relay.example.org"
+        )
+    if importlib.util.find_spec("acme") is None:
+        raise Refusal("--domain needs the extra acme", "pip install 'fastrelay[acme]'")
+    directory = _or(options.acme_directory, LETS_ENCRYPT)
+    if not directory.startswith("https://"):
+        raise Refusal(
+            f"--acme-directory {directory!r} is not an https URL", f"for example {LETS_ENCRYPT}"
+        )
+    trust("--acme-ca-file", options.acme_ca_file)
+    return Acme(
+        domain=domain,
+        http_listen=parse_address("--http-listen", _or(options.http_listen, HTTP_LISTEN)),
+        cache=_cache_directory(_or(options.cert_cache, CERT_CACHE)),
+        directory=directory,
+        email=options.acme_email,
+        ca_file=options.acme_ca_file,
+    )
+
+
+def _cache_directory(text: str) -> Path:
+    fix = f"name a directory of the relay's own; where HOME is not set, {CERT_CACHE} is none"
+    if not text:
+        raise Refusal("--cert-cache names no directory", fix)
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise Refusal(f"--cert-cache {text!r}: there is no such home directory", fix) from None
+
+
+def _check_environment(options: argparse.Namespace, environment: Mapping[str, str]) -> None:
+    production = read_switch(environment, PRODUCTION)
+    single = read_switch(environment, SINGLE_INSTANCE)
+    if production and options.insecure_listen is not None:
+        raise Refusal(
+            f"--insecure-listen is refused while {PRODUCTION} is 1",
+            "serve TLS with --domain or --tls-cert, or unset the variable behind a proxy",
+        )
+    if "FLY_APP_NAME" in environment and not single:
+        raise Refusal(
+            f"this platform can run several copies, and {SINGLE_INSTANCE} is not set",
+            f"scale to one machine and set {SINGLE_INSTANCE}=1: who is connected is known to one"
+            " process alone",
+        )
+    check_privileges(production=production)

@@ -1,0 +1,116 @@
+"""Whether push is on, and where it goes: read and checked before anything runs."""
+
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from fastrelay.config.checks import Refusal, trust
+
+if TYPE_CHECKING:
+    from fastrelay.config.service_account import ServiceAccount
+
+CREDENTIALS: Final = "PYRYCODE_RELAY_FCM_CREDENTIALS"
+"""The environment variable that holds the whole JSON key."""
+
+ENDPOINT: Final = "https://fcm.googleapis.com"
+TOKEN_URL: Final = "https://oauth2.googleapis.com/token"  # noqa: S105
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Push:
+    """How wakes are sent.
+
+    Attributes:
+        account: in whose name.
+        endpoint: base URL of the FCM HTTP v1 API, without a slash at its end.
+        token_url: where access tokens are fetched.
+        tls: whom both are trusted to be.
+    """
+
+    account: "ServiceAccount"
+    endpoint: str
+    token_url: str
+    tls: ssl.SSLContext
+
+
+def read_push(
+    environment: Mapping[str, str],
+    endpoint: str | None,
+    token_url: str | None,
+    ca_file: str | None,
+) -> Push | None:
+    """What the environment and the three flags (``None``: not given) ask for; ``None``: no push.
+
+    Raises:
+        Refusal: the credential cannot be used, or a flag is wrong or would do nothing. What it
+            says shows none of the credential.
+    """
+    text = environment.get(CREDENTIALS)
+    flags = {
+        "--push-endpoint": endpoint,
+        "--push-token-url": token_url,
+        "--push-ca-file": ca_file,
+    }
+    if text is None:
+        for flag, value in flags.items():
+            if value is not None:
+                raise Refusal(
+                    f"{flag} does nothing, because push is off",
+                    f"set {CREDENTIALS} to turn it on, or leave the flag out",
+                )
+        return None
+    endpoint = ENDPOINT if endpoint is None else endpoint
+    token_url = TOKEN_URL if token_url is None else token_url
+    return Push(
+        account=_read_account(text),
+        endpoint=_check_url("--push-endpoint", endpoint).rstrip("/"),
+        token_url=_check_url("--push-token-url", token_url),
+        tls=trust("--push-ca-file", ca_file),
+    )
+
+
+def _read_account(text: str) -> "ServiceAccount":
+    try:
+        # First of all what the extra brings: the modules that send need it as well.
+        import aiohttp  # noqa: F401
+
+        from fastrelay.config.service_account import BadCredential, read_service_account
+    except ModuleNotFoundError as missing:
+        raise Refusal(
+            f"{CREDENTIALS} is set, but push needs {missing.name}, which is not installed",
+            "install fastrelay with the extra push: pip install 'fastrelay[push]'",
+        ) from None
+    try:
+        return read_service_account(text)
+    except BadCredential as bad:
+        raise Refusal(
+            f"{CREDENTIALS} {bad}",
+            "set it to the whole JSON key of a service account (not the name of a file),"
+            " or unset it to run without push",
+        ) from None
+
+
+def _check_url(flag: str, text: str) -> str:
+    try:
+        url = urlsplit(text)
+        good = (
+            url.scheme == "https"
+            and url.hostname is not None
+            and url.port != 0
+            and url.username is None
+            and not (url.query or url.fragment)
+            and text.isascii()
+            and text.isprintable()
+            and " " not in text
+        )
+    except ValueError:
+        good = False
+    if not good:
+        raise Refusal(
+            # Not quoted: what is wrong with it may be the password in it.
+            f"{flag} is not an https URL without user, query and fragment",
+            "for example https://push-proxy.example:8443",
+        )
+    return text

@@ -1,0 +1,201 @@
+"""A connection from its first byte to its 101: reads request heads, lets routes answer them.
+
+h11 decides what is a request head; this class decides how long and how large it may be, and what
+happens to the connection afterwards. Nothing behind a refused upgrade is read as a request.
+"""
+
+import asyncio
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final, cast
+
+import h11
+
+from fastrelay.http.exchange import Exchange, render
+from fastrelay.http.responses import MISDIRECTED_REQUEST, NOT_FOUND, error
+from fastrelay.loop.internal_errors import report
+from fastrelay.loop.timer_wheel import TimerWheel
+from fastrelay.policy.caps import Lobby
+
+MAX_REQUESTS: Final = 100
+"""Plain requests one connection may make: what it never reads of our answers stays small."""
+
+MAX_FIELDS: Final = 100
+"""Header fields of one request. h11 takes 2 µs for each, and 16 KiB hold four thousand."""
+
+_HEAD_END: Final = re.compile(rb"\n\r?\n")
+
+Route = Callable[[Exchange], None]
+"""Answers one request, with a response or with a switch of protocols."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What one listener serves.
+
+    Attributes:
+        routes: by exact path; anything else is 404.
+        client_address: the client's address from the peer's and the request; ``None`` if none.
+        next_turn: calls back in the loop's next turn.
+        lobby: where connections are counted until they are upgraded or end.
+        host: the only name it answers to, in lower case; ``None``: any.
+        head_bytes, head_timeout, linger: see :class:`fastrelay.config.settings.Settings`.
+    """
+
+    routes: Mapping[str, Route]
+    client_address: Callable[[str, h11.Request], str | None]
+    wheel: TimerWheel
+    next_turn: Callable[[Callable[[], None]], object]
+    head_bytes: int
+    head_timeout: float
+    linger: float
+    lobby: Lobby
+    host: bytes | None = None
+
+
+class HttpProtocol(asyncio.Protocol):
+    """One accepted connection while it speaks HTTP/1.1.
+
+    Args:
+        site: what it is served.
+        peer: the other end's address, without its port.
+    """
+
+    _transport: asyncio.Transport
+
+    def __init__(self, site: Site, peer: str) -> None:
+        self._site = site
+        self._peer = peer
+        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=site.head_bytes)
+        self._received = 0
+        self._requests = 0
+        self._deaf = False
+        self._began = time.perf_counter()
+        self.wheel_tick = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transport has the interface, but not the base class.
+        self._transport = cast("asyncio.Transport", transport)
+        self._site.wheel.after(self, self._site.head_timeout)
+        self._site.lobby.enter(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._site.wheel.cancel(self)
+        self._site.lobby.leave(self)
+
+    def abort(self) -> None:
+        """Drop the connection without an answer."""
+        try:
+            self._transport.abort()
+        except Exception as error:
+            report(error)
+            self.connection_lost(error)  # no transport will call it
+
+    def on_timer(self) -> None:
+        """The head was not complete in time, or the lingering is over."""
+        self.abort()
+
+    def data_received(self, data: bytes) -> None:
+        if self._deaf:
+            return
+        self._received += len(data)
+        self._http.receive_data(data)
+        self._serve_one()
+
+    def _serve_one(self) -> None:
+        """Serve the next request if its head is there; what lies behind it has its turn later.
+
+        A pipeline of heads would otherwise keep everybody waiting till all are served.
+        """
+        try:
+            if self._serve_next() and self._http.trailing_data[0]:
+                self._transport.pause_reading()
+                self._site.next_turn(self._go_on)
+        except h11.RemoteProtocolError as fault:
+            self._refuse(HTTPStatus(fault.error_status_hint))
+
+    def _go_on(self) -> None:
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+            self._serve_one()
+
+    def _has_too_many_fields(self) -> bool:
+        """Whether h11 would have to read more than :data:`MAX_FIELDS`."""
+        received = self._http.trailing_data[0]
+        if received[:1] <= b" ":
+            return False  # to h11 no request line, whatever follows
+        end = _HEAD_END.search(received)
+        # Of the request line and n fields, n lines have ended before the last does.
+        ended = received.count(b"\n", 0, end.start()) if end else received.count(b"\n") - 1
+        return ended > MAX_FIELDS
+
+    def _serve_next(self) -> bool:
+        """Serve the next request if its head is there; returns whether another may follow."""
+        if self._has_too_many_fields():
+            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+            return False
+        event = self._http.next_event()
+        if not isinstance(event, h11.Request):
+            return False
+        behind = len(self._http.trailing_data[0])
+        if self._received - behind > self._site.head_bytes:
+            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+            return False
+        exchange = Exchange(
+            event,
+            self._site.client_address(self._peer, event),
+            self._transport,
+            self._http,
+            self._detach,
+            began=self._began,
+        )
+        if fault := exchange.fault:
+            self._refuse(fault)
+            return False
+        self._received = behind
+        self._requests += 1
+        self._serve(exchange)
+        return not self._deaf
+
+    def _serve(self, exchange: Exchange) -> None:
+        route = self._site.routes.get(exchange.path)
+        if self._site.host is not None and exchange.host != self._site.host:
+            exchange.respond(MISDIRECTED_REQUEST)
+        elif route is None:
+            exchange.respond(NOT_FOUND)
+        else:
+            route(exchange)
+        if self._deaf:
+            return
+        if not exchange.has_body:
+            self._http.next_event()  # the end of the request
+        reusable = self._http.our_state is h11.DONE and self._http.their_state is h11.DONE
+        if reusable and self._requests < MAX_REQUESTS:
+            self._http.start_next_cycle()
+            self._began = time.perf_counter()
+            self._site.wheel.after(self, self._site.head_timeout)
+        else:
+            self._hang_up()
+
+    def _refuse(self, status: HTTPStatus) -> None:
+        """Answer a head that is no request, if the answer can still be framed."""
+        if self._http.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
+            self._transport.write(render(self._http, error(status)))
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        """Say that no more will come, and read on a little: an unread byte left in the socket
+        when it is closed would reset it, and the peer might never see the answer."""
+        self._deaf = True
+        if not self._transport.is_closing():
+            self._transport.write_eof()
+            self._site.wheel.after(self, self._site.linger)
+
+    def _detach(self) -> tuple[asyncio.Transport, bytes]:
+        self._deaf = True
+        self._site.wheel.cancel(self)
+        self._site.lobby.leave(self)
+        return self._transport, self._http.trailing_data[0]

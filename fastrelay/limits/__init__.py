@@ -1,1 +1,0 @@
-"""What one address, and all of them together, may take of the relay."""

@@ -1,0 +1,1 @@
+"""Mechanisms of the event loop: timers, and fairness between connections that read."""

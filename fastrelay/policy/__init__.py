@@ -1,0 +1,1 @@
+"""What decides, without sockets, loop or clock: registry, caps, budgets, rate limits."""

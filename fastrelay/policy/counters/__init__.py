@@ -1,0 +1,1 @@
+"""What the relay counts: plain integers and the events that move them."""

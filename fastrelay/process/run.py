@@ -1,0 +1,115 @@
+"""One process's life: start the relay, wait for a signal, drain, exit."""
+
+import asyncio
+import gc
+import os
+import signal
+import sys
+
+from fastrelay import __version__
+from fastrelay.config.checks import Refusal
+from fastrelay.config.settings import Acme, Settings
+from fastrelay.log import Log
+from fastrelay.loop.internal_errors import report
+from fastrelay.loop.timer_wheel import Every
+from fastrelay.metrics import make_metrics
+from fastrelay.net.tls.certificates import UnusableCertificate
+from fastrelay.process.systemd import Notifier
+from fastrelay.server.relay import Relay
+
+EXIT_DRAINED = 0
+EXIT_LISTENER_FAILED = 1
+
+
+_YOUNG_OBJECTS = 10_000
+_NEVER = 10_000
+
+
+def tame_garbage_collector() -> None:
+    """Let no collection look at what lives long: its pause would grow with the connections.
+
+    What is there now is never looked at again; young objects still are, a millisecond's worth at
+    a time, which is enough for the cycles that exceptions make. Connections make none
+    (bench/experiments/garbage_collector.py).
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_YOUNG_OBJECTS, 10, _NEVER)
+
+
+async def serve(settings: Settings) -> int:
+    """Serve until SIGTERM, SIGINT or a listener that breaks; returns the exit code.
+
+    The first signal drains. A second one, whichever it is, drops everybody at once. SIGHUP reads
+    certificates again.
+
+    Raises:
+        Refusal: an address cannot be bound, or a certificate not used.
+    """
+    log = Log(
+        sys.stderr.write,
+        settings.log_level,
+        as_json=settings.log_format == "json",
+        flood_interval=settings.intervals.log_flood,
+    )
+    ends: asyncio.Queue[int] = asyncio.Queue()
+    relay = Relay(
+        settings, log, make_metrics(), on_failure=lambda: ends.put_nowait(EXIT_LISTENER_FAILED)
+    )
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(relay.errors.from_loop)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ends.put_nowait, EXIT_DRAINED)
+    loop.add_signal_handler(signal.SIGHUP, relay.entrances.reload)
+    _start(relay)
+    notifier = Notifier(os.environ)
+    if notifier.watchdog:
+        relay.chores.append(Every(relay.wheel, notifier.watchdog / 2, notifier.alive))
+    _say_hello(settings, log)
+    tame_garbage_collector()
+    notifier.ready()
+    exit_code = await ends.get()
+    notifier.stopping()
+    log.info("draining", version=__version__)
+    await _drain(relay, ends)
+    await relay.stop()
+    log.info("stopped", version=__version__)
+    return exit_code
+
+
+def _start(relay: Relay) -> None:
+    try:
+        relay.start()
+    except UnusableCertificate as error:
+        fix = "name a PEM chain that has not expired, and its unencrypted private key"
+        raise Refusal(f"cannot serve TLS: {error}", fix) from None
+    except OSError as error:
+        raise Refusal(f"cannot listen: {error}", "free that address, or name another") from None
+
+
+async def _drain(relay: Relay, ends: asyncio.Queue[int]) -> None:
+    """Drain, until that is done or somebody loses patience."""
+    impatient = asyncio.create_task(ends.get())
+    drained = asyncio.create_task(relay.drain())
+    await asyncio.wait({impatient, drained}, return_when=asyncio.FIRST_COMPLETED)
+    for task in (impatient, drained):
+        task.cancel()
+    for end in await asyncio.gather(impatient, drained, return_exceptions=True):
+        if isinstance(end, Exception):
+            report(end)
+
+
+def _say_hello(settings: Settings, log: Log) -> None:
+    mode = "insecure" if settings.tls is None else "tls"
+    if isinstance(settings.tls, Acme):
+        mode = "acme"
+    log.info(
+        "starting",
+        version=__version__,
+        mode=mode,
+        listen=str(settings.listen),
+        metrics=str(settings.metrics_listen or "off"),
+        push="on" if settings.push else "off",
+    )
+    if not settings.limits.upgrade_burst:
+        log.warning("rate_limit_off", fix="--upgrade-burst 20 limits attempts per address")

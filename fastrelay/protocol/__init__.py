@@ -1,0 +1,1 @@
+"""Bytes in, values out, without I/O: frames, close codes, envelope, PROXY header."""

@@ -1,0 +1,49 @@
+"""Close codes and reasons the relay sends (protocol table of close codes; RFC 6455 §7.4)."""
+
+from typing import Final, NamedTuple
+
+from fastrelay.protocol.cause import Cause
+
+
+class CloseReason(NamedTuple):
+    """A close code with the text that travels with it, and why. The text never echoes input."""
+
+    code: int
+    reason: str
+    cause: Cause
+
+
+NO_BINARY: Final = CloseReason(1000, "", Cause.NO_BINARY)
+GRACE_EXPIRED: Final = CloseReason(1000, "", Cause.GRACE_EXPIRED)
+SHUTTING_DOWN: Final = CloseReason(1001, "shutting down", Cause.SHUTDOWN)
+HEARTBEAT_TIMEOUT: Final = CloseReason(1011, "heartbeat timeout", Cause.HEARTBEAT_TIMEOUT)
+TAKEN_OVER: Final = CloseReason(1011, "heartbeat timeout", Cause.TAKEN_OVER)
+MESSAGE_TIMEOUT: Final = CloseReason(1011, "message timeout", Cause.MESSAGE_TIMEOUT)
+BACKLOG_FULL: Final = CloseReason(1011, "phone backlog full", Cause.BACKLOG_FULL)
+WRITE_FAILED: Final = CloseReason(1011, "phone write failed", Cause.WRITE_FAILED)
+INVALID_JSON: Final = CloseReason(1007, "message is not valid JSON", Cause.INVALID_PAYLOAD)
+INVALID_UTF8: Final = CloseReason(1007, "text message is not valid UTF-8", Cause.INVALID_PAYLOAD)
+TOO_BIG: Final = CloseReason(1009, "message too big", Cause.TOO_BIG)
+NO_SERVER: Final = CloseReason(4404, "no server with that id", Cause.NO_SERVER)
+RECLAIMED: Final = CloseReason(4404, "binary reclaimed server-id", Cause.RECLAIMED)
+SERVER_IN_USE: Final = CloseReason(4409, "server-id already claimed", Cause.SERVER_IN_USE)
+PHONES_AT_CAP: Final = CloseReason(4429, "too many phones for server-id", Cause.PHONES_AT_CAP)
+
+
+def protocol_error(reason: str) -> CloseReason:
+    """The 1002 for a violation of RFC 6455 that ``reason`` names in a few words."""
+    return CloseReason(1002, reason, Cause.PROTOCOL_ERROR)
+
+
+def directed(code: int) -> CloseReason:
+    """The close with ``code`` and nothing else that a binary asked for."""
+    return CloseReason(code, "", Cause.DIRECTED)
+
+
+def may_travel(code: int) -> bool:
+    """Whether ``code`` may stand in a close frame.
+
+    RFC 6455 §7.4.1 and §7.4.2: 1004–1006 and 1015 are reserved, 1016–2999 are unassigned,
+    3000–4999 are for libraries and applications; anything else never travels.
+    """
+    return 1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999

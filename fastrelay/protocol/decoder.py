@@ -1,0 +1,324 @@
+"""Frames from client to server, sans-I/O (RFC 6455 §5): bytes in, whole messages out.
+
+The decoder owns the memory it is read into. While it holds no partial frame that is the one
+receive buffer all connections of a loop share, so an idle connection holds none; a partial frame
+moves to a buffer of the decoder's own, which grows with the bytes that really came, never with
+the length a header merely announces.
+"""
+
+from codecs import utf_8_decode
+from typing import Final, NamedTuple
+
+from fastrelay.protocol.close_codes import (
+    INVALID_UTF8,
+    TOO_BIG,
+    CloseReason,
+    may_travel,
+    protocol_error,
+)
+from fastrelay.protocol.frames import MAX_CONTROL_PAYLOAD, Opcode, parse_close_code
+from fastrelay.protocol.masking import unmask
+
+_FIN_BINARY: Final = int(0x80 | Opcode.BINARY)
+_WHOLE: Final = (int(0x80 | Opcode.TEXT), _FIN_BINARY)
+LEAST_LIMIT: Final = 125
+"""The smallest message limit: a length that fits the short form is never checked against it."""
+
+_KNOWN_OPCODES: Final = frozenset(Opcode)
+
+
+class Ping(NamedTuple):
+    """A ping that wants a pong with the same payload."""
+
+    payload: bytes
+
+
+class Pong(NamedTuple):
+    """A pong, asked for or not."""
+
+    payload: bytes
+
+
+class Closed(NamedTuple):
+    """The peer's close frame. ``code`` is ``None`` when its body was empty."""
+
+    code: int | None
+
+
+class Violation(NamedTuple):
+    """The peer broke RFC 6455 or a limit; ``close`` says how to tell it so."""
+
+    close: CloseReason
+
+
+Control = Ping | Pong | Closed | Violation
+
+
+class FrameDecoder:
+    """One connection's incoming half.
+
+    The cycle is that of ``asyncio.BufferedProtocol``: ask :meth:`get_buffer` for room, put bytes
+    at its start, tell :meth:`buffer_updated` how many. Messages come back at once; control frames
+    and the end of the stream (a close frame or a violation, always the last) wait in
+    :attr:`controls` until :meth:`take_controls`. After the end everything is ignored.
+
+    Attributes:
+        unfinished: a frame or a fragmented message has begun and not ended.
+
+    Args:
+        shared: the receive buffer all decoders of one loop share; its content is only read
+            inside :meth:`buffer_updated`.
+        max_message: bytes one assembled message may have, at least :data:`LEAST_LIMIT`.
+    """
+
+    __slots__ = (
+        "_assembly",
+        "_cut_character",
+        "_ended",
+        "_max_message",
+        "_needed",
+        "_own",
+        "_shared",
+        "controls",
+        "unfinished",
+    )
+
+    def __init__(self, shared: memoryview, max_message: int) -> None:
+        self._shared = shared
+        self._max_message = max_message
+        self._own: bytearray | None = None
+        self._needed = 0
+        self._assembly: bytearray | None = None
+        # The bytes of a character that the end of a text fragment has cut; None: not text.
+        self._cut_character: bytes | None = None
+        self._ended = False
+        self.controls: list[Control] | None = None
+        self.unfinished = False
+
+    def get_buffer(self) -> memoryview:
+        """Room for the next bytes; never empty."""
+        return self._shared
+
+    def lone_message(self, count: int) -> bytes | None:
+        """The message, if the ``count`` bytes just put into the buffer are one and nothing else.
+
+        That is nearly every read of a conversation, and worth a way of its own: no list, no loop,
+        no state (``bench/experiments/short_way.py``). ``None``: it is something else, nothing has
+        been done, and :meth:`buffer_updated` does it.
+        """
+        view = self._shared
+        if self.unfinished or self._ended or count < 6 or view[0] not in _WHOLE:
+            return None
+        length, begin = view[1] - 0x80, 6
+        if length > 125:
+            if length > 126 or count < 8:
+                return None
+            length, begin = view[2] << 8 | view[3], 8
+            if length < 126:
+                return None
+        if begin + length != count or length > self._max_message:
+            return None
+        message = unmask(view[begin:count], view[begin - 4 : begin])
+        return message if message.isascii() else None
+
+    def buffer_updated(self, count: int) -> list[bytes]:
+        """Decode the ``count`` bytes just put into the buffer; return the messages they end."""
+        if self._own is None:
+            return self._decode(self._shared, 0, count)
+        messages: list[bytes] = []
+        position = 0
+        while (own := self._own) is not None:
+            # Only what the partial frame lacks is copied; what lies behind it is decoded in place.
+            end = min(count, position + self._needed - len(own))
+            own += self._shared[position:end]
+            position = end
+            if len(own) < self._needed:
+                return messages
+            messages += self._decode(memoryview(own), 0, len(own))
+        if position < count:
+            messages += self._decode(self._shared, position, count)
+        return messages
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """:meth:`buffer_updated` for bytes that already lie elsewhere, of any number."""
+        messages: list[bytes] = []
+        view = memoryview(data)
+        while view:
+            room = self.get_buffer()
+            count = min(len(room), len(view))
+            room[:count] = view[:count]
+            messages += self.buffer_updated(count)
+            view = view[count:]
+        return messages
+
+    def take_controls(self) -> list[Control]:
+        """The control frames decoded since the last call, in the order they came."""
+        controls, self.controls = self.controls, None
+        return controls or []
+
+    def _decode(self, view: memoryview, position: int, end: int) -> list[bytes]:
+        """Take every whole frame out of ``view[position:end]``; keep what is left of a partial one.
+
+        The common frame (whole, unfragmented, text or binary) passes through without a call but
+        unmasking; everything else is checked and handled in methods of its own.
+        """
+        messages: list[bytes] = []
+        needed = 2
+        limit = self._max_message
+        while end - position >= 2 and not self._ended:
+            head = view[position]
+            length = view[position + 1] - 0x80
+            whole = head in _WHOLE and self._assembly is None
+            if (not whole or length < 0) and (fault := self._header_fault(head, length)):
+                self._end(Violation(fault))
+                break
+            mask_at = position + 2
+            if length > 125:
+                wide = length == 127
+                mask_at += 8 if wide else 2
+                if mask_at > end:
+                    needed = mask_at - position
+                    break
+                if wide:
+                    length = int.from_bytes(view[position + 2 : mask_at])
+                else:
+                    # A third of what from_bytes() costs, which needs a slice.
+                    length = view[position + 2] << 8 | view[position + 3]
+                # The common length is in its shortest form and small enough by itself.
+                if (wide or length < 126 or length > limit or not whole) and (
+                    fault := self._length_fault(length, mask_at - position)
+                ):
+                    self._end(Violation(fault))
+                    break
+            payload_at = mask_at + 4
+            stop = payload_at + length
+            if stop > end:
+                needed = stop - position
+                break
+            payload = unmask(view[payload_at:stop], view[mask_at:payload_at])
+            position = stop
+            if not whole:
+                self._other_frame(head, payload, messages)
+            elif head == _FIN_BINARY or payload.isascii() or self._check_utf8(payload):
+                messages.append(payload)
+        if position < end and not self._ended:
+            # Grows with the bytes that come: who announces 256 KiB and sends ten holds ten.
+            self._own = bytearray(view[position:end])
+            self._needed = needed
+        else:
+            self._own = None
+        self.unfinished = self._own is not None or self._assembly is not None
+        return messages
+
+    def _header_fault(self, head: int, length: int) -> CloseReason | None:
+        """What RFC 6455 §5 forbids in a header; ``length`` is the 7-bit one, negative unmasked."""
+        opcode = head & 0x0F
+        if head & 0x70:
+            return protocol_error("reserved bit set")
+        if opcode not in _KNOWN_OPCODES:
+            return protocol_error("reserved opcode")
+        if length < 0:
+            return protocol_error("frame not masked")
+        if opcode & 0x08:
+            if not head & 0x80:
+                return protocol_error("fragmented control frame")
+            if length > MAX_CONTROL_PAYLOAD:
+                return protocol_error("control frame too long")
+        elif opcode == Opcode.CONTINUATION:
+            if self._assembly is None:
+                return protocol_error("nothing to continue")
+        elif self._assembly is not None:
+            return protocol_error("message inside a message")
+        return None
+
+    def _length_fault(self, length: int, header_size: int) -> CloseReason | None:
+        """An extended length not in its shortest form (§5.2), or past the message limit."""
+        shortest = 2 if length < 126 else 4 if length < 65536 else 10
+        if header_size > shortest or length >> 63:
+            return protocol_error("bad length")
+        assembled = 0 if self._assembly is None else len(self._assembly)
+        return TOO_BIG if assembled + length > self._max_message else None
+
+    def _other_frame(self, head: int, payload: bytes, messages: list[bytes]) -> None:
+        """A control frame, or a fragment of a message (§5.4)."""
+        if head & 0x08:
+            self._control(head & 0x0F, payload)
+            return
+        if self._assembly is None:
+            # One growing buffer, not a list: a million empty fragments cost nothing.
+            self._assembly = bytearray()
+            self._cut_character = b"" if head == Opcode.TEXT else None
+        if len(self._assembly) + len(payload) > self._max_message:
+            self._end(Violation(TOO_BIG))
+            return
+        final = bool(head & 0x80)
+        if self._cut_character is not None and not self._check_fragment(payload, final):
+            return
+        self._assembly += payload
+        if final:
+            messages.append(bytes(self._assembly))
+            self._assembly = None
+
+    def _check_utf8(self, payload: bytes) -> bool:
+        """Whether a text message is valid UTF-8 (§8.1); ends the stream if it is not."""
+        try:
+            payload.decode()
+        except UnicodeDecodeError:
+            self._end(Violation(INVALID_UTF8))
+            return False
+        return True
+
+    def _check_fragment(self, payload: bytes, final: bool) -> bool:
+        """Whether a text message may still become valid UTF-8; ends the stream if it cannot.
+
+        So a long message fails with the fragment that holds the first impossible byte (§8.1).
+        """
+        self._cut_character = _cut_character((self._cut_character or b"") + payload, final)
+        if self._cut_character is None:
+            self._end(Violation(INVALID_UTF8))
+        return not self._ended
+
+    def _control(self, opcode: int, payload: bytes) -> None:
+        if opcode == Opcode.PING:
+            self._add(Ping(payload))
+        elif opcode == Opcode.PONG:
+            self._add(Pong(payload))
+        else:
+            self._end(_read_close(payload))
+
+    def _add(self, control: Control) -> None:
+        if self.controls is None:
+            self.controls = []
+        self.controls.append(control)
+
+    def _end(self, control: Closed | Violation) -> None:
+        self._add(control)
+        self._ended = True
+        self._assembly = None
+
+
+def _cut_character(text: bytes, final: bool) -> bytes | None:
+    """The beginning of a character that ``text`` ends with; ``None`` if it cannot be UTF-8."""
+    try:
+        _, complete = utf_8_decode(text, "strict", final)
+    except UnicodeDecodeError:
+        return None
+    cut = text[complete:]
+    # Of surrogates alone the codec waits for all three bytes, where two are enough to tell.
+    return None if b"\xed\xa0" <= cut < b"\xee" else cut
+
+
+def _read_close(payload: bytes) -> Closed | Violation:
+    """A close frame's body: nothing, or a code that may travel and a UTF-8 reason (§5.5.1)."""
+    if not payload:
+        return Closed(None)
+    if len(payload) == 1:
+        return Violation(protocol_error("bad close frame"))
+    code = parse_close_code(payload)
+    if not may_travel(code):
+        return Violation(protocol_error("bad close code"))
+    try:
+        payload[2:].decode()
+    except UnicodeDecodeError:
+        return Violation(INVALID_UTF8)
+    return Closed(code)

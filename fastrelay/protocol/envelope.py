@@ -1,0 +1,142 @@
+"""The routing envelope between relay and binary (protocol, frames).
+
+    {"conn_id": str, "frame": any JSON, "close_code": int, "push_wake": object}
+
+Wrapping checks that a phone's message is one JSON value and nothing else: that check is what
+stops a phone from closing the envelope early and forging its fields. Frames are never parsed
+into objects and never changed.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from fastrelay.protocol.close_codes import may_travel
+from fastrelay.protocol.frames import text_header
+from fastrelay.websocket.send_queue import Piece
+
+_JOIN_BELOW: Final = 32 * 1024
+"""A batch smaller than this leaves as one buffer whatever it consists of."""
+
+SMALL_FRAME: Final = 16 * 1024
+"""In a larger batch, a frame smaller than this is still copied next to its neighbours."""
+
+_ABSENT: Final = msgspec.Raw(b"")
+_encode: Final = msgspec.json.Encoder().encode
+_check_syntax: Final = msgspec.json.Decoder(msgspec.Raw).decode
+
+
+class InvalidFrame(ValueError):
+    """A phone's message is not one UTF-8 JSON value. The text never quotes it."""
+
+
+class MalformedEnvelope(ValueError):
+    """A binary's message is not an envelope. The text never quotes it."""
+
+
+class Envelope(msgspec.Struct, gc=False):
+    """A binary's message, checked by :func:`unwrap`.
+
+    Attributes:
+        conn_id: the phone addressed; ``None`` or empty only for a push wake.
+        frame: the bytes for the phone, verbatim; empty when there are none.
+        close_code: how to close the phone afterwards; ``None`` or 0: not at all.
+        push_wake: the wake request as JSON, empty when there is none.
+    """
+
+    conn_id: str | None = None
+    frame: msgspec.Raw = _ABSENT
+    close_code: int | None = None
+    push_wake: msgspec.Raw = _ABSENT
+
+
+_decode_envelope: Final = msgspec.json.Decoder(Envelope).decode
+
+
+def check_frame(message: bytes) -> None:
+    """Raise :class:`InvalidFrame` unless ``message`` is one valid UTF-8 JSON value.
+
+    Stricter than the grammar in two points: an escaped lone surrogate, and nesting deeper than
+    the interpreter's recursion limit, are refused.
+    """
+    try:
+        # The syntax check looks inside no string, so it does not see bad UTF-8.
+        if not message.isascii():
+            message.decode()
+        _check_syntax(message)
+    except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
+        raise InvalidFrame("not one UTF-8 JSON value") from None
+
+
+def phone_prefix(conn_id: str) -> bytes:
+    """What stands before every frame of one phone; made once, at registration."""
+    return b'{"conn_id":%b,"frame":' % _encode(conn_id)
+
+
+def wrap(prefix: bytes, messages: list[bytes]) -> Sequence[Piece]:
+    """Checked messages of one phone as text frames for its binary: their bytes, end to end."""
+    overhead = len(prefix) + 1
+    flat: list[bytes] = []
+    for message in messages:
+        flat += (text_header(len(message) + overhead), prefix, message, b"}")
+    return gather(flat)
+
+
+def wrap_small(prefix: bytes, message: bytes) -> bytes:
+    """:func:`wrap` for one message of less than :data:`SMALL_FRAME` bytes, at half the cost."""
+    return b"".join((text_header(len(prefix) + len(message) + 1), prefix, message, b"}"))
+
+
+def gather(flat: list[bytes]) -> Sequence[Piece]:
+    """The same bytes in few pieces: small ones joined, large ones left for the kernel to gather.
+
+    A join costs a copy, a piece of its own a system call's bookkeeping.
+    """
+    if sum(map(len, flat)) < _JOIN_BELOW:
+        return (b"".join(flat),)
+    pieces: list[Piece] = []
+    small: list[bytes] = []
+    for piece in flat:
+        if len(piece) < SMALL_FRAME:
+            small.append(piece)
+            continue
+        if small:
+            pieces.append(b"".join(small))
+            small.clear()
+        pieces.append(memoryview(piece))
+    if small:
+        pieces.append(b"".join(small))
+    return pieces
+
+
+def close_notice(conn_id: str, code: int) -> bytes:
+    """The text frame that tells a binary its phone has gone."""
+    body = b'{"conn_id":%b,"close_code":%d}' % (_encode(conn_id), code)
+    return text_header(len(body)) + body
+
+
+def unwrap(message: bytes) -> Envelope:
+    """Read a binary's message; raise :class:`MalformedEnvelope` if it asks for nothing we know.
+
+    ``null`` for any field is the same as leaving it out. With neither ``conn_id`` nor
+    ``push_wake`` nobody is addressed; with neither frame nor close code there is nothing to do.
+    """
+    try:
+        if not message.isascii():
+            message.decode()
+        envelope = _decode_envelope(message)
+    except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
+        raise MalformedEnvelope("not an envelope") from None
+    if len(envelope.frame) == 4 and bytes(envelope.frame) == b"null":
+        envelope.frame = _ABSENT
+    if not envelope.conn_id:
+        if not envelope.push_wake or bytes(envelope.push_wake) == b"null":
+            raise MalformedEnvelope("no conn_id")
+        return envelope
+    if envelope.close_code:
+        if not may_travel(envelope.close_code):
+            raise MalformedEnvelope("close_code may not travel")
+    elif not envelope.frame:
+        raise MalformedEnvelope("neither frame nor close_code")
+    return envelope

@@ -1,0 +1,244 @@
+"""Gate 6 and everything after it that changes who is connected to whom.
+
+The switchboard carries out what the registry decides: it tells the peers, arms and cancels grace
+timers, counts and logs. Binaries and phones ask it, never the registry.
+"""
+
+from collections.abc import Collection
+
+from fastrelay.config.settings import Intervals, Limits
+from fastrelay.log import Log
+from fastrelay.loop.timer_wheel import TimerWheel
+from fastrelay.metrics import Metrics
+from fastrelay.policy.held_bytes import BufferBudget
+from fastrelay.policy.registry import AtCap, Claim, Conflict, Grace, NoServer, Registry
+from fastrelay.protocol.close_codes import (
+    GRACE_EXPIRED,
+    NO_SERVER,
+    PHONES_AT_CAP,
+    RECLAIMED,
+    SERVER_IN_USE,
+    TAKEN_OVER,
+)
+from fastrelay.push.waker import Waker
+from fastrelay.routing.binary import Binary
+from fastrelay.routing.phone import Phone
+from fastrelay.routing.takeover import Probe
+
+
+class _GraceTimer:
+    """A grace period's appointment with the wheel."""
+
+    __slots__ = ("_board", "_grace", "wheel_tick")
+
+    def __init__(self, grace: Grace, board: "Switchboard") -> None:
+        self._board = board
+        self._grace = grace
+        self.wheel_tick = 0
+
+    def on_timer(self) -> None:
+        self._board.grace_over(self._grace)
+
+
+class Switchboard:
+    """Joins binaries and phones of one relay.
+
+    Attributes:
+        takeovers: incumbents that lost their server-id because they were silent.
+        evictions: phones closed because their binary was replaced.
+    """
+
+    def __init__(
+        self,
+        registry: Registry[Binary, Phone],
+        wheel: TimerWheel,
+        intervals: Intervals,
+        limits: Limits,
+        metrics: Metrics,
+        waker: Waker,
+        log: Log,
+    ) -> None:
+        self._registry = registry
+        self._wheel = wheel
+        self._intervals = intervals
+        self._metrics = metrics
+        self._grace_timers: dict[Grace, _GraceTimer] = {}
+        self._probes: dict[str, Probe] = {}
+        self.limits = limits
+        self.counts = metrics.frames
+        self.closes = metrics.closes
+        self.durations = metrics.durations
+        self.log = log
+        self.waker = waker
+        self.budget = BufferBudget(limits.buffered_bytes)
+        self.takeovers = self.evictions = 0
+
+    def phones_of(self, binary: Binary) -> Collection[Phone]:
+        """The phones ``binary`` serves now."""
+        return self._registry.phones_of(binary.server_id, binary)
+
+    # -- binaries ---------------------------------------------------------------------------
+
+    def admit_binary(self, binary: Binary, early: bytes) -> None:
+        """Claim the server-id for a binary; ``early`` came behind its request head."""
+        try:
+            claim = self._registry.claim(binary.server_id, binary)
+        except Conflict:
+            self._probe(binary, early)
+        else:
+            self._installed(binary, claim, early)
+
+    def _probe(self, newcomer: Binary, early: bytes) -> None:
+        server_id = newcomer.server_id
+        incumbent = self._registry.holder(server_id)
+        assert incumbent is not None  # that was the conflict
+        probe = self._probes.get(server_id)
+        if probe is not None:
+            probe.add(newcomer, early)
+            if not incumbent.connection.is_open:
+                probe.gone()
+            return
+        if not incumbent.connection.is_open:
+            self._take_over(incumbent, {newcomer: early})
+            return
+
+        def settle(alive: bool, newcomers: dict[Binary, bytes]) -> None:
+            self._probes.pop(server_id, None)
+            if alive:
+                self._refuse(newcomers)
+            else:
+                self._take_over(incumbent, newcomers)
+
+        probe = Probe(incumbent, self._wheel, self._intervals.takeover_probe, settle)
+        self._probes[server_id] = probe
+        probe.add(newcomer, early)
+        probe.ask()
+
+    def _refuse(self, newcomers: Collection[Binary]) -> None:
+        for newcomer in newcomers:
+            newcomer.connection.close(SERVER_IN_USE)
+            self._refused(newcomer)
+
+    def _refused(self, newcomer: Binary) -> None:
+        self._metrics.upgrades.server_id_conflict()
+        self.log.limited("server_id_conflict", server_id=newcomer.server_id, remote=newcomer.remote)
+
+    def _take_over(self, incumbent: Binary, newcomers: dict[Binary, bytes]) -> None:
+        """Give the slot of a dead incumbent to the first newcomer that is still there."""
+        waiting = list(newcomers)
+        while waiting:
+            newcomer = waiting.pop(0)
+            if not newcomer.connection.is_open or newcomer.connection.peer_has_left():
+                self._refuse((newcomer,))
+                continue
+            claim = self._registry.take_over(newcomer.server_id, incumbent, newcomer)
+            self.takeovers += 1
+            incumbent.connection.fail(TAKEN_OVER)
+            self.log.info(
+                "server_id_takeover", server_id=newcomer.server_id, remote=newcomer.remote
+            )
+            self._installed(newcomer, claim, newcomers[newcomer])
+            break
+        self._refuse(waiting)
+
+    def _installed(self, binary: Binary, claim: Claim[Phone], early: bytes) -> None:
+        binary.conn_id = claim.conn_id
+        binary.find_phone = claim.find_phone
+        if claim.ended_grace is not None:
+            self._wheel.cancel(self._grace_timers.pop(claim.ended_grace))
+        self.evictions += len(claim.evicted)
+        for phone in claim.evicted:
+            phone.connection.close(RECLAIMED)
+        self._metrics.upgrades.server_accept()
+        self.log.info(
+            "server_claimed",
+            server_id=binary.server_id,
+            binary_conn_id=binary.conn_id,
+            binary_version=binary.version,
+            remote=binary.remote,
+        )
+        binary.connection.resume_reading()
+        binary.connection.receive(early)
+
+    def binary_closed(self, binary: Binary, code: int | None) -> None:
+        """A binary's connection has ended: its server-id goes into grace if it held one."""
+        probe = self._probes.get(binary.server_id)
+        if probe is not None and probe.leave(binary):
+            self._refused(binary)
+            return
+        if not binary.conn_id:
+            return
+        self.log.info(
+            "binary_forwarder_read_end",
+            server_id=binary.server_id,
+            binary_conn_id=binary.conn_id,
+            err=_describe(code),
+        )
+        grace = self._registry.release(binary.server_id, binary)
+        if grace is not None:
+            timer = self._grace_timers[grace] = _GraceTimer(grace, self)
+            self._wheel.after(timer, self._intervals.grace)
+        self.log.info("server_released", server_id=binary.server_id, binary_conn_id=binary.conn_id)
+
+    def grace_over(self, grace: Grace) -> None:
+        """A grace timer fired: the binary did not come back."""
+        self._grace_timers.pop(grace, None)
+        phones = self._registry.expire(grace)
+        if phones is None:
+            return
+        self._metrics.grace.expired()
+        for phone in phones:
+            phone.connection.close(GRACE_EXPIRED)
+
+    # -- phones -----------------------------------------------------------------------------
+
+    def admit_phone(self, phone: Phone, device_name: str, remote: str, early: bytes) -> None:
+        """Register a phone; ``early`` came behind its request head."""
+        server_id = phone.server_id
+        try:
+            conn_id, binary = self._registry.register(server_id, phone)
+        except NoServer:
+            phone.connection.close(NO_SERVER)
+            self._metrics.upgrades.client_no_server()
+            self.log.limited("phone_register_no_server", server_id=server_id, remote=remote)
+            return
+        except AtCap:
+            phone.connection.close(PHONES_AT_CAP)
+            self._metrics.upgrades.client_phones_at_cap()
+            self.log.limited("phone_register_at_cap", server_id=server_id, remote=remote)
+            return
+        phone.registered(conn_id, binary)
+        self._metrics.upgrades.client_accept()
+        self.log.info(
+            "phone_registered",
+            server_id=server_id,
+            conn_id=conn_id,
+            device_name=device_name,
+            remote=remote,
+        )
+        if binary is not None and binary.holding_back:
+            phone.wait(early)
+        else:
+            phone.connection.receive(early)
+
+    def phone_closed(self, phone: Phone, code: int | None) -> None:
+        """A phone's connection has ended: its binary is told, unless it asked for it."""
+        if not phone.conn_id:
+            return
+        self.log.info(
+            "phone_forwarder_read_end",
+            server_id=phone.server_id,
+            conn_id=phone.conn_id,
+            err=_describe(code),
+        )
+        if self._registry.unregister(phone.server_id, phone.conn_id, phone):
+            # Still registered, so whoever holds the server-id is the binary it registered with.
+            binary = self._registry.holder(phone.server_id)
+            if binary is not None and not phone.directed:
+                binary.tell_closed(phone, 1001 if code is None else code)
+        phone.binary = None
+        self.log.info("phone_unregistered", server_id=phone.server_id, conn_id=phone.conn_id)
+
+
+def _describe(code: int | None) -> str:
+    return "connection lost" if code is None else f"closed by peer with {code}"

@@ -1,0 +1,1 @@
+"""One relay: its listeners, endpoints and pages, put together and started."""

@@ -1,0 +1,59 @@
+"""Where the certificate comes from: files, or a CA."""
+
+from pathlib import Path
+from typing import Protocol
+
+from fastrelay.acme.cache import CertificateCache
+from fastrelay.acme.responder import ChallengeResponder
+from fastrelay.config.settings import Acme, Intervals, TlsFiles
+from fastrelay.log import Log
+from fastrelay.loop.timer_wheel import TimerWheel
+from fastrelay.net.tls.certificates import Certificates
+from fastrelay.net.tls.files import CertificateFiles
+
+
+class CertificateSource(Protocol):
+    """Puts certificates into use while it runs."""
+
+    def start(self) -> None:
+        """Begin.
+
+        Raises:
+            UnusableCertificate: there is one, it cannot be used, and no other will come.
+        """
+
+    def reload(self) -> None:
+        """Look again, now."""
+
+    async def stop(self) -> None:
+        """End."""
+
+
+def make_source(
+    tls: TlsFiles | Acme,
+    certificates: Certificates,
+    responder: ChallengeResponder,
+    wheel: TimerWheel,
+    intervals: Intervals,
+    log: Log,
+) -> CertificateSource:
+    """The source that the settings ask for.
+
+    Raises:
+        Refusal: the certificate cache cannot be used.
+    """
+    if isinstance(tls, TlsFiles):
+        return CertificateFiles(tls, certificates, wheel, intervals.certificate_check, log)
+    # Of the extra fastrelay[acme], which a relay that needs no CA need not have.
+    from fastrelay.acme.issuer import Issuer
+    from fastrelay.acme.renewal import Pace, Renewal
+
+    cache = CertificateCache(tls.cache)
+    if cache.tightened:
+        log.warning("cert_cache_tightened", path=str(tls.cache))
+    issuer = Issuer(tls, cache, responder, intervals.certificate_issue)
+
+    def install(file: Path) -> None:
+        certificates.install(file, file)
+
+    return Renewal(tls.domain, issuer, cache, install, log, Pace())

@@ -1,0 +1,40 @@
+"""``GET /healthz``: is it up, and how much is connected. No gate but the request head."""
+
+import json
+from collections.abc import Callable
+from http import HTTPStatus
+
+from fastrelay import __version__
+from fastrelay.http.connection import Route
+from fastrelay.http.exchange import Exchange
+from fastrelay.http.responses import NOT_FOUND, Response
+
+
+def healthz(
+    binaries: Callable[[], int], phones: Callable[[], int], uptime: Callable[[], float]
+) -> Route:
+    """The route; keys and their order are an interface. ``uptime`` is in seconds."""
+
+    def route(exchange: Exchange) -> None:
+        if exchange.request.method not in {b"GET", b"HEAD"}:
+            exchange.respond(NOT_FOUND)
+            return
+        body = {
+            "status": "ok",
+            "version": __version__,
+            "connected_binaries": binaries(),
+            "connected_phones": phones(),
+            "uptime_seconds": int(uptime()),
+        }
+        exchange.respond(
+            Response(
+                HTTPStatus.OK,
+                (
+                    (b"Content-Type", b"application/json; charset=utf-8"),
+                    (b"Cache-Control", b"no-store"),
+                ),
+                json.dumps(body, separators=(",", ":")).encode(),
+            )
+        )
+
+    return route

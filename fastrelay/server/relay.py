@@ -1,0 +1,161 @@
+"""One relay: puts the parts together, starts them, and stops them again."""
+
+import asyncio
+from collections.abc import Callable
+
+from fastrelay.config.settings import Settings
+from fastrelay.http.connection import Route
+from fastrelay.log import Log
+from fastrelay.loop.internal_errors import InternalErrors
+from fastrelay.loop.timer_wheel import Every, TimerWheel
+from fastrelay.metrics import Metrics
+from fastrelay.metrics.connections import expose_connections
+from fastrelay.metrics.state import State, StateMetrics
+from fastrelay.policy.caps import LiveConnections, Lobby
+from fastrelay.policy.registry import Registry
+from fastrelay.policy.token_buckets import TokenBuckets
+from fastrelay.protocol.cause import Cause
+from fastrelay.protocol.close_codes import SHUTTING_DOWN
+from fastrelay.push.waker import make_waker
+from fastrelay.routing.binary import Binary
+from fastrelay.routing.phone import Phone
+from fastrelay.routing.router import Switchboard
+from fastrelay.server.endpoints import Doorway
+from fastrelay.server.healthz import healthz
+from fastrelay.server.listeners import Entrances
+from fastrelay.server.metrics_page import metrics_page
+from fastrelay.websocket.connection import Connection
+from fastrelay.websocket.context import Conditions
+
+
+class Relay:
+    """A relay in the running loop.
+
+    :meth:`start` binds and serves; :meth:`drain` says goodbye to everybody; :meth:`stop` drops
+    whatever is left, and nothing of the relay outlives it.
+
+    Args:
+        settings: see :class:`Settings`.
+        log: where events go.
+        metrics: where events are counted; served when ``settings.metrics_listen`` is set.
+        on_failure: called when a listener breaks: the relay should be drained.
+
+    Attributes:
+        errors, registry, board, waker, live, lobby, entrances, wheel, chores: the relay's state,
+            each in its one place; for looking at.
+
+    Raises:
+        Refusal: the certificate cache cannot be used.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        log: Log,
+        metrics: Metrics,
+        on_failure: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._settings = settings
+        self._log = log
+        self._loop = asyncio.get_running_loop()
+        self._metrics = metrics
+        self.errors = InternalErrors(log)
+        lag = metrics.durations.lag
+        self.wheel = TimerWheel(self._loop, settings.intervals.tick, lag.observe)
+        self.lobby = Lobby(settings.limits.handshakes)
+        limits = settings.limits
+        self.live: LiveConnections[Connection] = LiveConnections(
+            limits.connections, limits.connections_per_ip
+        )
+        self.registry: Registry[Binary, Phone] = Registry(limits.phones)
+        self._buckets = (
+            TokenBuckets(
+                limits.upgrade_burst, limits.upgrade_refill, limits.buckets, self._loop.time
+            )
+            if limits.upgrade_burst
+            else None
+        )
+        self.waker = make_waker(settings, metrics.registry, log)
+        self.board = Switchboard(
+            self.registry, self.wheel, settings.intervals, limits, metrics, self.waker, log
+        )
+        self.entrances = Entrances(settings, self.wheel, self.lobby, log, on_failure)
+        self.chores: list[Every] = []
+
+    @property
+    def ports(self) -> list[int]:
+        """See :attr:`Entrances.ports`."""
+        return self.entrances.ports
+
+    def start(self) -> None:
+        """Bind and begin to serve.
+
+        Raises:
+            OSError: an address cannot be bound; nothing is left open.
+            UnusableCertificate: the same.
+        """
+        self._expose()
+        self.entrances.open(self._routes(), {"/metrics": metrics_page(self._metrics.registry)})
+        intervals = self._settings.intervals
+        self.chores.append(Every(self.wheel, intervals.log_flood, self._log.flush))
+        if self._buckets is not None:
+            self.chores.append(Every(self.wheel, intervals.bucket_sweep, self._buckets.sweep))
+        self.chores.append(Every(self.wheel, intervals.bucket_sweep, self.waker.sweep))
+
+    def _expose(self) -> None:
+        certificates = self.entrances.certificates
+        state = State(
+            refused=lambda: self.live.refused,
+            backlog=lambda: self.board.budget.total,
+            takeovers=lambda: self.board.takeovers,
+            evictions=lambda: self.board.evictions,
+            internal_errors=lambda: self.errors.count,
+            certificate_expiry=(lambda: certificates.expires) if self._settings.tls else None,
+        )
+        StateMetrics(state, self._metrics.registry)
+        expose_connections(
+            self._metrics.registry,
+            lambda: self.registry.connected_binaries,
+            lambda: self.registry.connected_phones,
+        )
+
+    def _routes(self) -> dict[str, Route]:
+        settings, started = self._settings, self._loop.time()
+        conditions = Conditions(
+            self.wheel, settings.intervals, settings.limits.message_bytes, self.live
+        )
+        doorway = Doorway(
+            self.board, conditions, self.live, self._buckets, self._metrics, self._log
+        )
+        health = healthz(
+            lambda: self.registry.connected_binaries,
+            lambda: self.registry.connected_phones,
+            lambda: self._loop.time() - started,
+        )
+        return {**doorway.routes(), "/healthz": health}
+
+    async def drain(self) -> None:
+        """Stop accepting, close everybody with 1001, and wait until they and all wakes have gone.
+
+        Returns when nothing is left or the drain interval is over, whichever is first.
+        """
+        await self.entrances.close()
+        for connection in self.live:
+            connection.close(SHUTTING_DOWN)
+        deadline = self._loop.time() + self._settings.intervals.drain
+        while (len(self.live) or self.waker.in_flight) and self._loop.time() < deadline:
+            await asyncio.sleep(self._settings.intervals.tick)
+
+    async def stop(self) -> None:
+        """Drop whatever is left, at once."""
+        await self.entrances.stop()
+        for connection in self.live:
+            connection.abort(Cause.SHUTDOWN)
+        deadline = self._loop.time() + self._settings.intervals.close
+        while (len(self.live) or len(self.lobby)) and self._loop.time() < deadline:
+            await asyncio.sleep(0)
+        await self.waker.stop()
+        for chore in self.chores:
+            chore.cancel()
+        self.wheel.close()
+        self._log.flush(final=True)

@@ -1,0 +1,344 @@
+"""What the probe checks, as data: named steps over one session, and a result for each.
+
+A session takes four WebSockets: a binary and a phone, a second phone, and a phone whose server-id
+nobody has. Every expectation is the protocol's, to the byte. Nothing here prints.
+"""
+
+import asyncio
+import contextlib
+import json
+import re
+import secrets
+import socket
+import statistics
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from fastrelay import __version__
+from fastrelay.tools.probe.client import (
+    Closed,
+    Ended,
+    Endpoint,
+    Incoming,
+    Text,
+    Unexpected,
+    WebSocket,
+    get,
+    unexpected_status,
+)
+
+_BOUNDARIES: Final = (125, 126, 65535, 65536)
+"""Payload lengths at which a WebSocket frame's header changes its form (RFC 6455 §5.2)."""
+
+_LARGE: Final = 200_000
+"""Bytes of the largest message; with its envelope still below the relay's usual 262,144."""
+
+_ROUND_TRIPS: Final = 20
+_ROUND_TRIP_BYTES: Final = 64
+
+_FIRST_FRAME: Final = b"7"
+"""What a phone sends to make itself known to its binary: the shortest JSON there is."""
+
+Measured = Mapping[str, float]
+"""Seconds by what they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why a step failed. The texts are printable ASCII and never hold the phone's token.
+
+    Attributes:
+        hint: what to do about it; empty where only looking into the relay helps.
+    """
+
+    expected: str
+    got: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a step went.
+
+    Attributes:
+        seconds: how long it took.
+        measured: what it measured besides.
+        fault: ``None`` if all was as expected.
+    """
+
+    step: str
+    seconds: float
+    measured: Measured = field(default_factory=dict)
+    fault: Fault | None = None
+
+
+class Session:
+    """What the steps of one run share.
+
+    Attributes:
+        awaited: what must come next; what a fault names as expected.
+        conn_ids: the relay's connection id of each phone that has joined, by name.
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self.server_id = _random_server_id()
+        self.token = secrets.token_hex(16)
+        self.awaited = ""
+        self.conn_ids: dict[str, str] = {}
+        self._sockets: dict[str, WebSocket] = {}
+
+    async def connect_binary(self) -> None:
+        """Claim the server-id."""
+        await self._connect("binary", "/v1/server", {"X-Pyrycode-Version": __version__})
+
+    async def connect_phone(self, name: str, server_id: str) -> None:
+        """Connect a phone that asks for ``server_id``."""
+        headers = {"X-Pyrycode-Token": self.token, "X-Pyrycode-Device-Name": "fastrelay probe"}
+        await self._connect(name, "/v1/client", headers, server_id)
+
+    async def _connect(
+        self, name: str, path: str, headers: dict[str, str], server_id: str | None = None
+    ) -> None:
+        self.awaited = f"HTTP 101 from {path}"
+        headers = {"X-Pyrycode-Server": server_id or self.server_id} | headers
+        self._sockets[name] = await WebSocket.connect(self.endpoint, path, headers)
+
+    async def send(self, name: str, data: bytes) -> None:
+        """Let one of the peers send a message."""
+        self.awaited = f"an open connection for what the {name} sends"
+        await self._sockets[name].send(data)
+
+    async def close(self, name: str, code: int) -> None:
+        """Let one of the peers close, and see the relay agree and hang up."""
+        self.awaited = f"{Closed(code)}, in answer to that of the {name}"
+        await self._sockets[name].close(code)
+        await self.expect(name, Closed(code), Ended())
+
+    async def expect(self, name: str, *wanted: Incoming) -> None:
+        """See exactly ``wanted`` come to one of the peers.
+
+        Raises:
+            Unexpected: something else came.
+        """
+        for event in wanted:
+            self.awaited = f"{event}, for the {name}"
+            got = await self._sockets[name].next()
+            if got != event:
+                self._raise_difference(event, got, name)
+        if wanted[-1] == Ended():
+            await self._sockets.pop(name).drop()
+
+    def _raise_difference(self, wanted: Incoming, got: Incoming, name: str) -> None:
+        if isinstance(wanted, Text) and isinstance(got, Text):
+            start = max(0, _first_difference(wanted.data, got.data) - 20)  # to see where it is
+            self.awaited = f"{wanted.shown(start)}, for the {name}"
+            raise Unexpected(got.shown(start))
+        raise Unexpected(str(got))
+
+    async def expect_joined(self, name: str) -> None:
+        """See the first frame of the phone ``name`` come to the binary, and learn its conn_id."""
+        start = b'{"conn_id":"client-%b-' % self.server_id.encode()
+        end = b'","frame":%b}' % _FIRST_FRAME
+        self.awaited = f"text {start + b'(8 hex digits)' + end!r}, for the binary"
+        got = await self._sockets["binary"].next()
+        pattern = re.escape(start) + b"[0-9a-f]{8}" + re.escape(end)
+        if not isinstance(got, Text) or not re.fullmatch(pattern, got.data):
+            raise Unexpected(str(got))
+        self.conn_ids[name] = json.loads(got.data)["conn_id"]
+
+    async def overheard(self) -> str:
+        """What has come to anybody in the meantime: it may explain what did not come."""
+        heard = []
+        for name, websocket in self._sockets.items():
+            with contextlib.suppress(TimeoutError, Unexpected, OSError):
+                async with asyncio.timeout(0):  # only what is here already
+                    heard.append(f"; but the {name} got {await websocket.next()}")
+        return "".join(heard)
+
+    async def drop(self) -> None:
+        """Let go of all connections."""
+        for websocket in self._sockets.values():
+            await websocket.drop()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One check: ``run`` returns what it measured besides its own time."""
+
+    name: str
+    run: Callable[[Session], Awaitable[Measured | None]]
+
+
+async def _healthz(session: Session) -> None:
+    session.awaited = 'HTTP 200 from /healthz, with "status":"ok"'
+    status, body = await get(session.endpoint, "/healthz")
+    if status != 200:
+        raise unexpected_status(status)
+    try:
+        healthy = json.loads(body)["status"] == "ok"
+    except (ValueError, KeyError, TypeError, RecursionError):
+        healthy = False
+    if not healthy:
+        raise Unexpected(str(Text(body)))
+
+
+async def _binary_connects(session: Session) -> None:
+    await session.connect_binary()
+
+
+async def _phone_joins(session: Session) -> None:
+    await _join(session, "phone")
+
+
+async def _join(session: Session, name: str) -> None:
+    await session.connect_phone(name, session.server_id)
+    await session.send(name, _FIRST_FRAME)
+    await session.expect_joined(name)
+
+
+async def _frames_reach_the_binary(session: Session) -> None:
+    for message in _messages(session):
+        await session.send("phone", message)
+        await session.expect("binary", Text(_envelope(session, "phone", message)))
+
+
+async def _frames_reach_the_phone(session: Session) -> None:
+    for message in _messages(session):
+        await session.send("binary", _envelope(session, "phone", message))
+        await session.expect("phone", Text(message))
+
+
+async def _round_trips(session: Session) -> Measured:
+    times = []
+    for _ in range(_ROUND_TRIPS):
+        message = _message(_ROUND_TRIP_BYTES)
+        envelope = _envelope(session, "phone", message)
+        start = time.perf_counter()
+        await session.send("phone", message)
+        await session.expect("binary", Text(envelope))
+        await session.send("binary", envelope)
+        await session.expect("phone", Text(message))
+        times.append(time.perf_counter() - start)
+    return {"min": min(times), "median": statistics.median(times), "max": max(times)}
+
+
+async def _binary_closes_the_phone(session: Session) -> None:
+    directive = b'{"conn_id":"%b","frame":"last","close_code":4401}'
+    await session.send("binary", directive % session.conn_ids["phone"].encode())
+    await session.expect("phone", Text(b'"last"'), Closed(4401), Ended())
+
+
+async def _no_notice_of_that(session: Session) -> None:
+    # The first phone has gone for good, so a notice of it would come before this one's frame.
+    await _join(session, "second phone")
+
+
+async def _phone_leaves(session: Session) -> None:
+    await session.close("second phone", 4001)
+    notice = b'{"conn_id":"%b","close_code":4001}' % session.conn_ids["second phone"].encode()
+    await session.expect("binary", Text(notice))
+
+
+async def _unknown_server_id(session: Session) -> None:
+    await session.connect_phone("lost phone", _random_server_id())
+    await session.expect("lost phone", Closed(4404, "no server with that id"), Ended())
+
+
+async def _binary_leaves(session: Session) -> None:
+    await session.close("binary", 1000)
+
+
+STEPS: Final = (
+    Step("healthz answers ok", _healthz),
+    Step("binary connects", _binary_connects),
+    Step("phone joins its binary", _phone_joins),
+    Step("frames reach the binary", _frames_reach_the_binary),
+    Step("frames reach the phone", _frames_reach_the_phone),
+    Step("small frames there and back", _round_trips),
+    Step("binary closes a phone", _binary_closes_the_phone),
+    Step("binary is not told of that", _no_notice_of_that),
+    Step("binary is told when a phone leaves", _phone_leaves),
+    Step("unknown server-id is refused", _unknown_server_id),
+    Step("binary leaves", _binary_leaves),
+)
+"""All steps, in the order they must run: each builds on what the ones before have connected."""
+
+
+async def check(endpoint: Endpoint, patience: float, report: Callable[[Result], None]) -> bool:
+    """Run the steps until one fails; returns whether none did.
+
+    Args:
+        patience: seconds one step may take.
+        report: takes each step's result when it is over.
+    """
+    session = Session(endpoint)
+    try:
+        for step in STEPS:
+            result = await _run(step, session, patience)
+            report(result)
+            if result.fault is not None:
+                return False
+    finally:
+        await session.drop()
+    return True
+
+
+async def _run(step: Step, session: Session, patience: float) -> Result:
+    start = time.perf_counter()
+    try:
+        async with asyncio.timeout(patience):
+            measured = await step.run(session)
+    except Unexpected as error:
+        got, hint = error.got, error.hint
+    except OSError as error:
+        got, hint = _describe(error, patience) + await session.overheard(), ""
+    else:
+        return Result(step.name, time.perf_counter() - start, measured or {})
+    seconds = time.perf_counter() - start
+    # Whatever a relay echoes of what it was sent: the token is not shown.
+    got = got.replace(session.token, "(the token)")
+    return Result(step.name, seconds, fault=Fault(session.awaited, got, hint))
+
+
+def _describe(error: OSError, patience: float) -> str:
+    if isinstance(error, TimeoutError) and error.errno is None:
+        return f"nothing within {patience:g} s"
+    if isinstance(error, ConnectionRefusedError):
+        return "connection refused: nothing listens there"
+    if isinstance(error, socket.gaierror):
+        return f"no address for that host: {error.strerror}"
+    return error.strerror or str(error) or type(error).__name__
+
+
+def _first_difference(one: bytes, other: bytes) -> int:
+    """The index of the first byte that is not the same in both."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((index for index, (a, b) in pairs if a != b), min(len(one), len(other)))
+
+
+def _random_server_id() -> str:
+    return f"probe-{secrets.token_hex(8)}"
+
+
+def _messages(session: Session) -> list[bytes]:
+    """Messages that meet the boundaries, bare on the phone's side and wrapped on the binary's."""
+    overhead = len(_envelope(session, "phone", b""))
+    wrapped = [length - overhead for length in _BOUNDARIES]
+    return [_message(length) for length in (1, *wrapped, *_BOUNDARIES, _LARGE)]
+
+
+def _message(length: int) -> bytes:
+    """A JSON value of ``length`` bytes that changes if anybody parses it and writes it again."""
+    start, end = b'{ "\xc3\xa9":1.50, "pad":"', b'" }'
+    pad = length - len(start) - len(end)
+    if pad < 0:
+        return b"7" * length
+    return start + secrets.token_hex(pad // 2 + 1)[:pad].encode() + end
+
+
+def _envelope(session: Session, phone: str, message: bytes) -> bytes:
+    """A message of a phone as its binary gets it, or one for it as its binary sends it."""
+    return b'{"conn_id":"%b","frame":%b}' % (session.conn_ids[phone].encode(), message)

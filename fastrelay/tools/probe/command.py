@@ -1,0 +1,243 @@
+"""``fastrelay probe URL``: reads the arguments, runs rounds, prints the results."""
+
+import argparse
+import asyncio
+import os
+import re
+import signal
+import ssl
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import SplitResult, urlsplit
+
+from fastrelay.config.checks import Refusal, RefusingParser, number
+from fastrelay.tools.probe.checks import STEPS, Result
+from fastrelay.tools.probe.client import Endpoint
+from fastrelay.tools.probe.rounds import Round, as_json, as_line, run_round, write_metrics
+
+EXIT_PASSED: Final = 0
+EXIT_FAILED: Final = 1
+EXIT_INTERRUPTED: Final = 130
+
+_DEFAULT_PORTS: Final = {"ws": 80, "wss": 443}
+_HOST: Final = re.compile(r"[A-Za-z0-9._:-]+")
+_EXAMPLES: Final = "for example ws://127.0.0.1:8080 or wss://relay.example.com"
+_NAME_WIDTH: Final = max(len(step.name) for step in STEPS)
+
+_DESCRIPTION: Final = """\
+Checks a running relay from outside: connects as a binary under a random server-id and as phones
+of it, sends frames both ways and compares every byte, and closes in the ways that have a meaning.
+Nobody else's connections are touched. A run takes four of the upgrade attempts that the relay
+grants this address.
+
+Prints a line for each step as it finishes. At the first that fails it says what was expected and
+what came instead, and stops. With --interval it prints a line for each round instead, and goes on
+until it is told to stop (SIGINT, SIGTERM). The relay's usual limits last for a round every 24 s.
+"""
+
+_EXIT_CODES: Final = """\
+exit codes: 0 all is well, or with --interval: it was told to stop; 1 a step failed, or the metrics
+file cannot be written; 2 the arguments make no sense
+"""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Check the relay that ``arguments`` name; returns the exit code.
+
+    Raises:
+        Refusal: the arguments make no sense.
+    """
+    options = _parser().parse_args(arguments)
+    endpoint = parse_endpoint(options.url, options.ca_file)
+    telling = Telling(as_json=options.json, metrics_file=options.metrics_file)
+    if telling.metrics_file is not None and not os.access(telling.metrics_file.parent, os.W_OK):
+        raise Refusal(
+            f"--metrics-file {str(telling.metrics_file)!r}: nothing can be put into its directory",
+            "name a file in node_exporter's --collector.textfile.directory, ending in .prom",
+        )
+    try:
+        if options.interval is not None:
+            return asyncio.run(keep_probing(endpoint, options.timeout, options.interval, telling))
+        return asyncio.run(probe(endpoint, options.timeout, telling))
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read the results has left; what is still buffered must not raise at exit, too.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
+
+
+def _parser() -> RefusingParser:
+    parser = RefusingParser(
+        prog="fastrelay probe",
+        description=_DESCRIPTION,
+        epilog=_EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("url", metavar="URL", help="ws://HOST:PORT or wss://HOST:PORT, no path")
+    parser.add_argument(
+        "--ca-file",
+        metavar="FILE",
+        help="with wss://: the CA certificates to trust, as PEM (default: the system's)",
+    )
+    parser.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=number(float, 0.001),
+        default=10,
+        help="how long each step may take (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--interval",
+        metavar="SECONDS",
+        type=number(float, 0.01),
+        help="begin a round so often, for ever, with a line for each (default: one round)",
+    )
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="print a JSON object in a line for each round, and nothing else; times in seconds",
+    )
+    parser.add_argument(
+        "--metrics-file",
+        metavar="FILE",
+        type=Path,
+        help="after each round, write Prometheus metrics of it here in one piece, for the textfile "
+        "collector of node_exporter, which wants a name ending in .prom",
+    )
+    return parser
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Telling:
+    """How results are told, besides the exit code."""
+
+    as_json: bool = False
+    metrics_file: Path | None = None
+
+    def keep(self, outcome: Round) -> bool:
+        """Write the metrics file if there is one; returns whether nothing failed."""
+        if self.metrics_file is None:
+            return True
+        try:
+            write_metrics(outcome, self.metrics_file)
+        except OSError as error:
+            sys.stderr.write(f"fastrelay probe: {self.metrics_file}: {error.strerror}\n")
+            return False
+        return True
+
+
+_PLAINLY: Final = Telling()
+
+
+async def probe(endpoint: Endpoint, patience: float, telling: Telling = _PLAINLY) -> int:
+    """Check the relay at ``endpoint`` once and print how it goes; returns the exit code.
+
+    Args:
+        patience: seconds each step may take.
+    """
+
+    def report(result: Result) -> None:
+        if not telling.as_json:
+            print(render(result), flush=True)
+
+    outcome = await run_round(endpoint, patience, report)
+    kept = telling.keep(outcome)
+    if telling.as_json:
+        print(as_json(outcome), flush=True)
+    elif outcome.fault is None:
+        took = _milliseconds(outcome.seconds)
+        print(f"{endpoint} works: {len(outcome.results)} steps in {took}", flush=True)
+    return EXIT_PASSED if outcome.fault is None and kept else EXIT_FAILED
+
+
+async def keep_probing(
+    endpoint: Endpoint, patience: float, interval: float, telling: Telling
+) -> int:
+    """Check the relay again and again until SIGINT or SIGTERM; returns the exit code.
+
+    A round that is under way then is given up, and its connections with it.
+
+    Args:
+        patience: seconds each step may take.
+        interval: seconds from the beginning of a round to that of the next; one that takes longer
+            is followed by the next at once.
+    """
+    loop = asyncio.get_running_loop()
+
+    async def rounds() -> None:
+        while True:
+            due = loop.time() + interval
+            outcome = await run_round(endpoint, patience)
+            telling.keep(outcome)
+            print(as_json(outcome) if telling.as_json else as_line(outcome), flush=True)
+            await asyncio.sleep(due - loop.time())
+
+    task = asyncio.create_task(rounds())
+    for told_to_stop in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(told_to_stop, task.cancel)
+    await asyncio.wait({task})
+    if not task.cancelled():
+        await task  # it ends by nothing else but a fault, which is raised here
+    return EXIT_PASSED
+
+
+def render(result: Result) -> str:
+    """A result for people: a line, or for a fault a few."""
+    if result.fault is not None:
+        fault = result.fault
+        lines = [f"FAIL {result.step}", f"  expected: {fault.expected}", f"  got:      {fault.got}"]
+        return "\n".join([*lines, f"  hint:     {fault.hint}"] if fault.hint else lines)
+    line = f"ok   {result.step:{_NAME_WIDTH}} {_milliseconds(result.seconds):>12}"
+    measured = (f"{name} {_milliseconds(value)}" for name, value in result.measured.items())
+    return f"{line}   {', '.join(measured)}".rstrip()
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1000:.1f} ms"
+
+
+def parse_endpoint(url: str, ca_file: str | None = None) -> Endpoint:
+    """Where ``url`` leads: ``ws`` or ``wss``, a host, and a port if it is not the scheme's.
+
+    Raises:
+        Refusal: it is something else, or ``ca_file`` cannot be used. The text never quotes the
+            URL, which may hold a password.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+        host = (parts.hostname or "").encode("idna").decode("ascii")
+    except ValueError:  # what idna raises is one, too
+        raise Refusal("the URL has no HOST:PORT that can be used", _EXAMPLES) from None
+    if parts.scheme not in _DEFAULT_PORTS:
+        raise Refusal("the URL does not begin with ws:// or wss://", _EXAMPLES)
+    if not _HOST.fullmatch(host) or port == 0:
+        raise Refusal("the URL has no HOST:PORT that can be used", _EXAMPLES)
+    if not _only_names_a_place(parts):
+        raise Refusal("the URL has more than a scheme, a host and a port", _EXAMPLES)
+    tls = _trust(ca_file) if parts.scheme == "wss" else None
+    if ca_file is not None and tls is None:
+        raise Refusal("--ca-file has no meaning with ws://", "leave it out, or use wss://")
+    return Endpoint(host, port or _DEFAULT_PORTS[parts.scheme], tls)
+
+
+def _only_names_a_place(parts: SplitResult) -> bool:
+    # A relay has its endpoints at fixed paths, so a path in the URL is a misunderstanding.
+    has_user = "@" in parts.netloc
+    return parts.path in {"", "/"} and not (has_user or parts.query or parts.fragment)
+
+
+def _trust(ca_file: str | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as error:  # what ssl raises is one, too
+        why = "no certificates in it" if isinstance(error, ssl.SSLError) else error.strerror
+        raise Refusal(
+            f"--ca-file {ca_file!r} cannot be used: {why}",
+            "name a readable file of PEM certificates",
+        ) from None

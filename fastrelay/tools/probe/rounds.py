@@ -1,0 +1,132 @@
+"""One run of all steps as a whole, and how it is told: a line, JSON, a file for Prometheus."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
+
+from fastrelay.tools.probe.checks import Fault, Result, check
+from fastrelay.tools.probe.client import Endpoint
+
+PREFIX = "fastrelay_probe_"
+"""What the probe's own families begin with; they are not the relay's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """All steps that were run, in order; the last one may have failed.
+
+    Attributes:
+        target: the URL of the relay.
+        began: seconds since the epoch.
+    """
+
+    target: str
+    began: float
+    results: tuple[Result, ...]
+
+    @property
+    def fault(self) -> Fault | None:
+        """What was wrong, if anything was."""
+        return self.results[-1].fault
+
+    @property
+    def seconds(self) -> float:
+        """How long all steps took."""
+        return sum(result.seconds for result in self.results)
+
+    def measured(self) -> dict[str, float]:
+        """What steps measured besides their own time, in seconds."""
+        return {name: value for result in self.results for name, value in result.measured.items()}
+
+
+async def run_round(
+    endpoint: Endpoint, patience: float, report: Callable[[Result], None] = lambda result: None
+) -> Round:
+    """Run all steps, or those up to the first that fails.
+
+    Args:
+        patience: seconds one step may take.
+        report: takes each step's result when it is over.
+    """
+    began, results = time.time(), list[Result]()
+
+    def take(result: Result) -> None:
+        results.append(result)
+        report(result)
+
+    await check(endpoint, patience, take)
+    return Round(str(endpoint), began, tuple(results))
+
+
+def as_line(outcome: Round) -> str:
+    """A round for people who watch."""
+    moment = _moment(outcome)
+    if (fault := outcome.fault) is not None:
+        hint = f"; {fault.hint}" if fault.hint else ""
+        step = outcome.results[-1].step
+        return f"{moment} FAIL {step}: expected {fault.expected}; got {fault.got}{hint}"
+    times = (f"{name} {value * 1000:.1f} ms" for name, value in outcome.measured().items())
+    return f"{moment} ok   {outcome.seconds * 1000:.1f} ms, there and back {', '.join(times)}"
+
+
+def as_json(outcome: Round) -> str:
+    """A round for programs, in one line; times in seconds."""
+    steps: list[dict[str, Any]] = [
+        {
+            "step": result.step,
+            "ok": result.fault is None,
+            "seconds": round(result.seconds, 6),
+            "measured": {name: round(value, 6) for name, value in result.measured.items()},
+        }
+        for result in outcome.results
+    ]
+    fault = outcome.fault
+    failed = None if fault is None else {"step": outcome.results[-1].step, **asdict(fault)}
+    return json.dumps(
+        {
+            "time": _moment(outcome),
+            "target": outcome.target,
+            "ok": fault is None,
+            "seconds": round(outcome.seconds, 6),
+            "steps": steps,
+            "fault": failed,
+        }
+    )
+
+
+def write_metrics(outcome: Round, file: Path) -> None:
+    """Put a round where node_exporter's textfile collector reads it, all or nothing.
+
+    A step that was not reached has no sample: its time is not known.
+
+    Raises:
+        OSError: it cannot be written; what was there is still there.
+    """
+    registry = CollectorRegistry()
+
+    def gauge(name: str, what: str, *labels: str) -> Gauge:
+        return Gauge(f"{PREFIX}{name}", what, ["target", *labels], registry=registry)
+
+    target = outcome.target
+    gauge("success", "Whether all steps passed.").labels(target).set(outcome.fault is None)
+    gauge("last_run_timestamp_seconds", "When it began.").labels(target).set(outcome.began)
+    gauge("duration_seconds", "How long all steps took.").labels(target).set(outcome.seconds)
+    step_seconds = gauge("step_seconds", "How long a step took.", "step")
+    step_success = gauge("step_success", "Whether a step passed.", "step")
+    for result in outcome.results:
+        step_seconds.labels(target, result.step).set(result.seconds)
+        step_success.labels(target, result.step).set(result.fault is None)
+    round_trip = gauge("round_trip_seconds", "Small frames there and back.", "of")
+    for name, value in outcome.measured().items():
+        round_trip.labels(target, name).set(value)
+    write_to_textfile(str(file), registry)
+
+
+def _moment(outcome: Round) -> str:
+    return datetime.fromtimestamp(outcome.began, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,136 @@
+"""What is shown, and how it fits 80 columns."""
+
+from collections import deque
+from collections.abc import Iterable
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from fastrelay.metrics.exposition import PREFIX
+from fastrelay.tools.top.scrape import Between
+
+WIDTH = 80
+_HISTORY = 56
+_BARS = "▁▂▃▄▅▆▇█"
+_DIRECTIONS = (("up", "phone_to_binary"), ("down", "binary_to_phone"))
+
+
+class View:
+    """Remembers what a sparkline needs from one look to the next."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._frames: dict[str, deque[float]] = {
+            direction: deque(maxlen=_HISTORY) for _, direction in _DIRECTIONS
+        }
+
+    def render(self, between: Between) -> RenderableType:
+        """The whole view of what happened between two looks."""
+        return Group(
+            self._head(between),
+            self._traffic(between),
+            _grid("attempts/s", _outcomes(between)),
+            _grid("dropped/s", _drops(between)),
+            _grid("ended/s", _ends(between)),
+            _grid("p99 time", _times(between)),
+            _grid("process", _process(between)),
+        )
+
+    def _head(self, between: Between) -> Text:
+        now = between.after
+        (build,) = now.by_labels(f"{PREFIX}build_info") or ((("version", "?"),),)
+        return Text.assemble(
+            ("fastrelay ", "bold"),
+            f"{dict(build)['version']}  {self._url}  ",
+            f"binaries {now.value(f'{PREFIX}connected_binaries'):.0f}  ",
+            f"phones {now.value(f'{PREFIX}connected_phones'):.0f}",
+            overflow="ellipsis",
+            no_wrap=True,
+        )
+
+    def _traffic(self, between: Between) -> Table:
+        table = Table.grid(padding=(0, 1))
+        for label, direction in _DIRECTIONS:
+            frames = between.rate(f"{PREFIX}frames_forwarded_total", direction=direction)
+            size = between.rate(f"{PREFIX}forwarded_bytes_total", direction=direction)
+            self._frames[direction].append(frames)
+            spark = sparkline(self._frames[direction])
+            table.add_row(f"{label:<4}", f"{frames:8.0f}/s", f"{_size(size):>9}/s", spark)
+        return table
+
+
+def sparkline(values: Iterable[float]) -> str:
+    """Values as bars, the highest full."""
+    known = list(values)
+    top = max(known, default=0.0) or 1.0
+    return "".join(_BARS[min(7, int(value / top * 7.999))] for value in known)
+
+
+def _size(size: float) -> str:
+    for unit in ("B", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} GiB"
+
+
+def _outcomes(between: Between) -> list[str]:
+    name = f"{PREFIX}ws_upgrade_attempts_total"
+    return [
+        f"{labels['endpoint']} {labels['outcome']} {between.rate(name, **labels):.1f}"
+        for labels in map(dict, between.after.by_labels(name))
+        if labels["outcome"] == "accept" or between.after.value(name, **labels)
+    ]
+
+
+def _drops(between: Between) -> list[str]:
+    name = f"{PREFIX}frames_dropped_total"
+    short = {direction: label for label, direction in _DIRECTIONS}
+    return [
+        f"{short[labels['direction']]} {labels['reason']} {between.rate(name, **labels):.1f}"
+        for labels in map(dict, between.after.by_labels(name))
+        if between.after.value(name, **labels)
+    ] or ["none since it started"]
+
+
+def _ends(between: Between) -> list[str]:
+    """Connections that end just now, by cause."""
+    name = f"{PREFIX}connections_closed_total"
+    rates: dict[str, float] = {}
+    for labels in map(dict, between.after.by_labels(name)):
+        cause = labels["cause"]
+        rates[cause] = rates.get(cause, 0.0) + between.rate(name, **labels)
+    highest = sorted(rates, key=lambda cause: -rates[cause])[:6]
+    return [f"{cause} {rates[cause]:.1f}" for cause in highest if rates[cause]] or ["none"]
+
+
+def _times(between: Between) -> list[str]:
+    """What is slower than it should be: upper bounds of what all but one in a hundred took."""
+    frame, upgrade = f"{PREFIX}frame_transit_seconds", f"{PREFIX}upgrade_duration_seconds"
+    times = {label: between.quantile(frame, 0.99, direction=name) for label, name in _DIRECTIONS}
+    times["loop lag"] = between.quantile(f"{PREFIX}event_loop_lag_seconds", 0.99)
+    for endpoint in ("server", "client"):
+        times[f"{endpoint} upgrade"] = between.quantile(upgrade, 0.99, endpoint=endpoint)
+    return [
+        f"{label} ≤ {time * 1000:g} ms" if time else f"{label} –" for label, time in times.items()
+    ]
+
+
+def _process(between: Between) -> list[str]:
+    now = between.after
+    return [
+        f"backlog {_size(now.value(f'{PREFIX}phone_backlog_bytes'))}",
+        f"cpu {between.rate('process_cpu_seconds_total') * 100:.0f} %",
+        f"memory {_size(now.value('process_resident_memory_bytes'))}",
+        f"descriptors {now.value('process_open_fds'):.0f}",
+    ]
+
+
+def _grid(label: str, items: list[str]) -> Table:
+    """Items three a row, behind a label."""
+    table = Table.grid(padding=(0, 1))
+    for begin in range(0, len(items), 3):
+        head = label if not begin else ""
+        table.add_row(f"{head:<11}", *(f"{item:<21}" for item in items[begin : begin + 3]))
+    return table

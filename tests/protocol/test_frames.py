@@ -1,0 +1,199 @@
+"""Outgoing frames, close codes and the queue they wait in."""
+
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from wsproto.frame_protocol import FrameProtocol
+
+from fastrelay.protocol import close_codes
+from fastrelay.protocol.cause import Cause
+from fastrelay.protocol.close_codes import CloseReason, may_travel, protocol_error
+from fastrelay.protocol.frames import (
+    MAX_CONTROL_PAYLOAD,
+    Opcode,
+    close_frame,
+    control_frame,
+    parse_close_code,
+    text_header,
+)
+from fastrelay.websocket.send_queue import FRAME_CHARGE, Backlog, Piece
+
+# -- headers --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("length", "header"),
+    [
+        (0, "81 00"),
+        (1, "81 01"),
+        (125, "81 7d"),
+        (126, "81 7e 00 7e"),
+        (65535, "81 7e ff ff"),
+        (65536, "81 7f 00 00 00 00 00 01 00 00"),
+        (1 << 32, "81 7f 00 00 00 01 00 00 00 00"),
+    ],
+)
+def test_headers_are_those_of_the_rfc(length: int, header: str) -> None:
+    """RFC 6455 §5.2: FIN and text, no mask, the shortest length form."""
+    assert text_header(length) == bytes.fromhex(header)
+
+
+@given(st.integers(0, 70_000) | st.sampled_from([125, 126, 127, 65535, 65536]))
+def test_a_client_reads_what_was_framed(size: int) -> None:
+    client = FrameProtocol(client=True, extensions=[])
+    client.receive_bytes(text_header(size) + b"x" * size)
+    frames = list(client.received_frames())
+    assert "".join(str(frame.payload) for frame in frames) == "x" * size
+    assert {int(frame.opcode) for frame in frames} == {Opcode.TEXT}
+    assert [frame.message_finished for frame in frames] == [False] * (len(frames) - 1) + [True]
+
+
+@pytest.mark.parametrize("opcode", [Opcode.PING, Opcode.PONG, Opcode.CLOSE])
+@pytest.mark.parametrize("size", [0, 1, MAX_CONTROL_PAYLOAD])
+def test_control_frames(opcode: Opcode, size: int) -> None:
+    assert control_frame(opcode, b"p" * size) == bytes((0x80 | opcode, size)) + b"p" * size
+
+
+@pytest.mark.parametrize("opcode", [Opcode.PING, Opcode.PONG, Opcode.CLOSE])
+def test_a_control_frame_that_is_too_long_is_not_made(opcode: Opcode) -> None:
+    with pytest.raises(ValueError, match="at most 125 bytes"):
+        control_frame(opcode, b"p" * (MAX_CONTROL_PAYLOAD + 1))
+
+
+# -- closing --------------------------------------------------------------------------------------
+
+
+def every_reason() -> list[CloseReason]:
+    """All the module defines."""
+    return [value for value in vars(close_codes).values() if isinstance(value, CloseReason)]
+
+
+def test_an_empty_close_frame() -> None:
+    assert close_frame(None) == b"\x88\x00"
+
+
+@pytest.mark.parametrize(
+    "close",
+    [*every_reason(), protocol_error("reserved opcode"), CloseReason(4999, "ä€𝄞", Cause.DIRECTED)],
+    ids=str,
+)
+def test_a_client_reads_the_close(close: CloseReason) -> None:
+    client = FrameProtocol(client=True, extensions=[])
+    client.receive_bytes(close_frame(close))
+    (frame,) = client.received_frames()
+    assert frame.opcode == Opcode.CLOSE
+    assert (int(frame.payload[0]), frame.payload[1] or "") == close[:2]
+
+
+@given(st.integers(0, 65535), st.binary(max_size=123))
+def test_the_code_stands_at_the_front_of_the_body(code: int, reason: bytes) -> None:
+    assert parse_close_code(struct.pack("!H", code) + reason) == code
+
+
+def test_the_reasons_are_those_of_the_protocol() -> None:
+    """The deployed phones and daemons know these, letter by letter (protocol, close codes)."""
+    assert {close[:2] for close in every_reason()} >= {
+        (1000, ""),
+        (1001, "shutting down"),
+        (1011, "heartbeat timeout"),
+        (1011, "phone backlog full"),
+        (1011, "phone write failed"),
+        (4404, "no server with that id"),
+        (4404, "binary reclaimed server-id"),
+        (4409, "server-id already claimed"),
+        (4429, "too many phones for server-id"),
+    }
+    assert {close.code for close in every_reason()} - {4404, 4409, 4429} == {
+        *(1000, 1001, 1007, 1009, 1011),
+    }
+    assert protocol_error("why")[:2] == (1002, "why")
+
+
+def test_the_codes_that_may_travel() -> None:
+    """RFC 6455 §7.4, as ranges in the protocol's words."""
+    allowed = [*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)]
+    assert [code for code in range(-1, 70_000) if may_travel(code)] == allowed
+
+
+# -- the queue ------------------------------------------------------------------------------------
+
+
+def test_an_empty_backlog() -> None:
+    backlog = Backlog()
+    assert not backlog
+    assert (backlog.charged, backlog.count_frames(), backlog.take(100)) == (0, 0, ([], 0))
+
+
+def test_frames_are_charged_on_top_of_their_bytes() -> None:
+    backlog = Backlog()
+    backlog.append((b"head", b"payload"), 1)
+    backlog.append((b"three frames",), 3)
+    assert backlog.charged == 11 + FRAME_CHARGE + 12 + 3 * FRAME_CHARGE
+    assert backlog.count_frames() == 4
+    backlog.append((b"ping",), 0)
+    assert backlog.charged == 23 + 4 * FRAME_CHARGE + 4
+
+
+def test_a_control_frame_goes_ahead_of_everything() -> None:
+    backlog = Backlog()
+    backlog.append((b"data",), 1)
+    backlog.put_first(b"pong")
+    assert backlog.charged == 8 + FRAME_CHARGE
+    assert backlog.take(1) == ([b"pong"], 0)
+    assert backlog.take(1) == ([b"data"], 1)
+
+
+class Stopwatch:
+    def __init__(self) -> None:
+        self.stopped = 0
+
+    def stop(self) -> None:
+        self.stopped += 1
+
+
+def test_a_mark_is_told_when_all_before_it_has_been_taken_and_more_is_asked_for() -> None:
+    backlog, stopwatch, last = Backlog(), Stopwatch(), Stopwatch()
+    backlog.append((b"before",), 1)
+    backlog.mark(stopwatch)
+    backlog.append((b"behind",), 1)
+    backlog.mark(last)
+    assert backlog.charged == 12 + 2 * FRAME_CHARGE
+    assert backlog.take(100) == ([b"before"], 1)
+    assert stopwatch.stopped == 0
+    backlog.put_first(b"ping")
+    assert backlog.take(100) == ([b"ping"], 0)
+    assert stopwatch.stopped == 0
+    assert backlog.take(100) == ([b"behind"], 1)
+    assert (stopwatch.stopped, last.stopped) == (1, 0)
+    assert backlog
+    assert backlog.take(100) == ([], 0)
+    assert (stopwatch.stopped, last.stopped) == (1, 1)
+    assert not backlog
+
+
+entries = st.lists(
+    st.tuples(st.lists(st.binary(max_size=6), min_size=1, max_size=3), st.integers(0, 3))
+)
+
+
+@given(entries, st.lists(st.integers(1, 20), min_size=1))
+def test_what_goes_in_comes_out_and_the_charge_with_it(
+    entries: list[tuple[list[bytes], int]], sizes: list[int]
+) -> None:
+    backlog, out, frames = Backlog(), list[Piece](), 0
+    for pieces, count in entries:
+        backlog.append(pieces, count)
+    for size in [*sizes, 10**6]:
+        taken, count = backlog.take(size)
+        # As much as was asked for, or all; and never a part of an entry.
+        assert sum(map(len, taken)) >= size or not backlog
+        out += taken
+        frames += count
+        left = sum(count for _, count in entries) - frames
+        assert backlog.count_frames() == left
+        held = sum(len(piece) for pieces, _ in entries for piece in pieces) - sum(map(len, out))
+        assert backlog.charged == held + FRAME_CHARGE * left
+    assert out == [piece for pieces, _ in entries for piece in pieces]
+    assert frames == sum(count for _, count in entries)

@@ -1,0 +1,101 @@
+"""The live view, on a real relay."""
+
+import asyncio
+import re
+
+import pytest
+
+from bench.support.ports import free_port
+from fastrelay.cli import main
+from fastrelay.tools.top.scrape import Between, Scrape
+from fastrelay.tools.top.view import sparkline
+from tests.support.harness import running_relay
+from tests.support.peer import client_frame
+
+NAME = "pyrycode_relay_event_loop_lag_seconds"
+
+
+async def test_once_shows_what_happens(capsys: pytest.CaptureFixture[str]) -> None:
+    async with running_relay() as relay:
+        binary, phone = await relay.binary(), await relay.phone()
+        url = f"http://127.0.0.1:{relay.metrics_port}/metrics"
+        shown = asyncio.create_task(asyncio.to_thread(main, ["top", url, "--once"]))
+        while not shown.done():
+            phone.send(client_frame(b'"traffic"') * 40)
+            for _ in range(40):
+                await binary.text()
+            await (await relay.binary("passing by")).close()
+            await asyncio.sleep(0.01)
+        assert await shown == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    assert "binaries 1" in lines[0]
+    assert "phones 1" in lines[0]
+    (up,) = (line for line in lines if line.startswith("up "))
+    assert int(up.split()[1].removesuffix("/s")) > 10
+    assert "█" in up
+    text = "\n".join(lines)
+    assert re.search(r"^p99 time +up ≤ [\d.]+ ms +down – +loop lag (≤|–)", text, re.MULTILINE)
+    assert re.search(r"^ended/s +peer_lost \d", text, re.MULTILINE)
+    for part in ("server accept", "client accept", "client upgrade", "memory", "none since"):
+        assert part in text
+
+
+def test_nobody_there(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["top", f"http://127.0.0.1:{free_port()}/metrics", "--once"]) == 1
+    first, second = capsys.readouterr().err.splitlines()
+    assert "does not answer" in first
+    assert "--metrics-listen" in second
+
+
+async def test_somebody_else_there(capsys: pytest.CaptureFixture[str]) -> None:
+    async with running_relay() as relay:
+        url = f"http://127.0.0.1:{relay.port}"
+        assert await asyncio.to_thread(main, ["top", f"{url}/healthz", "--once"]) == 1
+        assert await asyncio.to_thread(main, ["top", f"{url}/nothing", "--once"]) == 1
+    errors = capsys.readouterr().err
+    assert "no relay's metrics page" in errors
+    assert "HTTP 404" in errors
+
+
+@pytest.mark.parametrize("arguments", [["--interval", "0"], ["one", "two"], ["--nonsense"]])
+def test_refusals(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["top", *arguments]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 2
+
+
+def test_without_the_extra(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert main(["top", "--once"]) == 2
+    assert "pip install 'fastrelay[top]'" in capsys.readouterr().err
+
+
+def test_rates_and_quantiles() -> None:
+    def look(moment: float, frames: float, quick: float, slow: float) -> Scrape:
+        lag = f"{NAME}_bucket"
+        return Scrape(
+            moment,
+            {
+                ("frames", (("direction", "up"),)): frames,
+                (lag, (("le", "0.001"),)): quick,
+                (lag, (("le", "0.5"),)): quick + slow,
+                (lag, (("le", "+Inf"),)): quick + slow,
+            },
+        )
+
+    between = Between(look(10, 100, 50, 0), look(12, 150, 90, 10))
+    assert between.rate("frames", direction="up") == 25
+    assert between.rate("frames", direction="down") == 0
+    assert between.quantile(NAME, 0.5) == 0.001
+    assert between.quantile(NAME, 0.99) == 0.5
+    assert between.quantile(NAME, 0.99, direction="up") == 0
+    assert Between(look(10, 100, 5, 0), look(12, 3, 5, 0)).rate("frames", direction="up") == 0
+    assert Between(look(10, 0, 5, 0), look(12, 0, 5, 0)).quantile(NAME, 0.5) == 0
+
+
+def test_sparklines() -> None:
+    assert sparkline([]) == ""
+    assert sparkline([0, 0]) == "▁▁"
+    assert sparkline([0, 50, 100]) == "▁▄█"

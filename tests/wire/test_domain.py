@@ -1,0 +1,91 @@
+"""A relay with ``--domain`` and a certificate from an earlier run, whose CA is not there."""
+
+import signal
+import ssl
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.support.ports import free_port
+from fastrelay.config.settings import Acme, Address
+from tests.support.certificates import authority
+from tests.support.harness import running_relay
+from tests.support.peer import HttpClient, open_http, request, upgrade_headers
+
+NAME = "relay.example.org"
+NO_CA = "https://127.0.0.1:9/dir"
+PHONE = {"X-Pyrycode-Server": "s1", "X-Pyrycode-Token": "t"}
+
+
+def kept(directory: Path) -> Path:
+    """A cache directory with a good certificate in it."""
+    files = authority().issue(directory, NAME)
+    cache = directory / "cache"
+    cache.mkdir(mode=0o700)
+    (cache / f"{NAME}.pem").write_bytes(files.key.read_bytes() + files.certificate.read_bytes())
+    return cache
+
+
+def any_name() -> ssl.SSLContext:
+    """Trusts the tests' CA, whatever name it vouches for."""
+    context = authority().context()
+    context.check_hostname = False
+    return context
+
+
+async def status_of(client: HttpClient, path: str, host: str, **headers: str) -> int:
+    client.send(request(path, {"Host": host, **headers}))
+    return (await client.response())[0]
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        (NAME, 200),
+        (f"{NAME}:443", 200),
+        (NAME.upper(), 200),
+        ("other.example.org", 421),
+        (f"{NAME}.example.net", 421),
+        (f"sub.{NAME}", 421),
+        ("127.0.0.1", 421),
+        ("", 421),
+    ],
+)
+async def test_another_host_is_misdirected(tmp_path: Path, host: str, status: int) -> None:
+    acme = Acme(
+        domain=NAME, http_listen=Address("127.0.0.1", 0), cache=kept(tmp_path), directory=NO_CA
+    )
+    async with running_relay(tls=acme) as relay:
+        async with await open_http(relay.port, any_name()) as client:
+            assert await status_of(client, "/healthz", host) == status
+        async with await open_http(relay.port, any_name()) as client:
+            head = upgrade_headers(PHONE)
+            wanted = 101 if status == 200 else 421
+            assert await status_of(client, "/v1/client", host, **head) == wanted
+        async with await open_http(relay.relay.ports[2]) as plain:  # the challenges
+            assert await status_of(plain, "/healthz", host) == 404
+
+
+def test_a_wide_cache_of_ours_is_tightened_and_said(tmp_path: Path) -> None:
+    cache = kept(tmp_path)
+    cache.chmod(0o755)
+    flags = ("--domain", NAME, "--cert-cache", str(cache), "--acme-directory", NO_CA)
+    flags += ("--https-listen", f"127.0.0.1:{free_port()}", "--metrics-listen", "")
+    flags += ("--http-listen", f"127.0.0.1:{free_port()}")
+    with subprocess.Popen(
+        [sys.executable, "-m", "fastrelay", *flags], stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr
+        lines = [next(process.stderr) for _ in range(3)]
+        assert f"level=WARN msg=cert_cache_tightened path={cache}" in lines[0]
+        assert "msg=certificate_installed" in lines[1]
+        assert "msg=starting" in lines[2]
+        process.send_signal(signal.SIGHUP)
+        assert "msg=certificate_installed" in next(process.stderr)
+        process.terminate()
+        process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert stat.S_IMODE(cache.stat().st_mode) == 0o700

@@ -1,0 +1,119 @@
+"""Who sends as fast as it can has its turn, and so have all others."""
+
+import asyncio
+import contextlib
+import itertools
+
+from fastrelay.loop.fair_reads import LONGEST_READ, NARROW_BYTES, ROOM_BYTES, Rooms
+from tests.support.certificates import local_certificate
+from tests.support.harness import SECURE, RunningRelay, running_relay
+from tests.support.key_updates import TalkativeClient
+from tests.support.peer import PONG, TEXT, Peer, client_frame, request, upgrade_headers
+
+TINY = client_frame(b"1")
+MANY = 30_000
+A_RECORD = 16 * 1024
+"""What a TLS record may hold: it is decrypted as a whole."""
+
+
+def received(relay: RunningRelay) -> int:
+    """Frames of phones that the relay has taken so far; cheap enough to be asked every turn."""
+    return relay.relay.board.counts.phone_to_binary.received
+
+
+async def take(binary: Peer, messages: int) -> None:
+    """Read as many from the binary's side; their order is that of the wire."""
+    for _ in range(messages):
+        assert (await binary.text()).endswith(b'"frame":1}')
+
+
+async def test_a_flood_of_tiny_messages_is_taken_in_turns_and_loses_nothing() -> None:
+    async with running_relay() as relay:
+        binary, phone = await relay.binary(), await relay.phone()
+        taking = asyncio.create_task(take(binary, MANY))
+        phone.send(TINY * MANY)
+        turns = [received(relay)]
+        a_turn = (NARROW_BYTES + A_RECORD * SECURE.get()) // len(TINY) + 1
+        while turns[-1] < MANY:
+            await asyncio.sleep(0)
+            turns.append(received(relay))
+        assert max(b - a for a, b in itertools.pairwise(turns)) <= a_turn
+        await taking
+
+
+async def test_a_conversation_goes_on_beside_a_flood() -> None:
+    async with running_relay() as relay:
+        binary, flooder = await relay.binary(), await relay.phone()
+        other_binary, other = await relay.binary("s2"), await relay.phone("s2")
+        taking = asyncio.create_task(take(binary, MANY))
+        flooder.send(TINY * MANY)
+        other.send_text("2")
+        assert (await other_binary.json())["frame"] == 2
+        assert received(relay) < MANY / 2
+        await taking
+
+
+async def test_fragments_and_control_frames_have_their_turns_as_well() -> None:
+    async with running_relay() as relay:
+        binary, flooder = await relay.binary(), await relay.phone()
+        other_binary, other = await relay.binary("s2"), await relay.phone("s2")
+        empty = client_frame(b"", 0, fin=False) + client_frame(b"", PONG)
+        begin, end = client_frame(b"[", TEXT, fin=False), client_frame(b"]", 0)
+        flooder.send(begin + empty * 8000 + end)  # one read of the whole room
+        other.send_text("2")
+        assert (await other_binary.json())["frame"] == 2
+        assert received(relay) == 1
+        assert (await binary.json())["frame"] == []
+
+
+async def test_a_peer_that_is_closed_in_its_turn_is_not_read_again() -> None:
+    async with running_relay() as relay:
+        await relay.binary()
+        phone = await relay.phone()
+        phone.send(TINY * MANY + client_frame(b"no json") + TINY * MANY)
+        assert (await phone.closed())[0] == 1007
+        assert await phone.at_eof()
+        await relay.until(lambda: relay.live == 1)
+
+
+async def test_of_a_pipeline_one_request_is_served_in_a_turn() -> None:
+    async with running_relay() as relay:
+        client = await relay.http()
+        client.send(request("/healthz") * 90)
+        served = [0]
+        while served[-1] < 90:
+            await asyncio.sleep(0)
+            served += [protocol._requests for protocol in relay.relay.lobby._visitors] or [0]
+        assert max(b - a for a, b in itertools.pairwise(served)) == 1
+        for _ in range(90):
+            assert (await client.response())[0] == 200
+
+
+async def test_keys_that_change_without_end_have_their_turns_as_well() -> None:
+    async with running_relay(tls=local_certificate()) as relay:
+        binary = await relay.binary()
+        other_binary, other = await relay.binary("s2"), await relay.phone("s2")
+        client = TalkativeClient(relay.port)
+        with contextlib.closing(client.sock):
+            await asyncio.to_thread(client.shake_hands)
+            headers = {"X-Pyrycode-Server": "s1", "X-Pyrycode-Token": "t"}
+            head = client.encrypted(request("/v1/client", upgrade_headers(headers)))
+            client.sock.sendall(head)
+            await relay.until(lambda: relay.value("connected_phones") == 2)
+            client.sock.sendall(client.key_updates(4000) + client.encrypted(TINY))
+            other.send_text("2")
+            assert (await other_binary.json())["frame"] == 2
+            assert received(relay) == 1
+            assert (await binary.json())["frame"] == 1
+
+
+def test_what_takes_long_gets_less_room() -> None:
+    rooms = Rooms()
+    assert len(rooms.whole) == ROOM_BYTES
+    assert len(rooms.narrow) == NARROW_BYTES
+    assert rooms.after(ROOM_BYTES, LONGEST_READ * 0.9) is rooms.whole
+    assert rooms.after(ROOM_BYTES, LONGEST_READ * 1.1) is rooms.narrow
+    # By what a read of the whole room would take.
+    share = LONGEST_READ * NARROW_BYTES / ROOM_BYTES
+    assert rooms.after(NARROW_BYTES, share * 0.9) is rooms.whole
+    assert rooms.after(NARROW_BYTES, share * 1.1) is rooms.narrow
