@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import uvloop
 
-from fastrelay.config.checks import Refusal
+from fastrelay.config.errors import Refusal
 from fastrelay.config.flags import make_parser
 from fastrelay.config.from_flags import asks_to_listen, read_settings
 from fastrelay.process.run import serve

@@ -10,7 +10,7 @@ import stat
 import tempfile
 from pathlib import Path
 
-from fastrelay.config.checks import Refusal
+from fastrelay.config.errors import Refusal
 
 _PRIVATE = 0o700
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, NoReturn
 
+from fastrelay.config.errors import Refusal
 from fastrelay.config.settings import Address, Network
 
 RESERVED_DESCRIPTORS = 64
@@ -22,20 +23,6 @@ MOST_CONNECTIONS = 10_000
 
 _STATUS: Final = Path("/proc/self/status")
 _CAP_NET_BIND_SERVICE: Final = 1 << 10
-
-
-class Refusal(Exception):
-    """The relay will not start.
-
-    Attributes:
-        what: one line that says what is wrong. Never holds a secret.
-        fix: one line that says how to put it right.
-    """
-
-    def __init__(self, what: str, fix: str) -> None:
-        # What is quoted may come from a file name or a library, with line ends in it.
-        self.what, self.fix = (" ".join(text.splitlines()) for text in (what, fix))
-        super().__init__(self.what)
 
 
 class RefusingParser(argparse.ArgumentParser):

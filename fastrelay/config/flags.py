@@ -16,9 +16,8 @@ from fastrelay.config.from_flags import (
     METRICS_LISTEN,
 )
 from fastrelay.config.push import CREDENTIALS, ENDPOINT, TOKEN_URL
-from fastrelay.config.settings import MIB, Intervals, Limits
+from fastrelay.config.settings import LEAST_MESSAGE_BYTES, MIB, Intervals, Limits
 from fastrelay.log import LEVELS
-from fastrelay.protocol.decoder import LEAST_LIMIT
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -133,7 +132,7 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--max-message-bytes",
         metavar="N",
-        type=number(int, LEAST_LIMIT, 64 * MIB),
+        type=number(int, LEAST_MESSAGE_BYTES, 64 * MIB),
         default=limits.message_bytes,
         help="one message, assembled (default: %(default)s)",
     )

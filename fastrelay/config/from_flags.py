@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Final
 
 from fastrelay.config.checks import (
-    Refusal,
     check_privileges,
     parse_address,
     parse_metrics_address,
@@ -20,6 +19,7 @@ from fastrelay.config.checks import (
     share_descriptors,
     trust,
 )
+from fastrelay.config.errors import Refusal
 from fastrelay.config.push import read_push
 from fastrelay.config.settings import Acme, Intervals, Limits, Settings, TlsFiles
 

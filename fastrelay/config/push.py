@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from fastrelay.config.checks import Refusal, trust
+from fastrelay.config.checks import trust
+from fastrelay.config.errors import Refusal
 
 if TYPE_CHECKING:
     from fastrelay.config.service_account import ServiceAccount

@@ -16,6 +16,9 @@ Network = IPv4Network | IPv6Network
 KIB: Final = 1024
 MIB: Final = 1024 * 1024
 
+LEAST_MESSAGE_BYTES: Final = 125
+"""The smallest limit a message may have: what the decoder never checks against its limit."""
+
 
 @dataclass(frozen=True, slots=True)
 class Address:

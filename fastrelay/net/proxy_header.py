@@ -1,64 +1,18 @@
-"""PROXY protocol v2: who the client is, said by the proxy before anything else.
+"""Reads the PROXY header of a connection that comes through a proxy.
 
-The header is read from the raw socket, in exactly its own bytes, so that what follows (a TLS
-handshake) is still there for the transport. Whatever is not as it must be is dropped unanswered.
-Source: the PROXY protocol specification of HAProxy, version 2.
+It is read from the raw socket, in exactly its own bytes, so that what follows (a TLS handshake) is
+still there for the transport. Whatever is not as it must be is dropped unanswered.
 """
 
 import asyncio
 import ipaddress
 import socket
-import struct
 from collections.abc import Callable, Sequence
-from typing import Final
 
-from fastrelay.address import plain
 from fastrelay.config.settings import Network
 from fastrelay.loop.timer_wheel import TimerWheel
 from fastrelay.policy.caps import Lobby
-
-SIGNATURE: Final = b"\r\n\r\n\x00\r\nQUIT\n"
-FIXED_BYTES: Final = 16
-"""Signature, version and command, family, and the length of what follows."""
-
-LONGEST_BYTES: Final = 1024
-"""A header with more is refused: addresses and the usual TLVs take a fraction of it."""
-
-_VERSION_2_PROXY: Final = 0x21
-_TCP4, _TCP6 = 0x11, 0x21
-_ADDRESS_BYTES: Final = {_TCP4: 4, _TCP6: 16}
-
-
-class BadHeader(ValueError):
-    """Not a PROXY v2 header, or not one that names a TCP client."""
-
-
-def length_of(fixed: bytes) -> int:
-    """How long the whole header is whose first 16 bytes these are.
-
-    Raises:
-        BadHeader: it is none, or longer than :data:`LONGEST_BYTES`.
-    """
-    if fixed[:12] != SIGNATURE or fixed[12] != _VERSION_2_PROXY:
-        raise BadHeader("no signature, or not the PROXY command of version 2")
-    if fixed[13] not in _ADDRESS_BYTES:
-        raise BadHeader("neither TCP over IPv4 nor over IPv6")
-    total: int = FIXED_BYTES + struct.unpack_from("!H", fixed, 14)[0]
-    if total > LONGEST_BYTES:
-        raise BadHeader("too long")
-    return total
-
-
-def source_of(header: bytes) -> str:
-    """The client's address in a whole header; TLVs are ignored.
-
-    Raises:
-        BadHeader: there is no room for addresses.
-    """
-    size = _ADDRESS_BYTES[header[13]]
-    if len(header) < FIXED_BYTES + 2 * size + 4:
-        raise BadHeader("shorter than its addresses")
-    return plain(ipaddress.ip_address(header[FIXED_BYTES : FIXED_BYTES + size]))
+from fastrelay.protocol.proxy_v2 import FIXED_BYTES, BadHeader, length_of, source_of
 
 
 class HeaderReader:

@@ -7,7 +7,7 @@ import signal
 import sys
 
 from fastrelay import __version__
-from fastrelay.config.checks import Refusal
+from fastrelay.config.errors import Refusal
 from fastrelay.config.settings import Acme, Settings
 from fastrelay.log import Log
 from fastrelay.loop.internal_errors import report

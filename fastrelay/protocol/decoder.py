@@ -21,9 +21,6 @@ from fastrelay.protocol.masking import unmask
 
 _FIN_BINARY: Final = int(0x80 | Opcode.BINARY)
 _WHOLE: Final = (int(0x80 | Opcode.TEXT), _FIN_BINARY)
-LEAST_LIMIT: Final = 125
-"""The smallest message limit: a length that fits the short form is never checked against it."""
-
 _KNOWN_OPCODES: Final = frozenset(Opcode)
 
 
@@ -68,7 +65,8 @@ class FrameDecoder:
     Args:
         shared: the receive buffer all decoders of one loop share; its content is only read
             inside :meth:`buffer_updated`.
-        max_message: bytes one assembled message may have, at least :data:`LEAST_LIMIT`.
+        max_message: bytes one assembled message may have, at least 125: a length that fits the
+            short form is never checked against it.
     """
 
     __slots__ = (

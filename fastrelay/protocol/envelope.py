@@ -13,8 +13,7 @@ from typing import Final
 import msgspec
 
 from fastrelay.protocol.close_codes import may_travel
-from fastrelay.protocol.frames import text_header
-from fastrelay.websocket.send_queue import Piece
+from fastrelay.protocol.frames import Piece, text_header
 
 _JOIN_BELOW: Final = 32 * 1024
 """A batch smaller than this leaves as one buffer whatever it consists of."""

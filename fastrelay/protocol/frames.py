@@ -10,6 +10,9 @@ from typing import Final
 
 from fastrelay.protocol.close_codes import CloseReason
 
+Piece = bytes | memoryview
+"""Bytes on their way out. Frames are given as the pieces they consist of, end to end."""
+
 MAX_CONTROL_PAYLOAD: Final = 125
 """Bytes a control frame may carry (RFC 6455 §5.5)."""
 

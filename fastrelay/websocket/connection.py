@@ -18,10 +18,10 @@ from fastrelay.net.tls.layer import MID_HANDSHAKE
 from fastrelay.protocol.cause import Aborted, Cause
 from fastrelay.protocol.close_codes import HEARTBEAT_TIMEOUT, MESSAGE_TIMEOUT, CloseReason
 from fastrelay.protocol.decoder import Closed, FrameDecoder, Ping, Pong
-from fastrelay.protocol.frames import Opcode, close_frame, control_frame
+from fastrelay.protocol.frames import Opcode, Piece, close_frame, control_frame
 from fastrelay.websocket.context import Conditions, SentCounter
 from fastrelay.websocket.handler import NOBODY, Handler
-from fastrelay.websocket.send_queue import Backlog, Piece, Stopwatch
+from fastrelay.websocket.send_queue import Backlog, Stopwatch
 
 _FLUSH_BYTES: Final = 64 * 1024
 """Queued bytes handed to the transport at once when it drains: one large write, and little enough

@@ -4,11 +4,10 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final, Protocol
 
+from fastrelay.protocol.frames import Piece
+
 FRAME_CHARGE: Final = 64
 """What a queued data frame is charged on top of its bytes (protocol, frames)."""
-
-Piece = bytes | memoryview
-"""Bytes on their way out. Frames are given as the pieces they consist of, end to end."""
 
 
 class Stopwatch(Protocol):

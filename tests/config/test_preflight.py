@@ -6,10 +6,10 @@ from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
+from fastrelay.config.errors import Refusal
 
 from fastrelay.config import checks as preflight
 from fastrelay.config.checks import (
-    Refusal,
     check_privileges,
     parse_address,
     parse_metrics_address,

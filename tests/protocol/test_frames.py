@@ -13,12 +13,13 @@ from fastrelay.protocol.close_codes import CloseReason, may_travel, protocol_err
 from fastrelay.protocol.frames import (
     MAX_CONTROL_PAYLOAD,
     Opcode,
+    Piece,
     close_frame,
     control_frame,
     parse_close_code,
     text_header,
 )
-from fastrelay.websocket.send_queue import FRAME_CHARGE, Backlog, Piece
+from fastrelay.websocket.send_queue import FRAME_CHARGE, Backlog
 
 # -- headers --------------------------------------------------------------------------------------
 

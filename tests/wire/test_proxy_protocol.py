@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.support.ports import free_port
-from fastrelay.net.proxy_header import (
+from fastrelay.protocol.proxy_v2 import (
     FIXED_BYTES,
     LONGEST_BYTES,
     SIGNATURE,

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
-from fastrelay.config.checks import Refusal, RefusingParser, number
+from fastrelay.config.checks import RefusingParser, number
+from fastrelay.config.errors import Refusal
 from fastrelay.tools.probe.checks import STEPS, Result
 from fastrelay.tools.probe.client import Endpoint
 from fastrelay.tools.probe.rounds import Round, as_json, as_line, run_round, write_metrics

@@ -5,7 +5,8 @@ import sys
 import time
 from collections.abc import Sequence
 
-from fastrelay.config.checks import Refusal, RefusingParser, number
+from fastrelay.config.checks import RefusingParser, number
+from fastrelay.config.errors import Refusal
 
 EXIT_NOT_THERE = 1
 
