@@ -1,39 +1,18 @@
 """Whether push is on, and where it goes: read and checked before anything runs."""
 
-import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 from fastrelay.config.checks import trust
 from fastrelay.config.errors import Refusal
-
-if TYPE_CHECKING:
-    from fastrelay.config.service_account import ServiceAccount
+from fastrelay.config.settings import Push, ServiceAccount
 
 CREDENTIALS: Final = "PYRYCODE_RELAY_FCM_CREDENTIALS"
 """The environment variable that holds the whole JSON key."""
 
 ENDPOINT: Final = "https://fcm.googleapis.com"
 TOKEN_URL: Final = "https://oauth2.googleapis.com/token"  # noqa: S105
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Push:
-    """How wakes are sent.
-
-    Attributes:
-        account: in whose name.
-        endpoint: base URL of the FCM HTTP v1 API, without a slash at its end.
-        token_url: where access tokens are fetched.
-        tls: whom both are trusted to be.
-    """
-
-    account: "ServiceAccount"
-    endpoint: str
-    token_url: str
-    tls: ssl.SSLContext
 
 
 def read_push(
@@ -62,20 +41,20 @@ def read_push(
                     f"set {CREDENTIALS} to turn it on, or leave the flag out",
                 )
         return None
-    endpoint = ENDPOINT if endpoint is None else endpoint
-    token_url = TOKEN_URL if token_url is None else token_url
+    account = _read_account(text)
+    endpoint = _check_url("--push-endpoint", ENDPOINT if endpoint is None else endpoint)
+    token_url = _check_url("--push-token-url", TOKEN_URL if token_url is None else token_url)
+    trust("--push-ca-file", ca_file)
     return Push(
-        account=_read_account(text),
-        endpoint=_check_url("--push-endpoint", endpoint).rstrip("/"),
-        token_url=_check_url("--push-token-url", token_url),
-        tls=trust("--push-ca-file", ca_file),
+        account=account, endpoint=endpoint.rstrip("/"), token_url=token_url, ca_file=ca_file
     )
 
 
-def _read_account(text: str) -> "ServiceAccount":
+def _read_account(text: str) -> ServiceAccount:
     try:
         # First of all what the extra brings: the modules that send need it as well.
         import aiohttp  # noqa: F401
+        import jwt  # noqa: F401
 
         from fastrelay.config.service_account import BadCredential, read_service_account
     except ModuleNotFoundError as missing:

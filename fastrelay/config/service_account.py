@@ -1,14 +1,14 @@
 """The service account in whose name wakes are sent."""
 
 import re
-from dataclasses import dataclass
 from typing import Final
 
-import jwt
 import msgspec
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from fastrelay.config.settings import ServiceAccount
 
 _LEAST_KEY_BITS: Final = 2048
 _FIELDS: Final = {
@@ -22,43 +22,6 @@ _FIELDS: Final = {
 
 class BadCredential(ValueError):
     """Not the JSON key of a service account. The text never quotes any of it."""
-
-
-@dataclass(frozen=True, slots=True, repr=False)  # what has a key in it is not shown
-class ServiceAccount:
-    """What is used of a service account's JSON key.
-
-    Its ``token_uri`` is not: where a signed assertion goes is the operator's flag to say.
-
-    Attributes:
-        project_id: whose messages are sent; safe in a URL's path.
-        client_email: the account's name.
-        private_key: signs assertions.
-        private_key_id: tells Google which of the account's keys that is; may be empty.
-    """
-
-    project_id: str
-    client_email: str
-    private_key: RSAPrivateKey
-    private_key_id: str
-
-    def assertion(self, scope: str, audience: str, now: int, lifetime: int) -> str:
-        """A signed JWT that asks for an access token (RFC 7523 §3).
-
-        Args:
-            scope: what the token shall be good for.
-            audience: who shall honour the assertion.
-            now, lifetime: seconds; now since the epoch. Google takes up to an hour.
-        """
-        claims = {
-            "iss": self.client_email,
-            "scope": scope,
-            "aud": audience,
-            "iat": now,
-            "exp": now + lifetime,
-        }
-        key_id = {"kid": self.private_key_id} if self.private_key_id else None
-        return jwt.encode(claims, self.private_key, algorithm="RS256", headers=key_id)
 
 
 def read_service_account(text: str) -> ServiceAccount:
@@ -79,19 +42,19 @@ def read_service_account(text: str) -> ServiceAccount:
         value = fields.get(name)
         if not isinstance(value, str) or not shape.fullmatch(value):
             raise BadCredential(f"has no usable {name}")
+    _check_key(fields["private_key"])
     return ServiceAccount(
-        fields["project_id"],
-        fields["client_email"],
-        _read_key(fields["private_key"]),
-        fields["private_key_id"],
+        project_id=fields["project_id"],
+        client_email=fields["client_email"],
+        private_key=fields["private_key"],
+        private_key_id=fields["private_key_id"],
     )
 
 
-def _read_key(pem: str) -> RSAPrivateKey:
+def _check_key(pem: str) -> None:
     try:
         key = load_pem_private_key(pem.encode(), password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         raise BadCredential("has a private_key that cannot be read") from None
     if not isinstance(key, RSAPrivateKey) or key.key_size < _LEAST_KEY_BITS:
         raise BadCredential(f"has a private_key that is not RSA of {_LEAST_KEY_BITS} bits or more")
-    return key

@@ -7,10 +7,7 @@ defaults are those of the protocol's limits table and of the command line.
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from fastrelay.config.push import Push
+from typing import Final
 
 Network = IPv4Network | IPv6Network
 KIB: Final = 1024
@@ -57,6 +54,42 @@ class Acme:
     cache: Path
     directory: str
     email: str | None = None
+    ca_file: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)  # what has a key in it is not shown
+class ServiceAccount:
+    """What is used of a service account's JSON key.
+
+    Its ``token_uri`` is not: where a signed assertion goes is the operator's flag to say.
+
+    Attributes:
+        project_id: whose messages are sent; safe in a URL's path.
+        client_email: the account's name.
+        private_key: signs assertions; PEM.
+        private_key_id: tells Google which of the account's keys that is; may be empty.
+    """
+
+    project_id: str
+    client_email: str
+    private_key: str
+    private_key_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Push:
+    """How wakes are sent.
+
+    Attributes:
+        account: in whose name.
+        endpoint: base URL of the FCM HTTP v1 API, without a slash at its end.
+        token_url: where access tokens are fetched.
+        ca_file: PEM file that verifies both; ``None``: the usual authorities.
+    """
+
+    account: ServiceAccount
+    endpoint: str
+    token_url: str
     ca_file: str | None = None
 
 
@@ -168,7 +201,7 @@ class Settings:
     proxy_headers: tuple[Network, ...] | None = None
     metrics_listen: Address | None = None
     trusted_proxies: tuple[Network, ...] | None = None
-    push: "Push | None" = None
+    push: Push | None = None
     intervals: Intervals = field(default_factory=Intervals)
     limits: Limits = field(default_factory=Limits)
     log_level: str = "info"

@@ -4,12 +4,15 @@ import asyncio
 import re
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, cast
 from urllib.parse import urlencode
 
+import jwt
 import msgspec
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from fastrelay.config.service_account import ServiceAccount
+from fastrelay.config.settings import ServiceAccount
 from fastrelay.push.https import CallFailed, HttpsClient, explain
 
 AUDIENCE: Final = "https://oauth2.googleapis.com/token"
@@ -21,6 +24,8 @@ SCOPE: Final = "https://www.googleapis.com/auth/firebase.messaging"
 _GRANT_TYPE: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _FORM: Final = {"Content-Type": "application/x-www-form-urlencoded"}
 _ASSERTION_LIFETIME: Final = 600
+"""Seconds; Google takes up to an hour."""
+
 _TOKEN: Final = re.compile("[!-~]+")
 
 
@@ -58,6 +63,9 @@ class AccessTokens:
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._account = account
+        # Checked with the settings; read once, since that takes longer than to sign.
+        key = load_pem_private_key(account.private_key.encode(), password=None)
+        self._key = cast("RSAPrivateKey", key)
         self._url = url
         self._client = client
         self._margin = margin
@@ -86,9 +94,7 @@ class AccessTokens:
 
     async def _fetch(self) -> str:
         asked = self._clock()
-        assertion = self._account.assertion(
-            SCOPE, AUDIENCE, int(self._wall_clock()), _ASSERTION_LIFETIME
-        )
+        assertion = self._assertion()
         form = urlencode({"grant_type": _GRANT_TYPE, "assertion": assertion})
         try:
             reply = await self._client.post(self._url, _FORM, form.encode())
@@ -105,6 +111,19 @@ class AccessTokens:
         self._token = grant.access_token
         self._good_until = asked + grant.expires_in - self._margin
         return self._token
+
+    def _assertion(self) -> str:
+        """A signed JWT that asks for an access token (RFC 7523 §3)."""
+        account, now = self._account, int(self._wall_clock())
+        claims = {
+            "iss": account.client_email,
+            "scope": SCOPE,
+            "aud": AUDIENCE,
+            "iat": now,
+            "exp": now + _ASSERTION_LIFETIME,
+        }
+        key_id = {"kid": account.private_key_id} if account.private_key_id else None
+        return jwt.encode(claims, self._key, algorithm="RS256", headers=key_id)
 
     async def close(self) -> None:
         """Give up a fetch that is under way."""

@@ -43,12 +43,12 @@ class HttpsClient:
     A redirect is a reply like any other. No cookie, proxy variable or password file is looked at.
 
     Args:
-        tls: whom to trust.
+        ca_file: the PEM certificates to trust; ``None``: the system's.
         timeout: seconds for one whole call, from the name lookup to the last byte.
     """
 
-    def __init__(self, tls: ssl.SSLContext, timeout: float) -> None:
-        self._tls = tls
+    def __init__(self, ca_file: str | None, timeout: float) -> None:
+        self._tls = ssl.create_default_context(cafile=ca_file)
         self._timeout = timeout
         self._session: aiohttp.ClientSession | None = None
 

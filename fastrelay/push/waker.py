@@ -176,7 +176,7 @@ def make_waker(settings: Settings, registry: CollectorRegistry, log: Log) -> Wak
 
     intervals, limits = settings.intervals, settings.limits
     clock = asyncio.get_running_loop().time
-    client = HttpsClient(push.tls, intervals.push_call)
+    client = HttpsClient(push.ca_file, intervals.push_call)
     tokens = AccessTokens(push.account, push.token_url, client, intervals.push_token_margin, clock)
     sender = FcmSender(client, tokens, push.endpoint, push.account.project_id)
     buckets = TokenBuckets(limits.push_burst, limits.push_refill, limits.buckets, clock)

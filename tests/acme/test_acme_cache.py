@@ -5,9 +5,9 @@ import stat
 from pathlib import Path
 
 import pytest
-from fastrelay.config.errors import Refusal
 
 from fastrelay.acme.cache import CertificateCache
+from fastrelay.config.errors import Refusal
 
 
 def test_a_wide_directory_of_ours_is_tightened(tmp_path: Path) -> None:

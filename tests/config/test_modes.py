@@ -5,8 +5,8 @@ from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
-from fastrelay.config.errors import Refusal
 
+from fastrelay.config.errors import Refusal
 from fastrelay.config.flags import make_parser
 from fastrelay.config.from_flags import PRODUCTION, SINGLE_INSTANCE, read_settings
 from fastrelay.config.settings import Acme, Address, Settings, TlsFiles

@@ -6,7 +6,6 @@ from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
-from fastrelay.config.errors import Refusal
 
 from fastrelay.config import checks as preflight
 from fastrelay.config.checks import (
@@ -17,6 +16,7 @@ from fastrelay.config.checks import (
     share_descriptors,
     trust,
 )
+from fastrelay.config.errors import Refusal
 from fastrelay.config.settings import Address
 from fastrelay.net.listener import bind
 from tests.support.certificates import authority

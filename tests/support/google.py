@@ -5,10 +5,12 @@ taking the JWT apart by hand.
 """
 
 import asyncio
+import atexit
 import base64
 import functools
 import json
 import ssl
+import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -21,8 +23,8 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from fastrelay.config.push import Push
 from fastrelay.config.service_account import read_service_account
+from fastrelay.config.settings import Push
 
 PROJECT = "wake-project-1"
 EMAIL = "relay@wake-project-1.iam.gserviceaccount.com"
@@ -74,6 +76,16 @@ def _authority() -> trustme.CA:
 def authority_pem() -> str:
     """The certificate to trust."""
     return _authority().cert_pem.bytes().decode()
+
+
+@functools.cache
+def _authority_file() -> str:
+    """It in a file, which is there as long as this process."""
+    file = tempfile.NamedTemporaryFile("w", suffix=".pem")  # noqa: SIM115 - see above
+    atexit.register(file.close)
+    file.write(authority_pem())
+    file.flush()
+    return file.name
 
 
 def server_tls(host: str = "127.0.0.1") -> ssl.SSLContext:
@@ -146,7 +158,7 @@ class Google:
             "account": read_service_account(json.dumps(key_file())),
             "endpoint": self.url,
             "token_url": self.token_url,
-            "tls": ssl.create_default_context(cadata=authority_pem()),
+            "ca_file": _authority_file(),
         }
         return Push(**given | changes)
 

@@ -3,7 +3,6 @@
 import asyncio
 import gzip
 import socket
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -167,7 +166,7 @@ async def test_a_server_whose_certificate_is_for_another_name() -> None:
 
 
 async def test_a_server_nobody_vouches_for() -> None:
-    async with google() as fake, pushing(fake, push={"tls": ssl.create_default_context()}) as relay:
+    async with google() as fake, pushing(fake, push={"ca_file": None}) as relay:
         wake(await relay.binary())
         assert await ended(relay, 1) == only(token_fetch_failed=1)
         assert reason(relay) == "access token: TLS_FAILED"
