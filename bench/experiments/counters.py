@@ -6,7 +6,7 @@ Found (nanoseconds): 34 an integer, 472 an inc(), 1,639 with the lookup by label
 from prometheus_client import CollectorRegistry, Counter
 
 from bench.experiments.parts import nanoseconds, table
-from fastrelay.metrics.frames import DirectionCounts
+from fastrelay.policy.counters.frames import DirectionCounts
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ Found (CPU a round trip without, against ours, 41 pairs of turns): 1.02 at 256 B
 """
 
 from bench.compare.plan import BATCH, SMALL
-from fastrelay.metrics.frames import DirectionCounts
+from fastrelay.policy.counters.frames import DirectionCounts
 
 LOADS = (SMALL, BATCH)
 

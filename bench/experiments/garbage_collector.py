@@ -16,9 +16,9 @@ import uvloop
 
 from fastrelay.config.settings import Intervals
 from fastrelay.loop.timer_wheel import TimerWheel
-from fastrelay.metrics import make_metrics
 from fastrelay.policy.caps import LiveConnections
-from fastrelay.process.run import tame_garbage_collector
+from fastrelay.policy.counters import Counters
+from fastrelay.process.garbage_collection import tame_garbage_collector
 from fastrelay.websocket.connection import Connection
 from fastrelay.websocket.context import Conditions
 
@@ -52,7 +52,7 @@ def _pauses_with(connections: int) -> _Pauses:
     loop = asyncio.get_running_loop()
     live: LiveConnections[Connection] = LiveConnections(connections)
     conditions = Conditions(TimerWheel(loop, 0.25), Intervals(), 1 << 18, live)
-    counts = make_metrics().frames.phone_to_binary
+    counts = Counters().frames.phone_to_binary
     handler: Any = object()
     pauses = _Pauses()
     gc.callbacks.append(pauses)

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from fastrelay.metrics import make_metrics
-from fastrelay.metrics.frames import DirectionCounts
+from fastrelay.policy.counters.closes import Closes
+from fastrelay.policy.counters.durations import Durations
+from fastrelay.policy.counters.frames import DirectionCounts
 from fastrelay.protocol.cause import Cause
 from fastrelay.routing.phone import Phone
 
@@ -39,9 +40,8 @@ class _Always(DirectionCounts):
 
 
 def _phone(counts: DirectionCounts) -> Phone:
-    metrics = make_metrics()
     board: Any = SimpleNamespace(
-        counts=SimpleNamespace(phone_to_binary=counts), durations=metrics.durations
+        counts=SimpleNamespace(phone_to_binary=counts), durations=Durations()
     )
     phone = Phone("bench", board)
     sink: Any = _Sink()
@@ -70,9 +70,9 @@ def test_reads(benchmark: BenchmarkFixture, timed: str, frames: int) -> None:
 
 @pytest.mark.benchmark(group="counters")
 def test_observe_a_duration(benchmark: BenchmarkFixture) -> None:
-    benchmark(make_metrics().durations.client.observe, 0.003)
+    benchmark(Durations().client.observe, 0.003)
 
 
 @pytest.mark.benchmark(group="counters")
 def test_count_a_close(benchmark: BenchmarkFixture) -> None:
-    benchmark(make_metrics().closes.phones.count, Cause.PEER_CLOSED, 1000)
+    benchmark(Closes().phones.count, Cause.PEER_CLOSED, 1000)

@@ -47,9 +47,11 @@ def make_site(loop: asyncio.AbstractEventLoop) -> Site:
     intervals, limits, metrics = settings.intervals, settings.limits, make_metrics()
     log = Log(len)  # made, and read by nobody
     wheel = TimerWheel(loop, intervals.tick)
-    waker = make_waker(settings, metrics.registry, log)
+    waker = make_waker(settings, metrics.counters.wakes, log)
     registry: Registry[Any, Any] = Registry(limits.phones)
-    board = Switchboard(registry, wheel, intervals, limits, metrics, waker, log)
+    board = Switchboard(
+        registry, wheel, intervals, limits, metrics.counters, metrics.upgrades, waker, log
+    )
     live: LiveConnections[Connection] = LiveConnections(limits.connections)
     conditions = Conditions(wheel, intervals, limits.message_bytes, live)
     routes = Doorway(board, conditions, live, None, metrics, log).routes()

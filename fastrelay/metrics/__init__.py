@@ -1,44 +1,33 @@
-"""What the relay counts, one module a family, and how it is exposed."""
+"""How what the relay counts is exposed to Prometheus, one module a family."""
 
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry
 
-from fastrelay.metrics.closes import CloseMetrics, Closes
-from fastrelay.metrics.durations import DurationMetrics, Durations
+from fastrelay.metrics.closes import CloseMetrics
+from fastrelay.metrics.durations import DurationMetrics
 from fastrelay.metrics.exposition import ExactRegistry
-from fastrelay.metrics.frames import FrameCounts, FrameMetrics
-from fastrelay.metrics.grace import GraceEvents, GraceMetrics, NoGraceMetrics
-from fastrelay.metrics.upgrades import NoUpgradeMetrics, UpgradeEvents, UpgradeMetrics
+from fastrelay.metrics.frames import FrameMetrics
+from fastrelay.metrics.upgrades import UpgradeMetrics
+from fastrelay.policy.counters import Counters
 
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
     """The counters of one relay, and the registry they are exposed in.
 
-    Everything in here may be called whether or not anybody counts.
+    A relay that serves no metrics counts all the same: its registry is read by none.
     """
 
     registry: CollectorRegistry
-    upgrades: UpgradeEvents
-    grace: GraceEvents
-    frames: FrameCounts
-    closes: Closes
-    durations: Durations
+    upgrades: UpgradeMetrics
+    counters: Counters
 
 
 def make_metrics() -> Metrics:
     """Counters in a private registry of their own."""
-    registry = ExactRegistry(auto_describe=True)
-    upgrades, grace = UpgradeMetrics(registry), GraceMetrics(registry)
-    frames, closes, durations = FrameCounts(), Closes(), Durations()
-    FrameMetrics(frames, registry)
-    CloseMetrics(closes, registry)
-    DurationMetrics(durations, registry)
-    return Metrics(registry, upgrades, grace, frames, closes, durations)
-
-
-def no_metrics() -> Metrics:
-    """The same, with nothing counted that could be exposed."""
-    upgrades, grace = NoUpgradeMetrics(), NoGraceMetrics()
-    return Metrics(ExactRegistry(), upgrades, grace, FrameCounts(), Closes(), Durations())
+    registry, counters = ExactRegistry(auto_describe=True), Counters()
+    FrameMetrics(counters.frames, registry)
+    CloseMetrics(counters.closes, registry)
+    DurationMetrics(counters.durations, registry)
+    return Metrics(registry, UpgradeMetrics(registry), counters)

@@ -1,73 +1,13 @@
-"""Connections that ended, each counted once, by side, cause and class of close code."""
+"""Connections that ended, by side, cause and class of close code."""
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
-from typing import Final
+from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
-from fastrelay.metrics.exposition import PREFIX
-from fastrelay.protocol.cause import Cause
-
-_NO_CODE: Final = "none"
-_CLASSES: Final = {1: "1xxx", 3: "3xxx", 4: "4xxx"}
-"""The classes of codes that may travel, by their thousands."""
-
-_ANY: Final = tuple(_CLASSES.values())
-
-_BOTH: Final[dict[Cause, tuple[str, ...]]] = {
-    Cause.PEER_CLOSED: (*_ANY, _NO_CODE),
-    Cause.PEER_LOST: (_NO_CODE,),
-    Cause.SHUTDOWN: ("1xxx",),
-    Cause.PROTOCOL_ERROR: ("1xxx",),
-    Cause.INVALID_PAYLOAD: ("1xxx",),
-    Cause.TOO_BIG: ("1xxx",),
-    Cause.HEARTBEAT_TIMEOUT: ("1xxx",),
-    Cause.MESSAGE_TIMEOUT: ("1xxx",),
-    Cause.TLS_STALLED: (_NO_CODE,),
-    Cause.TLS_FAILED: (_NO_CODE,),
-    Cause.INTERNAL_ERROR: (_NO_CODE,),
-}
-_OF_BINARIES: Final[dict[Cause, tuple[str, ...]]] = _BOTH | {
-    Cause.WRITE_FAILED: (_NO_CODE,),
-    Cause.TAKEN_OVER: ("1xxx",),
-    Cause.SERVER_IN_USE: ("4xxx",),
-}
-_OF_PHONES: Final[dict[Cause, tuple[str, ...]]] = _BOTH | {
-    Cause.WRITE_FAILED: ("1xxx",),
-    Cause.BACKLOG_FULL: ("1xxx",),
-    Cause.NO_BINARY: ("1xxx",),
-    Cause.GRACE_EXPIRED: ("1xxx",),
-    Cause.RECLAIMED: ("4xxx",),
-    Cause.NO_SERVER: ("4xxx",),
-    Cause.PHONES_AT_CAP: ("4xxx",),
-    Cause.DIRECTED: _ANY,
-}
-
-
-class CloseCounts:
-    """One side's connections, counted when their end begins; what can happen starts at 0.
-
-    Attributes:
-        cells: how many, by cause and class of the first close frame's code.
-    """
-
-    def __init__(self, possible: Mapping[Cause, tuple[str, ...]]) -> None:
-        self.cells = Counter({(cause, code): 0 for cause in possible for code in possible[cause]})
-
-    def count(self, cause: Cause, code: int | None) -> None:
-        """A connection ends. ``code`` is that of the close frame that began it, if one did."""
-        self.cells[cause, _NO_CODE if code is None else _CLASSES[code // 1000]] += 1
-
-
-class Closes:
-    """The relay's two sides."""
-
-    def __init__(self) -> None:
-        self.binaries = CloseCounts(_OF_BINARIES)
-        self.phones = CloseCounts(_OF_PHONES)
+from fastrelay.config.metric_names import PREFIX
+from fastrelay.policy.counters.closes import Closes
 
 
 class CloseMetrics(Collector):

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Gauge
 
-from fastrelay.metrics.exposition import PREFIX
+from fastrelay.config.metric_names import PREFIX
 
 
 def expose_connections(

@@ -10,9 +10,6 @@ from collections.abc import Iterable
 from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.exposition import choose_encoder
 
-PREFIX = "pyrycode_relay_"
-"""What every family's name begins with."""
-
 
 class ExactRegistry(CollectorRegistry):
     """A registry whose samples are those the families name, and no others."""

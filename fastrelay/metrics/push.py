@@ -1,34 +1,27 @@
 """What became of every wake a binary asked for; exposed only by a relay with push on."""
 
-from enum import Enum
+from collections.abc import Iterable
 
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry, Metric
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
-from fastrelay.metrics.exposition import PREFIX
-
-
-class Outcome(Enum):
-    """How a wake ends, each in one way."""
-
-    SENT = "sent"
-    UNREGISTERED = "unregistered"
-    SEND_FAILED = "send_failed"
-    TOKEN_FETCH_FAILED = "token_fetch_failed"  # noqa: S105
-    DROPPED = "dropped"
+from fastrelay.config.metric_names import PREFIX
+from fastrelay.policy.counters.wakes import WakeCounts
 
 
-class PushMetrics:
-    """One counter with five cells, all exposed at 0 from the first scrape."""
+class PushMetrics(Collector):
+    """Exposes a :class:`WakeCounts`; all cells exist from the first scrape."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
-        wakes = Counter(
-            f"{PREFIX}push_wakes",
-            "Push wakes binaries asked for, by outcome.",
-            ["outcome"],
-            registry=registry,
+    def __init__(self, counts: WakeCounts, registry: CollectorRegistry) -> None:
+        self._counts = counts
+        registry.register(self)
+
+    def collect(self) -> Iterable[Metric]:
+        """The family as it stands now."""
+        wakes = CounterMetricFamily(
+            f"{PREFIX}push_wakes", "Push wakes binaries asked for, by outcome.", labels=["outcome"]
         )
-        self._cells = {outcome: wakes.labels(outcome.value) for outcome in Outcome}
-
-    def count(self, outcome: Outcome) -> None:
-        """A wake has ended."""
-        self._cells[outcome].inc()
+        for outcome, count in self._counts.cells.items():
+            wakes.add_metric([outcome.value], count)
+        yield wakes

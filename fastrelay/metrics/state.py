@@ -13,7 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from fastrelay import __version__
-from fastrelay.metrics.exposition import PREFIX
+from fastrelay.config.metric_names import PREFIX
 from fastrelay.metrics.process import ProcessMetrics
 
 
@@ -27,6 +27,7 @@ class State:
         takeovers: incumbents that lost their server-id because they were silent.
         evictions: phones closed because their binary was replaced.
         internal_errors: exceptions that no part of the relay expected.
+        grace_expiries: server-ids evicted because their binary did not come back.
         certificate_expiry: seconds since the epoch; ``None`` without TLS.
     """
 
@@ -35,6 +36,7 @@ class State:
     takeovers: Callable[[], int]
     evictions: Callable[[], int]
     internal_errors: Callable[[], int]
+    grace_expiries: Callable[[], int]
     certificate_expiry: Callable[[], float] | None
 
 
@@ -70,6 +72,11 @@ class StateMetrics(Collector):
             f"{PREFIX}internal_errors",
             "Exceptions in the relay itself; each ends at most one connection.",
             state.internal_errors(),
+        )
+        yield CounterMetricFamily(
+            f"{PREFIX}grace_expiries",
+            "Grace timers that evicted a server-id.",
+            state.grace_expiries(),
         )
         yield GaugeMetricFamily(
             f"{PREFIX}phone_backlog_bytes", "Unsent bytes held for all phones.", state.backlog()

@@ -5,11 +5,9 @@ in lockstep with the rejections that have a kind. Each event method does all tha
 so no caller can advance one half of a pair.
 """
 
-from typing import Protocol
-
 from prometheus_client import CollectorRegistry, Counter
 
-from fastrelay.metrics.exposition import PREFIX
+from fastrelay.config.metric_names import PREFIX
 
 _ENDPOINTS = ("server", "client")
 _OUTCOMES = (
@@ -23,53 +21,8 @@ _OUTCOMES = (
 _KINDS = ("no_server", "server_in_use", "phones_at_cap", "ratelimit")
 
 
-class UpgradeEvents(Protocol):
-    """The nine ways an upgrade attempt can end that are counted."""
-
-    def server_accept(self) -> None:
-        """A binary's claim succeeded."""
-
-    def server_header_reject(self) -> None:
-        """A required header was missing or bad on ``/v1/server``: HTTP 400."""
-
-    def server_id_conflict(self) -> None:
-        """A live binary holds the server-id: close 4409."""
-
-    def server_rate_limit_deny(self) -> None:
-        """HTTP 429 on ``/v1/server``."""
-
-    def client_accept(self) -> None:
-        """A phone was registered."""
-
-    def client_header_reject(self) -> None:
-        """A required header was missing or bad on ``/v1/client``: HTTP 400."""
-
-    def client_no_server(self) -> None:
-        """No binary holds the server-id: close 4404."""
-
-    def client_phones_at_cap(self) -> None:
-        """The server-id has all the phones it may have: close 4429."""
-
-    def client_rate_limit_deny(self) -> None:
-        """HTTP 429 on ``/v1/client``."""
-
-
-class NoUpgradeMetrics:
-    """:class:`UpgradeEvents` for a relay without metrics: nothing is counted."""
-
-    def server_accept(self) -> None: ...
-    def server_header_reject(self) -> None: ...
-    def server_id_conflict(self) -> None: ...
-    def server_rate_limit_deny(self) -> None: ...
-    def client_accept(self) -> None: ...
-    def client_header_reject(self) -> None: ...
-    def client_no_server(self) -> None: ...
-    def client_phones_at_cap(self) -> None: ...
-    def client_rate_limit_deny(self) -> None: ...
-
-
 class UpgradeMetrics:
-    """:class:`UpgradeEvents` as 12 + 4 Prometheus counters.
+    """The nine ways an upgrade attempt can end that are counted, as 12 + 4 Prometheus counters.
 
     All 16 children are bound at construction, so every cell is exposed at 0 from the first
     scrape: also the three that cannot advance (server x reject_404, server x reject_429,
@@ -106,33 +59,42 @@ class UpgradeMetrics:
         self._ratelimit = kinds["ratelimit"]
 
     def server_accept(self) -> None:
+        """A binary's claim succeeded."""
         self._server_accept.inc()
 
     def server_header_reject(self) -> None:
+        """A required header was missing or bad on ``/v1/server``: HTTP 400."""
         self._server_reject_headers.inc()
 
     def server_id_conflict(self) -> None:
+        """A live binary holds the server-id: close 4409."""
         self._server_reject_409.inc()
         self._server_in_use.inc()
 
     def server_rate_limit_deny(self) -> None:
+        """HTTP 429 on ``/v1/server``."""
         self._server_reject_rate_limit.inc()
         self._ratelimit.inc()
 
     def client_accept(self) -> None:
+        """A phone was registered."""
         self._client_accept.inc()
 
     def client_header_reject(self) -> None:
+        """A required header was missing or bad on ``/v1/client``: HTTP 400."""
         self._client_reject_headers.inc()
 
     def client_no_server(self) -> None:
+        """No binary holds the server-id: close 4404."""
         self._client_reject_404.inc()
         self._no_server.inc()
 
     def client_phones_at_cap(self) -> None:
+        """The server-id has all the phones it may have: close 4429."""
         self._client_reject_429.inc()
         self._phones_at_cap.inc()
 
     def client_rate_limit_deny(self) -> None:
+        """HTTP 429 on ``/v1/client``."""
         self._client_reject_rate_limit.inc()
         self._ratelimit.inc()

@@ -1,7 +1,6 @@
 """One process's life: start the relay, wait for a signal, drain, exit."""
 
 import asyncio
-import gc
 import os
 import signal
 import sys
@@ -14,27 +13,12 @@ from fastrelay.loop.internal_errors import report
 from fastrelay.loop.timer_wheel import Every
 from fastrelay.metrics import make_metrics
 from fastrelay.net.tls.certificates import UnusableCertificate
+from fastrelay.process.garbage_collection import tame_garbage_collector
 from fastrelay.process.systemd import Notifier
 from fastrelay.server.relay import Relay
 
 EXIT_DRAINED = 0
 EXIT_LISTENER_FAILED = 1
-
-
-_YOUNG_OBJECTS = 10_000
-_NEVER = 10_000
-
-
-def tame_garbage_collector() -> None:
-    """Let no collection look at what lives long: its pause would grow with the connections.
-
-    What is there now is never looked at again; young objects still are, a millisecond's worth at
-    a time, which is enough for the cycles that exceptions make. Connections make none
-    (bench/experiments/garbage_collector.py).
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(_YOUNG_OBJECTS, 10, _NEVER)
 
 
 async def serve(settings: Settings) -> int:

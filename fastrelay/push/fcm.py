@@ -3,7 +3,7 @@
 import json
 from typing import NamedTuple
 
-from fastrelay.metrics.push import Outcome
+from fastrelay.policy.counters.wakes import Outcome
 from fastrelay.push.access_token import AccessTokens, TokenFetchFailed
 from fastrelay.push.https import CallFailed, HttpsClient, Reply, explain, reason_codes
 

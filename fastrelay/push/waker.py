@@ -7,12 +7,12 @@ import asyncio
 from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
-from prometheus_client import CollectorRegistry
 
 from fastrelay.config.settings import Settings
 from fastrelay.log import Log
-from fastrelay.metrics.push import Outcome, PushMetrics
+from fastrelay.policy.counters.wakes import Outcome, WakeCounts
 from fastrelay.policy.token_buckets import TokenBuckets
+from fastrelay.routing.waker import Waker
 
 if TYPE_CHECKING:
     from fastrelay.push.fcm import FcmSender
@@ -21,15 +21,12 @@ _MOST_TOKEN_CHARACTERS: Final = 4096
 """FCM's registration tokens have some 160."""
 
 
-class Waker(Protocol):
-    """What becomes of a binary's wish to wake a phone."""
+class StoppableWaker(Waker, Protocol):
+    """What a relay asks of its waker besides."""
 
     @property
     def in_flight(self) -> int:
         """Sends that have not ended."""
-
-    def wake(self, server_id: str, binary_conn_id: str, request: bytes) -> None:
-        """Wake the device that ``request``, a ``push_wake`` object as JSON, names. At once."""
 
     def sweep(self) -> None:
         """Forget server-ids that have asked for nothing lately."""
@@ -86,7 +83,7 @@ class LimitedWaker:
         sender: sends; closed with this.
         buckets: the wakes each server-id may ask for.
         most_in_flight: sends under way at once, of all server-ids together.
-        metrics: counts every wake once, when it ends.
+        counts: counts every wake once, when it ends.
         log: where failures and drops go.
     """
 
@@ -95,13 +92,13 @@ class LimitedWaker:
         sender: "FcmSender",
         buckets: TokenBuckets,
         most_in_flight: int,
-        metrics: PushMetrics,
+        counts: WakeCounts,
         log: Log,
     ) -> None:
         self._sender = sender
         self._buckets = buckets
         self._most_in_flight = most_in_flight
-        self._metrics = metrics
+        self._counts = counts
         self._log = log
         self._sends: set[asyncio.Task[None]] = set()
 
@@ -114,7 +111,7 @@ class LimitedWaker:
             device_token = _device_token(request)
             self._admit(server_id)
         except _Unusable as reason:
-            self._metrics.count(Outcome.DROPPED)
+            self._counts.count(Outcome.DROPPED)
             _log_dropped(self._log, server_id, binary_conn_id, str(reason))
             return
         send = asyncio.create_task(self._send(server_id, binary_conn_id, device_token))
@@ -136,7 +133,7 @@ class LimitedWaker:
             # Ours to mend. Its text may quote what was sent, so only its name is told.
             err = type(fault).__name__
         finally:
-            self._metrics.count(outcome)
+            self._counts.count(outcome)
             if err:
                 self._log.limited(
                     "push_wake_send_failed",
@@ -164,8 +161,8 @@ def _log_dropped(log: Log, server_id: str, binary_conn_id: str, why: str) -> Non
     )
 
 
-def make_waker(settings: Settings, registry: CollectorRegistry, log: Log) -> Waker:
-    """The waker these settings ask for, in the running loop; its family only when push is on."""
+def make_waker(settings: Settings, counts: WakeCounts, log: Log) -> StoppableWaker:
+    """The waker these settings ask for, in the running loop."""
     push = settings.push
     if push is None:
         return NoWaker(log)
@@ -180,4 +177,4 @@ def make_waker(settings: Settings, registry: CollectorRegistry, log: Log) -> Wak
     tokens = AccessTokens(push.account, push.token_url, client, intervals.push_token_margin, clock)
     sender = FcmSender(client, tokens, push.endpoint, push.account.project_id)
     buckets = TokenBuckets(limits.push_burst, limits.push_refill, limits.buckets, clock)
-    return LimitedWaker(sender, buckets, limits.push_in_flight, PushMetrics(registry), log)
+    return LimitedWaker(sender, buckets, limits.push_in_flight, counts, log)

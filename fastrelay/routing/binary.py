@@ -1,9 +1,13 @@
 """A binary: its envelopes go to the phones they name, or ask to close or wake one."""
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, Protocol
+from collections.abc import Callable, Collection
+from typing import Final, Protocol
 
-from fastrelay.metrics.durations import Stopwatch
+from fastrelay.config.settings import Limits
+from fastrelay.log import Log
+from fastrelay.policy.counters.closes import Closes
+from fastrelay.policy.counters.durations import Durations
+from fastrelay.policy.counters.frames import FrameCounts
 from fastrelay.protocol.cause import Cause
 from fastrelay.protocol.envelope import (
     SMALL_FRAME,
@@ -13,11 +17,10 @@ from fastrelay.protocol.envelope import (
     unwrap,
 )
 from fastrelay.protocol.frames import text_header
+from fastrelay.routing.phone import Phone
+from fastrelay.routing.stopwatch import Stopwatch
+from fastrelay.routing.waker import Waker
 from fastrelay.websocket.connection import Connection
-
-if TYPE_CHECKING:
-    from fastrelay.routing.phone import Phone
-    from fastrelay.routing.router import Switchboard
 
 _MAX_LOGGED_ID: Final = 512
 """Characters of an unknown conn_id that are logged; ours are never longer."""
@@ -34,6 +37,23 @@ class Listener(Protocol):
 
     def gone(self) -> None:
         """Its connection has ended."""
+
+
+class BinaryRouter(Protocol):
+    """What a binary needs of its router."""
+
+    closes: Closes
+    counts: FrameCounts
+    durations: Durations
+    limits: Limits
+    log: Log
+    waker: Waker
+
+    def phones_of(self, binary: "Binary") -> Collection[Phone]:
+        """The phones the binary serves now."""
+
+    def binary_closed(self, binary: "Binary", code: int | None) -> None:
+        """The binary's connection has ended; ``code`` is that of the peer's close frame."""
 
 
 class Binary:
@@ -61,7 +81,7 @@ class Binary:
     connection: Connection
     """Set by whoever makes the two."""
 
-    def __init__(self, server_id: str, version: str, remote: str, board: "Switchboard") -> None:
+    def __init__(self, server_id: str, version: str, remote: str, board: BinaryRouter) -> None:
         self._board = board
         self._counts = board.counts.binary_to_phone
         self.conn_id = ""
@@ -160,7 +180,7 @@ class Binary:
 
     # -- phone to binary --------------------------------------------------------------------
 
-    def tell_closed(self, phone: "Phone", code: int) -> None:
+    def tell_closed(self, phone: Phone, code: int) -> None:
         """Send the close notice of one of this binary's phones."""
         if not self.connection.send((close_notice(phone.conn_id, code),), 0):
             self._board.log.limited(
@@ -212,6 +232,6 @@ class Binary:
             self.listener.gone()
 
 
-def _no_phone(conn_id: str) -> "Phone | None":
+def _no_phone(conn_id: str) -> Phone | None:
     """Who has claimed nothing has no phones."""
     return None

@@ -1,8 +1,13 @@
 """A phone: its messages go to its binary, wrapped; its binary's frames come to it."""
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from fastrelay.metrics.durations import Stopwatch
+from fastrelay.config.settings import Limits
+from fastrelay.log import Log
+from fastrelay.policy.counters.closes import Closes
+from fastrelay.policy.counters.durations import Durations
+from fastrelay.policy.counters.frames import FrameCounts
+from fastrelay.policy.held_bytes import BufferBudget
 from fastrelay.protocol.cause import Cause
 from fastrelay.protocol.close_codes import (
     BACKLOG_FULL,
@@ -21,11 +26,28 @@ from fastrelay.protocol.envelope import (
     wrap_small,
 )
 from fastrelay.protocol.frames import text_header
+from fastrelay.routing.stopwatch import Stopwatch
 from fastrelay.websocket.connection import Connection
 
-if TYPE_CHECKING:
-    from fastrelay.routing.binary import Binary
-    from fastrelay.routing.router import Switchboard
+
+class ItsBinary(Protocol):
+    """The binary a phone's messages go to, as far as the phone knows it."""
+
+    connection: Connection
+
+
+class PhoneRouter(Protocol):
+    """What a phone needs of its router."""
+
+    budget: BufferBudget
+    closes: Closes
+    counts: FrameCounts
+    durations: Durations
+    limits: Limits
+    log: Log
+
+    def phone_closed(self, phone: "Phone", code: int | None) -> None:
+        """The phone's connection has ended; ``code`` is that of the peer's close frame."""
 
 
 class Phone:
@@ -55,19 +77,19 @@ class Phone:
     connection: Connection
     """Set by whoever makes the two."""
 
-    def __init__(self, server_id: str, board: "Switchboard") -> None:
+    def __init__(self, server_id: str, board: PhoneRouter) -> None:
         self._board = board
         self._counts = board.counts.phone_to_binary
         self._early = b""
         self._overflow_close = BACKLOG_FULL
         self._overflowed = False
         self._prefix = b""
-        self.binary: Binary | None = None
+        self.binary: ItsBinary | None = None
         self.conn_id = ""
         self.directed = False
         self.server_id = server_id
 
-    def registered(self, conn_id: str, binary: "Binary | None") -> None:
+    def registered(self, conn_id: str, binary: ItsBinary | None) -> None:
         """The registry has taken this phone."""
         self.conn_id = conn_id
         self.binary = binary

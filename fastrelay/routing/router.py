@@ -5,11 +5,12 @@ timers, counts and logs. Binaries and phones ask it, never the registry.
 """
 
 from collections.abc import Collection
+from typing import Protocol
 
 from fastrelay.config.settings import Intervals, Limits
 from fastrelay.log import Log
 from fastrelay.loop.timer_wheel import TimerWheel
-from fastrelay.metrics import Metrics
+from fastrelay.policy.counters import Counters
 from fastrelay.policy.held_bytes import BufferBudget
 from fastrelay.policy.registry import AtCap, Claim, Conflict, Grace, NoServer, Registry
 from fastrelay.protocol.close_codes import (
@@ -20,10 +21,29 @@ from fastrelay.protocol.close_codes import (
     SERVER_IN_USE,
     TAKEN_OVER,
 )
-from fastrelay.push.waker import Waker
 from fastrelay.routing.binary import Binary
 from fastrelay.routing.phone import Phone
 from fastrelay.routing.takeover import Probe
+from fastrelay.routing.waker import Waker
+
+
+class RegistrationEvents(Protocol):
+    """The ways a claim or a registration can end, each told once."""
+
+    def server_accept(self) -> None:
+        """A binary's claim succeeded."""
+
+    def server_id_conflict(self) -> None:
+        """A live binary holds the server-id: close 4409."""
+
+    def client_accept(self) -> None:
+        """A phone was registered."""
+
+    def client_no_server(self) -> None:
+        """No binary holds the server-id: close 4404."""
+
+    def client_phones_at_cap(self) -> None:
+        """The server-id has all the phones it may have: close 4429."""
 
 
 class _GraceTimer:
@@ -46,6 +66,7 @@ class Switchboard:
     Attributes:
         takeovers: incumbents that lost their server-id because they were silent.
         evictions: phones closed because their binary was replaced.
+        grace_expiries: server-ids evicted because their binary did not come back.
     """
 
     def __init__(
@@ -54,24 +75,25 @@ class Switchboard:
         wheel: TimerWheel,
         intervals: Intervals,
         limits: Limits,
-        metrics: Metrics,
+        counters: Counters,
+        events: RegistrationEvents,
         waker: Waker,
         log: Log,
     ) -> None:
         self._registry = registry
         self._wheel = wheel
         self._intervals = intervals
-        self._metrics = metrics
+        self._events = events
         self._grace_timers: dict[Grace, _GraceTimer] = {}
         self._probes: dict[str, Probe] = {}
         self.limits = limits
-        self.counts = metrics.frames
-        self.closes = metrics.closes
-        self.durations = metrics.durations
+        self.counts = counters.frames
+        self.closes = counters.closes
+        self.durations = counters.durations
         self.log = log
         self.waker = waker
         self.budget = BufferBudget(limits.buffered_bytes)
-        self.takeovers = self.evictions = 0
+        self.takeovers = self.evictions = self.grace_expiries = 0
 
     def phones_of(self, binary: Binary) -> Collection[Phone]:
         """The phones ``binary`` serves now."""
@@ -120,7 +142,7 @@ class Switchboard:
             self._refused(newcomer)
 
     def _refused(self, newcomer: Binary) -> None:
-        self._metrics.upgrades.server_id_conflict()
+        self._events.server_id_conflict()
         self.log.limited("server_id_conflict", server_id=newcomer.server_id, remote=newcomer.remote)
 
     def _take_over(self, incumbent: Binary, newcomers: dict[Binary, bytes]) -> None:
@@ -149,7 +171,7 @@ class Switchboard:
         self.evictions += len(claim.evicted)
         for phone in claim.evicted:
             phone.connection.close(RECLAIMED)
-        self._metrics.upgrades.server_accept()
+        self._events.server_accept()
         self.log.info(
             "server_claimed",
             server_id=binary.server_id,
@@ -186,7 +208,7 @@ class Switchboard:
         phones = self._registry.expire(grace)
         if phones is None:
             return
-        self._metrics.grace.expired()
+        self.grace_expiries += 1
         for phone in phones:
             phone.connection.close(GRACE_EXPIRED)
 
@@ -199,16 +221,16 @@ class Switchboard:
             conn_id, binary = self._registry.register(server_id, phone)
         except NoServer:
             phone.connection.close(NO_SERVER)
-            self._metrics.upgrades.client_no_server()
+            self._events.client_no_server()
             self.log.limited("phone_register_no_server", server_id=server_id, remote=remote)
             return
         except AtCap:
             phone.connection.close(PHONES_AT_CAP)
-            self._metrics.upgrades.client_phones_at_cap()
+            self._events.client_phones_at_cap()
             self.log.limited("phone_register_at_cap", server_id=server_id, remote=remote)
             return
         phone.registered(conn_id, binary)
-        self._metrics.upgrades.client_accept()
+        self._events.client_accept()
         self.log.info(
             "phone_registered",
             server_id=server_id,

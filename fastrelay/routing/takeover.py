@@ -6,12 +6,9 @@ still there, and the others are refused. Newcomers are not read meanwhile.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from fastrelay.loop.timer_wheel import TimerWheel
-
-if TYPE_CHECKING:
-    from fastrelay.routing.binary import Binary
+from fastrelay.routing.binary import Binary
 
 
 class Probe:
@@ -29,10 +26,10 @@ class Probe:
 
     def __init__(
         self,
-        incumbent: "Binary",
+        incumbent: Binary,
         wheel: TimerWheel,
         timeout: float,
-        settle: "Callable[[bool, dict[Binary, bytes]], None]",
+        settle: Callable[[bool, dict[Binary, bytes]], None],
     ) -> None:
         self._incumbent = incumbent
         self._newcomers: dict[Binary, bytes] = {}
@@ -46,12 +43,12 @@ class Probe:
         """Ping the incumbent, once. A newcomer must be there: the incumbent may be gone at once."""
         self._incumbent.connection.ping()
 
-    def add(self, newcomer: "Binary", early: bytes) -> None:
+    def add(self, newcomer: Binary, early: bytes) -> None:
         """One more that wants the slot; ``early`` is what it has sent already."""
         newcomer.connection.pause_reading()
         self._newcomers[newcomer] = early
 
-    def leave(self, newcomer: "Binary") -> bool:
+    def leave(self, newcomer: Binary) -> bool:
         """A connection has ended; returns whether it was one of the newcomers."""
         return self._newcomers.pop(newcomer, None) is not None
 

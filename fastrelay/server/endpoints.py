@@ -35,7 +35,7 @@ class Doorway:
     def __init__(
         self,
         board: Switchboard,
-        conditions: Conditions,
+        conditions: Conditions[Connection],
         live: LiveConnections[Connection],
         buckets: TokenBuckets | None,
         metrics: Metrics,
@@ -50,7 +50,7 @@ class Doorway:
 
     def routes(self) -> dict[str, Route]:
         """The two endpoints, each behind all gates."""
-        events, durations = self._metrics.upgrades, self._metrics.durations
+        events, durations = self._metrics.upgrades, self._metrics.counters.durations
         server = upgrade(SERVER_HEADERS, events.server_header_reject, self._admit_binary)
         client = upgrade(CLIENT_HEADERS, events.client_header_reject, self._admit_phone)
         return {

@@ -10,6 +10,7 @@ from fastrelay.loop.internal_errors import InternalErrors
 from fastrelay.loop.timer_wheel import Every, TimerWheel
 from fastrelay.metrics import Metrics
 from fastrelay.metrics.connections import expose_connections
+from fastrelay.metrics.push import PushMetrics
 from fastrelay.metrics.state import State, StateMetrics
 from fastrelay.policy.caps import LiveConnections, Lobby
 from fastrelay.policy.registry import Registry
@@ -60,8 +61,8 @@ class Relay:
         self._loop = asyncio.get_running_loop()
         self._metrics = metrics
         self.errors = InternalErrors(log)
-        lag = metrics.durations.lag
-        self.wheel = TimerWheel(self._loop, settings.intervals.tick, lag.observe)
+        counters = metrics.counters
+        self.wheel = TimerWheel(self._loop, settings.intervals.tick, counters.durations.lag.observe)
         self.lobby = Lobby(settings.limits.handshakes)
         limits = settings.limits
         self.live: LiveConnections[Connection] = LiveConnections(
@@ -75,9 +76,16 @@ class Relay:
             if limits.upgrade_burst
             else None
         )
-        self.waker = make_waker(settings, metrics.registry, log)
+        self.waker = make_waker(settings, counters.wakes, log)
         self.board = Switchboard(
-            self.registry, self.wheel, settings.intervals, limits, metrics, self.waker, log
+            self.registry,
+            self.wheel,
+            settings.intervals,
+            limits,
+            counters,
+            metrics.upgrades,
+            self.waker,
+            log,
         )
         self.entrances = Entrances(settings, self.wheel, self.lobby, log, on_failure)
         self.chores: list[Every] = []
@@ -110,9 +118,12 @@ class Relay:
             takeovers=lambda: self.board.takeovers,
             evictions=lambda: self.board.evictions,
             internal_errors=lambda: self.errors.count,
+            grace_expiries=lambda: self.board.grace_expiries,
             certificate_expiry=(lambda: certificates.expires) if self._settings.tls else None,
         )
         StateMetrics(state, self._metrics.registry)
+        if self._settings.push is not None:
+            PushMetrics(self._metrics.counters.wakes, self._metrics.registry)
         expose_connections(
             self._metrics.registry,
             lambda: self.registry.connected_binaries,

@@ -89,7 +89,7 @@ class Connection(TurnTaker):
         self,
         transport: asyncio.Transport,
         handler: Handler,
-        conditions: Conditions,
+        conditions: "Conditions[Connection]",
         sent: SentCounter,
     ) -> None:
         self._transport = transport

@@ -1,20 +1,19 @@
 """What all connections of one relay share."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import Generic, Protocol, TypeVar
 
 from fastrelay.config.settings import Intervals
 from fastrelay.loop.fair_reads import Rooms
 from fastrelay.loop.timer_wheel import TimerWheel
 
-if TYPE_CHECKING:
-    from fastrelay.websocket.connection import Connection
+ConnectionT = TypeVar("ConnectionT", contravariant=True)
 
 
-class Live(Protocol):
+class Live(Protocol[ConnectionT]):
     """Told when a connection's socket is gone."""
 
-    def discard(self, connection: "Connection") -> None:
+    def discard(self, connection: ConnectionT, /) -> None:
         """The connection no longer counts."""
 
 
@@ -26,11 +25,11 @@ class SentCounter(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Conditions:
+class Conditions(Generic[ConnectionT]):
     """The clock, the limits and the buffer of one relay's connections."""
 
     wheel: TimerWheel
     intervals: Intervals
     max_message: int
-    live: Live
+    live: Live[ConnectionT]
     rooms: Rooms = field(default_factory=Rooms)

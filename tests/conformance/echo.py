@@ -20,8 +20,8 @@ from fastrelay.http.exchange import Exchange
 from fastrelay.http.handshake import accept_upgrade
 from fastrelay.log import Log
 from fastrelay.loop.timer_wheel import TimerWheel
-from fastrelay.metrics.frames import DirectionCounts
 from fastrelay.policy.caps import Lobby
+from fastrelay.policy.counters.frames import DirectionCounts
 from fastrelay.protocol.cause import Cause
 from fastrelay.protocol.close_codes import directed
 from fastrelay.protocol.frames import text_header

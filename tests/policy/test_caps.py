@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from fastrelay.config.settings import Limits
-from fastrelay.metrics.frames import FrameCounts
 from fastrelay.policy.caps import LiveConnections, Lobby
+from fastrelay.policy.counters.frames import FrameCounts
 from fastrelay.policy.held_bytes import BufferBudget
 from fastrelay.protocol.close_codes import BACKLOG_FULL, CloseReason
 from fastrelay.routing.phone import Phone as RoutedPhone

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from fastrelay.metrics.frames import SAMPLE_EVERY, DirectionCounts
+from fastrelay.policy.counters.frames import SAMPLE_EVERY, DirectionCounts
 from fastrelay.policy.counters.histogram import Histogram
 from tests.support.harness import RunningRelay, running_relay
 from tests.support.peer import Peer, client_frame, request, upgrade_headers

@@ -2,9 +2,6 @@
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from itertools import accumulate
-
-from prometheus_client.core import HistogramMetricFamily
 
 
 class Histogram:
@@ -29,9 +26,3 @@ class Histogram:
         """One more took so long; less than nothing, which clocks may say, is nothing."""
         self.counts[bisect_left(self.bounds, seconds)] += 1
         self.total += max(0.0, seconds)
-
-    def add_to(self, family: HistogramMetricFamily, *labels: str) -> None:
-        """Add this histogram's samples to a family, under these label values."""
-        names = [*map(str, self.bounds), "+Inf"]
-        buckets = list(zip(names, accumulate(self.counts), strict=True))
-        family.add_metric(labels, buckets, self.total)

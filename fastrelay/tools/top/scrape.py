@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from fastrelay.metrics.exposition import PREFIX
+from fastrelay.config.metric_names import PREFIX
 
 _TIMEOUT = 5.0
 

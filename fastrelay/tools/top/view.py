@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from fastrelay.metrics.exposition import PREFIX
+from fastrelay.config.metric_names import PREFIX
 from fastrelay.tools.top.scrape import Between
 
 WIDTH = 80
