@@ -31,8 +31,11 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=__version__)
     _add_modes(parser)
+    _add_tls(parser)
     _add_clients(parser)
-    _add_limits(parser)
+    limits = parser.add_argument_group("limits")
+    _add_caps(limits)
+    _add_rates(limits)
     _add_push(parser)
     _add_log(parser)
     return parser
@@ -58,6 +61,8 @@ def _add_modes(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--tls-key", metavar="FILE", help="and this private key")
 
+
+def _add_tls(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("with TLS")
     group.add_argument(
         "--https-listen", metavar="HOST:PORT", help=f"where TLS is served (default: {HTTPS_LISTEN})"
@@ -113,9 +118,8 @@ def _add_clients(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_limits(parser: argparse.ArgumentParser) -> None:
-    limits, intervals = Limits(), Intervals()
-    group = parser.add_argument_group("limits")
+def _add_caps(group: argparse._ArgumentGroup) -> None:
+    limits = Limits()
     group.add_argument(
         "--max-connections",
         metavar="N",
@@ -150,6 +154,10 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
         default=limits.buffered_bytes,
         help="unsent bytes held for all phones together (default: %(default)s)",
     )
+
+
+def _add_rates(group: argparse._ArgumentGroup) -> None:
+    limits, intervals = Limits(), Intervals()
     group.add_argument(
         "--grace",
         metavar="SECONDS",

@@ -1,1 +1,1 @@
-"""From the first byte of a connection to its 101: request head, gates, responses, handshake."""
+"""From the first byte of a connection to its 101: request head, response, handshake."""

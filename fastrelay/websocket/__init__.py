@@ -1,1 +1,1 @@
-"""RFC 6455 after the handshake: the frame codec (sans-I/O) and the live connection."""
+"""RFC 6455 after the handshake: the live connection, its deadlines and its send queue."""
