@@ -291,7 +291,7 @@ async def test_the_close_is_counted_and_the_binary_is_told() -> None:
     victim = relay.phone(raise_at=calls + 1)
     victim.receive(client_frame(b"", PING))
     assert binary.messages()[-1]["close_code"] == 1001
-    assert relay.metrics.closes.phones.cells[Cause.INTERNAL_ERROR, "none"] == 1
+    assert relay.metrics.counters.closes.phones.cells[Cause.INTERNAL_ERROR, "none"] == 1
     assert victim.close_code() is None
     await relay.end()
 

@@ -254,7 +254,7 @@ class MemoryRelay:
 
     def frames_add_up(self) -> None:
         """Each frame that came in was forwarded or dropped."""
-        frames = self.metrics.frames
+        frames = self.metrics.counters.frames
         for counts in (frames.phone_to_binary, frames.binary_to_phone):
             dropped = counts.invalid + counts.no_peer + counts.backlog_full + counts.closing
             assert counts.received == counts.forwarded + dropped
