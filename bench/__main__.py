@@ -7,6 +7,10 @@ from typing import Final
 
 COMMANDS: Final = {
     "compare": ("bench.compare.command", "every target beside what is measured, ours and others"),
+    "unchanged": (
+        "bench.unchanged.command",
+        "whether a change left the cost as it was: this checkout beside another",
+    ),
     "load": ("bench.load.command", "one load on one relay, ours, a peer's, or any by command"),
     "tail": (
         "bench.compare.tail",
@@ -27,6 +31,10 @@ COMMANDS: Final = {
     "experiments": (
         "bench.experiments.command",
         "what justified each optimisation, and what did not help",
+    ),
+    "hostile": (
+        "bench.hostile.command",
+        "what honest peers get while others attack: the hostile loads, plain and TLS",
     ),
     "soak": (
         "bench.soak.command",

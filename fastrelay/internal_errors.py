@@ -6,6 +6,7 @@ quotes what was being read, and frames are never logged.
 """
 
 import asyncio
+import contextlib
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -28,10 +29,12 @@ class InternalErrors:
 
     def from_loop(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """The event loop's exception handler: see ``loop.set_exception_handler``."""
-        error = context.get("exception")
-        what = str(context.get("message")) if error is None else describe(error)
         self.count += 1
-        self._log.limited("internal_error", level="error", err=what)
+        error = context.get("exception")
+        # Where there is no memory for a line of log, the count alone tells.
+        with contextlib.suppress(MemoryError):
+            what = str(context.get("message")) if error is None else describe(error)
+            self._log.limited("internal_error", level="error", err=what)
 
 
 def report(error: BaseException) -> None:

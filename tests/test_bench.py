@@ -26,6 +26,7 @@ from bench.support.generator import Failed, Generator
 from bench.support.machine import describe
 from bench.support.meter import measure
 from bench.support.relay import OURS, Relay, running
+from tests.support.process import marked
 from tests.support.programs import needs
 
 SHORT = {"conns": 2, "size": 300, "window": 1, "rate": 0.0, "seconds": 0.1}
@@ -208,16 +209,6 @@ def test_load_measures_a_relay_that_runs() -> None:
     assert "Python " in run.stdout
 
 
-def _marked(mark: str) -> list[int]:
-    """Processes that have ``mark`` in their environment."""
-    found = []
-    for file in Path("/proc").glob("[0-9]*/environ"):
-        with contextlib.suppress(OSError):
-            if mark.encode() in file.read_bytes():
-                found.append(int(file.parent.name))
-    return found
-
-
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_run_leaves_no_process(number: signal.Signals, code: int) -> None:
     mark = f"BENCH_TEST_{uuid.uuid4().hex}"
@@ -234,14 +225,14 @@ def test_an_interrupted_run_leaves_no_process(number: signal.Signals, code: int)
         lines = iter(run.stderr)
         while " x 256 B x 1 " not in next(lines):  # a turn is over: all of them run
             pass
-        assert len(_marked(mark)) >= 5
+        assert len(marked(mark)) >= 5
         os.killpg(run.pid, number)  # as a terminal does
         assert "Traceback" not in run.stderr.read()
         assert run.wait(30) == code
     deadline = time.monotonic() + 5
-    while _marked(mark) and time.monotonic() < deadline:
+    while marked(mark) and time.monotonic() < deadline:
         time.sleep(0.02)  # the kernel may still be putting one away
-    assert _marked(mark) == []
+    assert marked(mark) == []
 
 
 def test_a_relay_that_does_not_start_is_said(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from bench.support.certificate import make_certificate
 from bench.support.generator import Generator
 from bench.support.ports import free_port
 from bench.support.relay import Relay, running
@@ -59,11 +60,10 @@ class Workshop:
     """
 
     def __init__(self, directory: Path, external: str = "") -> None:
-        self._directory = directory
+        self.directory = directory
         self._external = external
         self._absent: dict[str, str] = {}
         self._haproxy = shutil.which("haproxy", path="/usr/sbin:/usr/bin:/usr/local/sbin")
-        self._certificate, self._key = directory / "cert.pem", directory / "key.pem"
 
     def why_absent(self, name: str) -> str:
         """Why there is no such contender here; empty if there is one."""
@@ -83,7 +83,7 @@ class Workshop:
     def _build_go(self) -> str:
         if shutil.which("go") is None:
             return "Go is not installed"
-        command = ("go", "build", "-o", str(self._directory / "go-relay"), ".")
+        command = ("go", "build", "-o", str(self.directory / "go-relay"), ".")
         built = subprocess.run(
             command, cwd=PEERS / "go", capture_output=True, text=True, check=False
         )
@@ -92,25 +92,17 @@ class Workshop:
     @property
     def ca_file(self) -> str:
         """What verifies the certificate of those that serve TLS: ECDSA P-256, for 127.0.0.1."""
-        if not self._certificate.exists():
-            subprocess.run(
-                [
-                    *("openssl", "req", "-x509", "-newkey", "ec", "-nodes", "-days", "30"),
-                    *("-pkeyopt", "ec_paramgen_curve:P-256", "-subj", "/CN=bench"),
-                    *("-addext", "subjectAltName=IP:127.0.0.1"),
-                    *("-keyout", str(self._key), "-out", str(self._certificate)),
-                ],
-                check=True,
-                capture_output=True,
-            )
-        return str(self._certificate)
+        return str(make_certificate(self.directory).chain)
 
     @contextlib.contextmanager
-    def start(self, name: str, flags: str = "", module: str = "fastrelay") -> Iterator[Contender]:
+    def start(
+        self, name: str, flags: str = "", module: str = "fastrelay", before: str = ""
+    ) -> Iterator[Contender]:
         """Start a contender and its load generator; nothing of them is left afterwards.
 
         Args:
             flags, module: of ours: more flags, and what is run instead.
+            before: what is put before the command, such as ``env NAME=VALUE``.
 
         Raises:
             KeyError: there is none of that name.
@@ -118,8 +110,8 @@ class Workshop:
         """
         backend = free_port() if name in FLOORS else 0
         ca_file = self.ca_file if name.endswith(" tls") else ""
-        command = self._command(name, backend, flags, module)
-        log = self._directory / f"{name}.log"
+        command = f"{before} {self._command(name, backend, flags, module)}"
+        log = self.directory / f"{name}.log"
         with (
             running(command, log) as relay,
             Generator(relay, ca_file, backend) as generator,
@@ -128,14 +120,15 @@ class Workshop:
 
     def _command(self, name: str, backend: int, flags: str, module: str) -> str:
         ours = f"{_PYTHON} -m {module} {_FLAGS} {flags}"
-        pair = f"{self._certificate} {self._key}"
-        go = self._directory / "go-relay"
+        certificate = make_certificate(self.directory) if name.endswith(" tls") else None
+        chain, key = certificate or ("", "")
+        go = self.directory / "go-relay"
         return {
             "fastrelay": f"{ours} --insecure-listen 127.0.0.1:{{port}}",
             "fastrelay tls": f"{ours} --https-listen 127.0.0.1:{{port}}"
-            f" --tls-cert {self._certificate} --tls-key {self._key}",
+            f" --tls-cert {chain} --tls-key {key}",
             "go": f"{go} {{port}}",
-            "go tls": f"{go} {{port}} {pair}",
+            "go tls": f"{go} {{port}} {chain} {key}",
             "websockets": f"{_PYTHON} {PEERS / 'websockets_relay.py'} {{port}}",
             "aiohttp": f"{_PYTHON} {PEERS / 'aiohttp_relay.py'} {{port}}",
             "picows": f"{_PYTHON} {PEERS / 'picows_relay.py'} {{port}}",
@@ -146,7 +139,7 @@ class Workshop:
 
     def _haproxy_command(self, backend: int) -> str:
         """Its port comes through the environment, as the configuration is written before."""
-        config = self._directory / "haproxy.cfg"
+        config = self.directory / "haproxy.cfg"
         config.write_text(_HAPROXY.format(backend=backend))
         return f"env PORT={{port}} {self._haproxy} -db -f {config}"
 

@@ -10,11 +10,10 @@ from collections.abc import Iterator, Sequence
 
 from bench.compare.contenders import EXTERNAL, FLOORS, NAMES, workshop
 from bench.compare.plan import Load
+from bench.load.traffic import SHAPES
 from bench.support.generator import Failed, Generator
 from bench.support.machine import describe
 from bench.support.relay import Relay
-
-SHAPES = ("roundtrip", "up", "down")
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -17,6 +17,7 @@ from bench.load.pairs import Home, Side, Wrong
 from bench.support.meter import measure_cpu
 from bench.support.wire import client_frame
 
+SHAPES = ("roundtrip", "up", "down")
 WARM_UP = 0.15
 """Seconds of each turn before the clock starts: caches, branch predictors, buffers that grow."""
 
@@ -92,8 +93,11 @@ class Traffic:
         self._hears.setdefault(source, self._nothing)
         return flow
 
-    def turn(self, seconds: float, pid: int) -> dict[str, float]:
-        """Run for so long, and until something of each flow has arrived; then let all arrive.
+    def turn(
+        self, seconds: float, pid: int, warm_up: float = WARM_UP, fewest: int = 1
+    ) -> dict[str, float]:
+        """Run for ``warm_up`` and then, measured, for ``seconds`` and until ``fewest`` messages of
+        each flow have arrived; then wait for all that are still on their way.
 
         ``cpu`` is the relay's a message (of ``down``: a message and phone), ``busy`` its share of
         a core, ``generator`` our own, ``late`` how far behind its schedule the generator was
@@ -107,13 +111,13 @@ class Traffic:
         if not self._rate:
             for flow in self._flows:
                 self._launch(flow, self._window, begin)
-        self._run(begin + WARM_UP)
+        self._run(begin + warm_up)
         self._latencies.clear()
         self._late.clear()
         completed, before = self._completed, measure_cpu(pid)
         began, own = time.perf_counter(), time.process_time()
         self._run(began + seconds)
-        while self._completed - completed < len(self._flows):
+        while self._completed - completed < fewest * len(self._flows):
             if time.perf_counter() > began + seconds + _DRAIN:
                 raise Wrong(f"too little arrived in {seconds + _DRAIN:g} s")
             self._run(time.perf_counter() + 0.05)

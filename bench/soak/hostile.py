@@ -5,6 +5,7 @@ import contextlib
 import itertools
 from collections.abc import Awaitable, Callable
 
+from bench.hostile.attackers import flood_for
 from bench.soak.tally import Tally
 from bench.support.client import Client, Over, Refused
 from bench.support.wire import (
@@ -66,6 +67,16 @@ class Enemy:
         phone.send(b"1")
         envelope = await daemon.message()
         return daemon, phone, envelope.split(b'"')[3]
+
+    async def flood(self, name: str, seconds: float, count: int) -> None:
+        """So many connections of a flood of :mod:`bench.hostile`, from processes of their own.
+
+        Raises:
+            Failed: they did not get in, or have ended.
+        """
+        found = await asyncio.to_thread(flood_for, self.port, name, seconds, count)
+        self._tally.answered.update(found["answered"])
+        self._tally.unanswered += found["unanswered"]
 
     def gave_up(self) -> None:
         """An attempt whose answer was not waited for."""
@@ -240,6 +251,11 @@ async def is_refused(enemy: Enemy) -> None:
                 await client.drop()
 
 
+async def floods_at_full_speed(enemy: Enemy) -> None:
+    for name in ("pings", "alternation"):
+        await enemy.flood(name, seconds=2.0, count=4)
+
+
 QUICK: tuple[Act, ...] = (
     stops_reading,
     daemon_stops_reading,
@@ -255,6 +271,7 @@ QUICK: tuple[Act, ...] = (
     contests_a_server_id,
     comes_and_goes,
     is_refused,
+    floods_at_full_speed,
 )
 """Acts that are over within seconds; they take turns."""
 

@@ -43,7 +43,7 @@ class Generator:
         self._process.kill()
         self._process.__exit__(kind, error, _)
 
-    def begin(self, do: str, **arguments: float) -> None:
+    def begin(self, do: str, **arguments: float | str) -> None:
         """Ask for something without waiting for it."""
         assert self._process.stdin is not None
         try:
@@ -64,7 +64,7 @@ class Generator:
             raise Failed(str(found.get("error", "the load generator has ended")))
         return found
 
-    def run(self, do: str, **arguments: float) -> dict[str, float]:
+    def run(self, do: str, **arguments: float | str) -> dict[str, float]:
         """Ask, and wait for what comes of it.
 
         Raises:

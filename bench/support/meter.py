@@ -27,12 +27,18 @@ def measure(pid: int) -> Cost:
     Raises:
         FileNotFoundError: there is no such process.
     """
-    resident = descriptors = 0
-    for member in _family(pid):
-        base = _PROC / str(member)
-        resident += int((base / "statm").read_text().split()[1]) * _PAGE
-        descriptors += len(os.listdir(base / "fd"))
-    return Cost(measure_cpu(pid), resident, descriptors)
+    descriptors = sum(len(os.listdir(_PROC / str(member) / "fd")) for member in _family(pid))
+    return Cost(measure_cpu(pid), measure_resident(pid), descriptors)
+
+
+def measure_resident(pid: int) -> int:
+    """The bytes of resident memory of ``pid`` and its children, however many files are open.
+
+    Raises:
+        FileNotFoundError: there is no such process.
+    """
+    files = [_PROC / str(member) / "statm" for member in _family(pid)]
+    return sum(int(file.read_text().split()[1]) for file in files) * _PAGE
 
 
 def measure_cpu(pid: int) -> float:
@@ -44,10 +50,23 @@ def measure_cpu(pid: int) -> float:
     Raises:
         FileNotFoundError: there is no such process.
     """
+    return _schedstat(pid, 0)
+
+
+def measure_wait(pid: int) -> float:
+    """The seconds that ``pid`` and its children were ready to run and had no processor.
+
+    Raises:
+        FileNotFoundError: there is no such process.
+    """
+    return _schedstat(pid, 1)
+
+
+def _schedstat(pid: int, field: int) -> float:
     files = [file for one in _family(pid) for file in (_PROC / str(one)).glob("task/*/schedstat")]
     if not files:
         raise FileNotFoundError(f"no process {pid}")
-    return sum(int(file.read_text().split()[0]) for file in files) / 1e9
+    return sum(int(file.read_text().split()[field]) for file in files) / 1e9
 
 
 def _family(pid: int) -> list[int]:

@@ -21,7 +21,7 @@ OURS = (
 )
 """The command that runs fastrelay with everything on but the rate limit."""
 
-_PATIENCE = 20.0
+_PATIENCE = 40.0
 
 
 class Relay(NamedTuple):

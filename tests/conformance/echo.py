@@ -8,7 +8,7 @@ import asyncio
 import queue
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qsl
@@ -24,7 +24,6 @@ from fastrelay.log import Log
 from fastrelay.metrics.frames import DirectionCounts
 from fastrelay.settings import Address, Intervals, Settings
 from fastrelay.timers import TimerWheel
-from fastrelay.turns import Rooms
 from fastrelay.websocket.close_codes import directed
 from fastrelay.websocket.conditions import Conditions
 from fastrelay.websocket.connection import Connection
@@ -101,11 +100,28 @@ class Echo:
         self._ended(Ending(self._closes, self._ignored))
 
 
+class InPieces(Connection):
+    """Takes what is read, over TLS or not, ``size`` bytes at a time."""
+
+    def __init__(self, *given: Any) -> None:
+        *others, self._size = given
+        super().__init__(*others)
+
+    def process_read(self, nbytes: int) -> int:
+        room = self.receive_buffer
+        data = bytes(room[:nbytes])
+        for position in range(0, nbytes, self._size):
+            piece = data[position : position + self._size]
+            room[: len(piece)] = piece
+            super().process_read(len(piece))
+        return nbytes
+
+
 @dataclass
 class EchoServer:
     """Listens in a thread, plain and with TLS, between ``with`` and its end.
 
-    ``/?read=7&limit=500`` asks for a connection that is read at most 7 bytes at a time and takes
+    ``/?read=7&limit=500`` asks for a connection that takes 7 bytes at a time and takes
     messages of at most 500.
 
     Attributes:
@@ -165,9 +181,11 @@ class EchoServer:
         wish = dict(parse_qsl(exchange.request.target.partition(b"?")[2].decode()))
         echo = Echo(self.endings.put)
         conditions = Conditions(self._wheel, Intervals(), int(wish.get("limit", LIMIT)), echo)
-        if "read" in wish:
-            conditions = replace(conditions, rooms=Rooms(int(wish["read"])))
         transport, early = exchange.switch_protocols(accept_upgrade(exchange))
-        echo.connection = Connection(transport, echo, conditions, DirectionCounts())
+        if "read" in wish:
+            size = int(wish["read"])
+            echo.connection = InPieces(transport, echo, conditions, DirectionCounts(), size)
+        else:
+            echo.connection = Connection(transport, echo, conditions, DirectionCounts())
         if early:
             echo.connection.receive(early)

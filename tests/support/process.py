@@ -80,3 +80,13 @@ async def relay_process(
             process.terminate()
         assert await process.wait() == 0, log.read_text()
     assert "Traceback" not in log.read_text()
+
+
+def marked(mark: str) -> list[int]:
+    """Processes that have ``mark`` in their environment."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if mark.encode() in file.read_bytes():
+                found.append(int(file.parent.name))
+    return found

@@ -70,8 +70,9 @@ def _server_context(certificate: Path, key: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(_CIPHERS_1_2)
-    # No session is ever resumed: a phone dials once and stays, and a ticket's key would live as
-    # long as the process.
+    # No tickets: a phone dials once and stays, and their key would live as long as the process.
+    # A TLS 1.2 session can still be resumed by its id, from OpenSSL's own bounded cache: Python has
+    # no switch for that.
     context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION
     context.num_tickets = 0
     context.set_alpn_protocols(["http/1.1"])

@@ -33,6 +33,8 @@ _MAX_OWN_OUTPUT: Final = 64 * 1024
 """Bytes of alerts and key updates that may wait for a peer that does not read them: some 2,400
 answers that it asked for."""
 
+_NO_PROTOCOL: Final = asyncio.Protocol()
+
 _EXPECT_CLIENT_HELLO, _HANDSHAKE, _OPEN, _ENDED = range(4)
 
 
@@ -118,15 +120,15 @@ class TlsLayer(TurnTaker, asyncio.Transport):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transport has the interface, but not the base class.
         self._transport = cast("asyncio.Transport", transport)
+        self._inner.connection_made(self)
         context = self._certificates.context
         if context is None:
             self._certificates.waiting[self] = None
         else:
-            self._session = TlsSession(context, self._buffers.bios)
-        self._inner.connection_made(self)
+            self.begin(context)
 
     def begin(self, context: ssl.SSLContext) -> None:
-        """There is a certificate now: let the handshake begin."""
+        """There is a certificate: let the handshake begin."""
         try:
             self._session = TlsSession(context, self._buffers.bios)
             if self._undecrypted:
@@ -139,7 +141,10 @@ class TlsLayer(TurnTaker, asyncio.Transport):
         self._state = _ENDED
         self._certificates.waiting.pop(self, None)
         self._buffers.wheel.cancel(self)
-        self._inner.connection_lost(self._aborted or exc)
+        # The two hold each other, and a relay's garbage collector does not look at old objects.
+        inner = self._inner
+        self.set_protocol(_NO_PROTOCOL)
+        inner.connection_lost(self._aborted or exc)
 
     def eof_received(self) -> None:
         """TCP ended, with a close_notify or without: the peer is gone, and the transport closes."""
@@ -333,6 +338,7 @@ class TlsLayer(TurnTaker, asyncio.Transport):
         self._plaintext = (
             protocol.receive_buffer if isinstance(protocol, TurnTaker) else self._buffers.plain
         )
+        assert len(self._plaintext) > MAX_RECORD
 
     def is_closing(self) -> bool:
         """Whether it has been closed or is about to be."""

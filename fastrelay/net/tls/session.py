@@ -30,14 +30,35 @@ _MAX_RENEGOTIATIONS: Final = 1
 """Attempts that OpenSSL answers with a warning (RFC 5746 §4.5) before the connection ends."""
 
 
+_RESERVE_BYTES: Final = 64 * 1024
+"""More than OpenSSL takes for a new session, and little enough to come from the same heap."""
+
+
 class SharedBios:
     """The memory BIOs of all sessions of one loop; empty unless a session's method runs."""
 
-    __slots__ = ("incoming", "outgoing")
+    __slots__ = ("_reserve", "incoming", "outgoing")
 
     def __init__(self) -> None:
         self.incoming = ssl.MemoryBIO()
         self.outgoing = ssl.MemoryBIO()
+        self._reserve: bytearray | None = None
+
+    def wrap(self, context: ssl.SSLContext) -> Any:
+        """A new ``ssl.SSLObject``, server side.
+
+        CPython (3.11 to 3.13) crashes when OpenSSL cannot allocate one, so memory for it is held
+        ready and given back just before.
+
+        Raises:
+            MemoryError: there is none.
+        """
+        if self._reserve is None:
+            self._reserve = bytearray(_RESERVE_BYTES)
+        self._reserve = None
+        tls = context.wrap_bio(self.incoming, self.outgoing, server_side=True)
+        self._reserve = bytearray(_RESERVE_BYTES)
+        return tls
 
     def discard(self) -> None:
         """Empty both."""
@@ -78,7 +99,7 @@ class TlsSession:
 
     def __init__(self, context: ssl.SSLContext, bios: SharedBios) -> None:
         self._bios = bios
-        self._tls: Any = context.wrap_bio(bios.incoming, bios.outgoing, server_side=True)
+        self._tls = bios.wrap(context)
         self._may_renegotiate = False
         self._renegotiations = 0
         self.end: End | None = None

@@ -1,0 +1,1 @@
+"""Hostile connections, and what honest peers get beside them."""

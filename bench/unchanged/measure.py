@@ -1,0 +1,192 @@
+"""What is compared between two checkouts, and how: always in turns, always in pairs."""
+
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Final
+
+from bench.compare.contenders import Contender, Workshop
+from bench.compare.plan import FOUR, Load
+from bench.compare.results import Results
+from bench.compare.turns import say, show
+from bench.unchanged.instructions import available, count_instructions
+
+THIS, BASE = "this", "base"
+PLAIN, TLS = "fastrelay", "fastrelay tls"
+FLOOD: Final = Load(4, 1, 500, shape="up")
+"""Phones that send messages of one byte as fast as they can."""
+
+_RESTARTS: Final = 4
+"""Where a process's memory happens to lie changes its speed by some percent, so that the pairs
+come from several processes."""
+
+_FIRST, _WARM_UP = 0.1, 0.01
+"""Seconds before the first turn of a connection, and before each turn."""
+
+_UPGRADES, _UPGRADE_PAIRS = 300, 24
+_IDLE: Final = {PLAIN: 4000, TLS: 800}
+"""So many that the pages which a process has left from its start do not matter."""
+
+
+class Checkouts:
+    """The relays of this checkout and of another.
+
+    Args:
+        base: the directory of the other checkout.
+
+    Raises:
+        SystemExit: there is no fastrelay in ``base``.
+    """
+
+    def __init__(self, shop: Workshop, base: Path) -> None:
+        self.shop = shop
+        self._directories = {THIS: Path(__file__).parents[2], BASE: base.resolve()}
+        for which, directory in self._directories.items():
+            command = f"{self.environment(which)} {shlex.quote(sys.executable)} -c"
+            look = (*shlex.split(command), "import fastrelay; print(fastrelay.__file__)")
+            found = subprocess.run(look, capture_output=True, text=True, check=False).stdout.strip()
+            if not Path(found).is_relative_to(directory):
+                raise SystemExit(f"there is no package fastrelay in {directory}")
+
+    def environment(self, which: str) -> str:
+        """What stands before a command so that it imports fastrelay from that checkout."""
+        path = shlex.quote(str(self._directories[which]))
+        return f"env PYTHONSAFEPATH=1 PYTHONPATH={path}"
+
+    @contextmanager
+    def both(self, name: str) -> Iterator[dict[str, Contender]]:
+        """Both relays, running, as the contender ``name``."""
+        with ExitStack() as stack:
+            yield {
+                which: stack.enter_context(self.start(which, name)) for which in self._directories
+            }
+
+    @contextmanager
+    def start(self, which: str, name: str) -> Iterator[Contender]:
+        """One of the two relays, running."""
+        with self.shop.start(name, before=self.environment(which)) as contender:
+            yield contender
+
+
+class Comparison:
+    """Measures both checkouts; every figure goes into ``results``.
+
+    Args:
+        pairs: how many pairs of turns each ratio comes from.
+        seconds: of a turn.
+    """
+
+    def __init__(self, checkouts: Checkouts, results: Results, pairs: int, seconds: float) -> None:
+        self._checkouts = checkouts
+        self._results = results
+        self._pairs = pairs
+        self._seconds = seconds
+
+    def instructions(self, name: str) -> None:
+        """Instructions a round trip under the four loads."""
+        if not available():
+            say("to count instructions: apt-get install valgrind")
+            return
+        found = {}
+        for which in (THIS, BASE):
+            environment = self._checkouts.environment(which)
+            found[which] = count_instructions(self._checkouts.shop, name, environment, FOUR)
+            show(f"instructions, {name}", which, found[which])
+        for load in FOUR:
+            label = f"{name}, {load.label}"
+            self._add(label, {which: {"instructions": found[which][load.label]} for which in found})
+
+    def loads(self, name: str) -> None:
+        """CPU a round trip under the four loads."""
+        for number, both in self._restarted(name):
+            for load in FOUR:
+                self._traffic(f"{name}, {load.label}", both, load, number)
+
+    def flood(self) -> None:
+        """CPU a message of one byte, over TLS against plain, of each checkout."""
+        for number in range(_RESTARTS):
+            for which in (THIS, BASE):
+                with ExitStack() as stack:
+                    kinds = {
+                        name: stack.enter_context(self._checkouts.start(which, name))
+                        for name in (TLS, PLAIN)
+                    }
+                    self._traffic(f"flood, {which}", kinds, FLOOD, number)
+
+    def upgrades(self, name: str) -> None:
+        """CPU an upgrade, in waves; connections of a turn are dropped before the next turn."""
+
+        def measure(contender: Contender) -> dict[str, float]:
+            found = contender.generator.run("connect", count=_UPGRADES)
+            contender.generator.run("drop")
+            return {"cpu_upgrade": found["cpu_upgrade"]}
+
+        for number, both in self._restarted(name):
+            for pair in range(self._of_restart(_UPGRADE_PAIRS)):
+                self._in_turns(f"{name}, upgrades", both, number + pair, measure)
+
+    def idle(self, name: str) -> None:
+        """Bytes of an idle connection: of relays started anew for each turn."""
+        count = _IDLE[name]
+        for number in range(_RESTARTS):
+            found = {}
+            for which in (THIS, BASE) if number % 2 else (BASE, THIS):
+                with self._checkouts.start(which, name) as contender:
+                    # These fill memory that was freed at start, and make what is made once.
+                    contender.generator.run("connect", count=count // 2)
+                    found[which] = contender.generator.run("connect", count=count)
+                show(f"{name}, idle", which, found[which])
+            memory = {which: {"memory": found[which]["memory"]} for which in (THIS, BASE)}
+            self._add(f"{name}, idle", memory)
+
+    def _restarted(self, name: str) -> Iterator[tuple[int, dict[str, Contender]]]:
+        """Several processes of each checkout's relay, one after another."""
+        for number in range(_RESTARTS):
+            say(f" processes {number + 1} of {_RESTARTS}")
+            with self._checkouts.both(name) as both:
+                yield number, both
+
+    def _of_restart(self, pairs: int) -> int:
+        return -(-pairs // _RESTARTS)
+
+    def _traffic(self, label: str, two: Mapping[str, Contender], load: Load, number: int) -> None:
+        """Short turns on connections that stay open, so that the other load of the machine, which
+        changes within a second, is nearly the same in both turns of a pair."""
+
+        def measure(contender: Contender) -> dict[str, float]:
+            # What is on its way at the start and at the end must be a small part of a turn.
+            fewest = 4 * load.window
+            return contender.generator.run(
+                "turn", seconds=self._seconds, warm_up=_WARM_UP, fewest=fewest
+            )
+
+        arguments = load.arguments(0.0)
+        del arguments["seconds"]
+        for contender in two.values():
+            contender.generator.run("open", shape=load.shape, **arguments)
+            contender.generator.run("turn", seconds=_FIRST)
+        for pair in range(self._of_restart(self._pairs)):
+            self._in_turns(label, two, number + pair, measure)
+        for contender in two.values():
+            contender.generator.run("close")
+
+    def _in_turns(
+        self,
+        label: str,
+        two: Mapping[str, Contender],
+        number: int,
+        measure: Callable[[Contender], dict[str, float]],
+    ) -> None:
+        """One turn of each; which is first changes from round to round."""
+        found = {}
+        for which in two if number % 2 else reversed(two):
+            found[which] = measure(two[which])
+            show(label, which, found[which])
+        self._add(label, {which: found[which] for which in two})
+
+    def _add(self, label: str, found: Mapping[str, Mapping[str, float]]) -> None:
+        ours, theirs = found.items()
+        self._results.add_pair(label, ours, theirs)
