@@ -5,12 +5,16 @@ is sent to the peer is held meanwhile; no other connection may notice. What a wh
 with such a peer in its midst is in ``test_tls_stalled_peers.py``.
 """
 
+import socket
+import struct
+
 import pytest
 
 from fastrelay.config.settings import Limits
 from tests.support.certificates import local_certificate
 from tests.support.hurting import PAIRS, hurt_relay
-from tests.support.record_client import SIDES, VERSIONS, join
+from tests.support.peer import request, upgrade_headers
+from tests.support.record_client import SIDES, VERSIONS, RecordPeer, dial, join
 from tests.support.record_keys import HANDSHAKE
 from tests.support.record_session import (
     CLIENT_HELLO,
@@ -199,3 +203,55 @@ async def test_what_a_stopped_phone_is_sent_counts_in_its_budget(version: str) -
         assert relay.value("frames_dropped_total", **reason) > 0
         await relay.until(lambda: relay.live == 2 + 2 * PAIRS)  # the time for its answer is over
         assert relay.buffered == 0
+
+
+@pytest.mark.parametrize("reset", [False, True], ids=["FIN", "RST"])
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_a_stopped_phone_hangs_up(version: str, reset: bool) -> None:
+    async with hurt_relay(tls=local_certificate()) as relay:
+        binary, evil = await relay.binary(), await join(relay, "phone", version, "s1")
+        conn_id = await conn_id_of(binary, evil)
+        await stop_phone(relay, binary, evil, conn_id, version)
+        if reset:
+            sock = evil.writer.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        await evil.close()
+        assert await binary.json() == {"conn_id": conn_id, "close_code": 1001}
+        assert ends(relay, "phone")[Fate.CLOSES] == 1
+        assert relay.buffered == 0
+
+
+# -- before there is a WebSocket -------------------------------------------------------------------
+
+
+def head_and_half(peer: RecordPeer, path: str, headers: dict[str, str], version: str) -> bytes:
+    """Send a request and the beginning of a message in one write; returns the message's rest."""
+    whole = message(KEY_UPDATE, b"\0") if version == "1.3" else peer.tls.client_hello()
+    asked = peer.tls.application(request(path, upgrade_headers(headers)))
+    peer.send_raw(asked + peer.tls.record(HANDSHAKE, whole[:HEAD]))
+    return whole[HEAD:]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_an_upgrade_whose_answer_is_held(version: str) -> None:
+    async with hurt_relay(tls=local_certificate()) as relay:
+        binary, phone = await relay.binary(), relay.own(await dial(relay.port, version))
+        relay.attempts += 1
+        headers = {"X-Pyrycode-Server": "s1", "X-Pyrycode-Token": "t"}
+        rest = head_and_half(phone, "/v1/client", headers, version)
+        await relay.until(lambda: relay.live == 2 + 2 * PAIRS)
+        complete(phone, version, rest)
+        assert (await phone.response())[0] == 101
+        conn_id = await conn_id_of(binary, phone)
+        binary.send_json({"conn_id": conn_id, "frame": 1})
+        assert await phone.json() == 1
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_a_visitor_whose_answer_is_held_is_dropped_in_time(version: str) -> None:
+    async with hurt_relay({"tls_stall": 0.2}, tls=local_certificate()) as relay:
+        visitor = relay.own(await dial(relay.port, version))
+        head_and_half(visitor, "/healthz", {}, version)
+        await visitor.hung_up()
+        await relay.until(lambda: relay.visitors == 0)
+        assert not visitor.tls.plain
