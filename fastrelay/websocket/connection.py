@@ -14,7 +14,7 @@ from typing import Concatenate, Final, ParamSpec
 
 from fastrelay.loop.fair_reads import TurnTaker
 from fastrelay.loop.internal_errors import report
-from fastrelay.net.tls.layer import MID_HANDSHAKE
+from fastrelay.net.tls.layer import UNENCRYPTED
 from fastrelay.protocol.cause import Aborted, Cause
 from fastrelay.protocol.close_codes import HEARTBEAT_TIMEOUT, MESSAGE_TIMEOUT, CloseReason
 from fastrelay.protocol.decoder import Closed, FrameDecoder, Ping, Pong
@@ -453,8 +453,10 @@ class Connection(TurnTaker):
         self._conditions.wheel.at(self, min(due for due in dues if due))
 
     def _check_write_progress(self, now: float) -> None:
-        waiting = self._transport.get_write_buffer_size()
-        if waiting < self._write_mark or self._transport.get_extra_info(MID_HANDSHAKE):
+        # What TLS cannot encrypt yet has a deadline of its own.
+        unencrypted = self._transport.get_extra_info(UNENCRYPTED) or 0
+        waiting = self._transport.get_write_buffer_size() - unencrypted
+        if waiting < self._write_mark or not waiting:
             self._write_mark = waiting
             self._write_due = now + self._conditions.intervals.write
         else:

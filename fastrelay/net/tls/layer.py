@@ -20,8 +20,8 @@ from fastrelay.net.tls.certificates import Certificates
 from fastrelay.net.tls.session import MAX_RECORD, End, SharedBios, TlsSession
 from fastrelay.protocol.cause import Aborted, Cause
 
-MID_HANDSHAKE: Final = "mid_handshake"
-"""Asks :meth:`TlsLayer.get_extra_info` whether the peer has stopped inside a handshake message."""
+UNENCRYPTED: Final = "unencrypted"
+"""Asks :meth:`TlsLayer.get_extra_info` how many bytes of what is unsent cannot be encrypted yet."""
 
 _PLAINTEXT_BYTES: Final = 64 * 1024
 """For protocols that bring no buffer of their own."""
@@ -248,6 +248,8 @@ class TlsLayer(TurnTaker, asyncio.Transport):
     def resume_reading(self) -> None:
         """Read on, what has waited first."""
         self._paused = False
+        if self.wheel_tick:  # the rest of its message could not be read meanwhile
+            self._buffers.wheel.after(self, self._buffers.stall)
         self._transport.resume_reading()
         if self._undecrypted:
             asyncio.get_running_loop().call_soon(self._read_on)
@@ -282,6 +284,9 @@ class TlsLayer(TurnTaker, asyncio.Transport):
 
     def on_timer(self) -> None:
         """The rest of the handshake message did not come."""
+        if self._paused:
+            self._buffers.wheel.after(self, self._buffers.stall)
+            return
         self._aborted = Aborted(Cause.TLS_STALLED)
         self.abort()
 
@@ -345,9 +350,9 @@ class TlsLayer(TurnTaker, asyncio.Transport):
         return self._transport.is_closing()
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """What the plain transport knows, and :data:`MID_HANDSHAKE`."""
-        if name == MID_HANDSHAKE:
-            return self.wheel_tick != 0
+        """What the plain transport knows, and :data:`UNENCRYPTED`."""
+        if name == UNENCRYPTED:
+            return len(self._unencrypted or b"")
         return self._transport.get_extra_info(name, default)
 
     def get_write_buffer_size(self) -> int:

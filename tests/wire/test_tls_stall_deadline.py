@@ -8,9 +8,7 @@ import asyncio
 from tests.support.certificates import local_certificate
 from tests.support.harness import RunningRelay, running_relay
 from tests.support.record_client import join
-from tests.support.record_keys import HANDSHAKE
-from tests.support.record_session import KEY_UPDATE, Session13, message
-from tests.support.tls_scene import Fate, complete, conn_id_of, ends, inside_a_message, stop_phone
+from tests.support.tls_scene import complete, conn_id_of, inside_a_message, stop_phone
 
 WINDOW = 4096
 FRAME = "f" * 10_000
@@ -64,20 +62,3 @@ async def test_half_messages_do_not_put_off_the_write_deadline() -> None:
             complete(evil, "1.3", rest)
             await asyncio.sleep(0.001)
         assert stopped(relay)
-
-
-async def test_a_message_that_ends_and_another_that_begins_in_one_read() -> None:
-    """Each has its own time."""
-    intervals = {"tls_stall": 0.5}
-    async with running_relay(tls=local_certificate(), intervals=intervals) as relay:
-        binary, phone = await relay.binary(), await join(relay, "phone", "1.3", "s1")
-        await conn_id_of(binary, phone)
-        tls, whole = phone.tls, message(KEY_UPDATE, b"\0")
-        assert isinstance(tls, Session13)
-        phone.send_record(HANDSHAKE, whole[:4])
-        for _ in range(5):
-            await asyncio.sleep(0.2)
-            assert ends(relay, "phone")[Fate.STALLS] == 0
-            end = tls.record(HANDSHAKE, whole[4:])
-            tls.rotate()
-            phone.send_raw(end + tls.record(HANDSHAKE, whole[:4]))
