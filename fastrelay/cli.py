@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import uvloop
 
-from fastrelay.config.errors import Refusal
+from fastrelay.config.errors import ConfigurationError
 from fastrelay.config.flags import make_parser
 from fastrelay.config.from_flags import asks_to_listen, read_settings
 from fastrelay.process.run import serve
@@ -41,6 +41,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stderr.write(_WAYS)
             return EXIT_REFUSED
         return uvloop.run(serve(read_settings(options, os.environ)))
-    except Refusal as refusal:
+    except ConfigurationError as refusal:
         sys.stderr.write(f"fastrelay: {refusal.what}\nfastrelay: {refusal.fix}\n")
         return EXIT_REFUSED

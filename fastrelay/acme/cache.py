@@ -10,7 +10,7 @@ import stat
 import tempfile
 from pathlib import Path
 
-from fastrelay.config.errors import Refusal
+from fastrelay.config.errors import ConfigurationError
 
 _PRIVATE = 0o700
 
@@ -22,7 +22,8 @@ class CertificateCache:
         tightened: the directory was open to others and is not any more.
 
     Raises:
-        Refusal: the directory cannot be made or used, or is open and belongs to somebody else.
+        ConfigurationError: the directory cannot be made or used, or is open and belongs to another
+            user.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -35,14 +36,14 @@ class CertificateCache:
                 self._tighten(status.st_uid)
             self._check_writable()
         except OSError as error:
-            raise Refusal(
+            raise ConfigurationError(
                 f"--cert-cache: cannot use {str(directory)!r}: {error.strerror}",
                 "name a directory that this user may create or write to",
             ) from None
 
     def _tighten(self, owner: int) -> None:
         if owner != os.geteuid():
-            raise Refusal(
+            raise ConfigurationError(
                 f"--cert-cache: others can read {str(self._directory)!r}, and it is not ours",
                 "chown it to the user the relay runs as, or name another directory",
             )

@@ -6,7 +6,7 @@ import signal
 import sys
 
 from fastrelay import __version__
-from fastrelay.config.errors import Refusal
+from fastrelay.config.errors import ConfigurationError
 from fastrelay.config.settings import Acme, Settings
 from fastrelay.log import Log
 from fastrelay.loop.internal_errors import report
@@ -28,7 +28,7 @@ async def serve(settings: Settings) -> int:
     certificates again.
 
     Raises:
-        Refusal: an address cannot be bound, or a certificate not used.
+        ConfigurationError: an address cannot be bound, or a certificate not used.
     """
     log = Log(
         sys.stderr.write,
@@ -66,9 +66,11 @@ def _start(relay: Relay) -> None:
         relay.start()
     except UnusableCertificate as error:
         fix = "name a PEM chain that has not expired, and its unencrypted private key"
-        raise Refusal(f"cannot serve TLS: {error}", fix) from None
+        raise ConfigurationError(f"cannot serve TLS: {error}", fix) from None
     except OSError as error:
-        raise Refusal(f"cannot listen: {error}", "free that address, or name another") from None
+        raise ConfigurationError(
+            f"cannot listen: {error}", "free that address, or name another"
+        ) from None
 
 
 async def _drain(relay: Relay, ends: asyncio.Queue[int]) -> None:

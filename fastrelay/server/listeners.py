@@ -32,7 +32,7 @@ class Entrances:
         certificates: what is shown to clients; empty for ever without TLS.
 
     Raises:
-        Refusal: the certificate cache cannot be used.
+        ConfigurationError: the certificate cache cannot be used.
     """
 
     def __init__(

@@ -46,7 +46,7 @@ class Relay:
             each in its one place; for looking at.
 
     Raises:
-        Refusal: the certificate cache cannot be used.
+        ConfigurationError: the certificate cache cannot be used.
     """
 
     def __init__(

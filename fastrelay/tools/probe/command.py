@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
-from fastrelay.config.checks import RefusingParser, number
-from fastrelay.config.errors import Refusal
+from fastrelay.config.checks import CommandLineParser, number
+from fastrelay.config.errors import ConfigurationError
 from fastrelay.tools.probe.checks import STEPS, Result
 from fastrelay.tools.probe.client import Endpoint
 from fastrelay.tools.probe.rounds import Round, as_json, as_line, run_round, write_metrics
@@ -49,13 +49,13 @@ def main(arguments: Sequence[str]) -> int:
     """Check the relay that ``arguments`` name; returns the exit code.
 
     Raises:
-        Refusal: the arguments make no sense.
+        ConfigurationError: the arguments make no sense.
     """
     options = _parser().parse_args(arguments)
     endpoint = parse_endpoint(options.url, options.ca_file)
     telling = Telling(as_json=options.json, metrics_file=options.metrics_file)
     if telling.metrics_file is not None and not os.access(telling.metrics_file.parent, os.W_OK):
-        raise Refusal(
+        raise ConfigurationError(
             f"--metrics-file {str(telling.metrics_file)!r}: nothing can be put into its directory",
             "name a file in node_exporter's --collector.textfile.directory, ending in .prom",
         )
@@ -71,8 +71,8 @@ def main(arguments: Sequence[str]) -> int:
         return EXIT_FAILED
 
 
-def _parser() -> RefusingParser:
-    parser = RefusingParser(
+def _parser() -> CommandLineParser:
+    parser = CommandLineParser(
         prog="fastrelay probe",
         description=_DESCRIPTION,
         epilog=_EXIT_CODES,
@@ -206,24 +206,26 @@ def parse_endpoint(url: str, ca_file: str | None = None) -> Endpoint:
     """Where ``url`` leads: ``ws`` or ``wss``, a host, and a port if it is not the scheme's.
 
     Raises:
-        Refusal: it is something else, or ``ca_file`` cannot be used. The text never quotes the
-            URL, which may hold a password.
+        ConfigurationError: it is something else, or ``ca_file`` cannot be used. The text never
+            quotes the URL, which may hold a password.
     """
     try:
         parts = urlsplit(url)
         port = parts.port
         host = (parts.hostname or "").encode("idna").decode("ascii")
     except ValueError:  # what idna raises is one, too
-        raise Refusal("the URL has no HOST:PORT that can be used", _EXAMPLES) from None
+        raise ConfigurationError("the URL has no HOST:PORT that can be used", _EXAMPLES) from None
     if parts.scheme not in _DEFAULT_PORTS:
-        raise Refusal("the URL does not begin with ws:// or wss://", _EXAMPLES)
+        raise ConfigurationError("the URL does not begin with ws:// or wss://", _EXAMPLES)
     if not _HOST.fullmatch(host) or port == 0:
-        raise Refusal("the URL has no HOST:PORT that can be used", _EXAMPLES)
+        raise ConfigurationError("the URL has no HOST:PORT that can be used", _EXAMPLES)
     if not _only_names_a_place(parts):
-        raise Refusal("the URL has more than a scheme, a host and a port", _EXAMPLES)
+        raise ConfigurationError("the URL has more than a scheme, a host and a port", _EXAMPLES)
     tls = _trust(ca_file) if parts.scheme == "wss" else None
     if ca_file is not None and tls is None:
-        raise Refusal("--ca-file has no meaning with ws://", "leave it out, or use wss://")
+        raise ConfigurationError(
+            "--ca-file has no meaning with ws://", "leave it out, or use wss://"
+        )
     return Endpoint(host, port or _DEFAULT_PORTS[parts.scheme], tls)
 
 
@@ -238,7 +240,7 @@ def _trust(ca_file: str | None) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=ca_file)
     except OSError as error:  # what ssl raises is one, too
         why = "no certificates in it" if isinstance(error, ssl.SSLError) else error.strerror
-        raise Refusal(
+        raise ConfigurationError(
             f"--ca-file {ca_file!r} cannot be used: {why}",
             "name a readable file of PEM certificates",
         ) from None
