@@ -116,7 +116,7 @@ def parse_networks(flag: str) -> Callable[[str], tuple[Network, ...]]:
     return parse
 
 
-def trust(flag: str, file: str | None) -> ssl.SSLContext:
+def client_ssl_context(flag: str, file: str | None) -> ssl.SSLContext:
     """A client's TLS context that trusts the PEM certificates in ``file``, or the system's.
 
     Raises:

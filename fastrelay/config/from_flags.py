@@ -12,12 +12,12 @@ from typing import Final
 
 from fastrelay.config.checks import (
     check_privileges,
+    client_ssl_context,
     parse_address,
     parse_metrics_address,
     raise_descriptor_limit,
     read_switch,
     share_descriptors,
-    trust,
 )
 from fastrelay.config.errors import ConfigurationError
 from fastrelay.config.push import read_push
@@ -140,7 +140,7 @@ def _read_acme(options: argparse.Namespace) -> Acme:
         raise ConfigurationError(
             f"--acme-directory {directory!r} is not an https URL", f"for example {LETS_ENCRYPT}"
         )
-    trust("--acme-ca-file", options.acme_ca_file)
+    client_ssl_context("--acme-ca-file", options.acme_ca_file)
     return Acme(
         domain=domain,
         http_listen=parse_address("--http-listen", _or(options.http_listen, HTTP_LISTEN)),

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
-from fastrelay.config.checks import trust
+from fastrelay.config.checks import client_ssl_context
 from fastrelay.config.errors import ConfigurationError
 from fastrelay.config.settings import Push, ServiceAccount
 
@@ -44,7 +44,7 @@ def read_push(
     account = _read_account(text)
     endpoint = _check_url("--push-endpoint", ENDPOINT if endpoint is None else endpoint)
     token_url = _check_url("--push-token-url", TOKEN_URL if token_url is None else token_url)
-    trust("--push-ca-file", ca_file)
+    client_ssl_context("--push-ca-file", ca_file)
     return Push(
         account=account, endpoint=endpoint.rstrip("/"), token_url=token_url, ca_file=ca_file
     )

@@ -10,11 +10,11 @@ import pytest
 from fastrelay.config import checks
 from fastrelay.config.checks import (
     check_privileges,
+    client_ssl_context,
     parse_address,
     parse_metrics_address,
     parse_networks,
     share_descriptors,
-    trust,
 )
 from fastrelay.config.errors import ConfigurationError
 from fastrelay.config.settings import Address
@@ -125,14 +125,17 @@ def test_a_ca_file_that_is_none(tmp_path: Path, content: bytes | None) -> None:
     if content is not None:
         file.write_bytes(content)
     with pytest.raises(ConfigurationError, match=f"--flag '{file}'") as refusal:
-        trust("--flag", str(file))
+        client_ssl_context("--flag", str(file))
     assert "PEM certificates" in refusal.value.fix
 
 
 def test_no_name_is_not_the_systems_ca_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="--flag"):
-        trust("--flag", "")
-    assert len(trust("--flag", str(authority().write(tmp_path / "ca"))).get_ca_certs()) == 1
+        client_ssl_context("--flag", "")
+    assert (
+        len(client_ssl_context("--flag", str(authority().write(tmp_path / "ca"))).get_ca_certs())
+        == 1
+    )
 
 
 def test_a_refusal_is_two_lines_whatever_it_quotes() -> None:
