@@ -15,7 +15,7 @@ from fastrelay.tools.top.command import main as top
 
 EXIT_REFUSED = 2
 
-_WAYS = """\
+_USAGE = """\
 fastrelay: no listener was asked for
 
   fastrelay --insecure-listen 127.0.0.1:8080   runs a relay on plain HTTP: for development, or
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return top(arguments[1:])
         options = make_parser().parse_args(arguments)
         if not asks_to_listen(options):
-            sys.stderr.write(_WAYS)
+            sys.stderr.write(_USAGE)
             return EXIT_REFUSED
         return uvloop.run(serve(read_settings(options, os.environ)))
     except ConfigurationError as refusal:
