@@ -9,7 +9,7 @@ from fastrelay.http.connection import HttpProtocol, Site
 from fastrelay.log import Log
 from fastrelay.loop.timer_wheel import TimerWheel
 from fastrelay.metrics import make_metrics
-from fastrelay.policy.caps import LiveConnections, Lobby
+from fastrelay.policy.caps import LiveConnections, PendingConnections
 from fastrelay.policy.registry import Registry
 from fastrelay.push.waker import make_waker
 from fastrelay.routing.router import Switchboard
@@ -63,7 +63,7 @@ def make_site(loop: asyncio.AbstractEventLoop) -> Site:
         limits.head_bytes,
         intervals.head,
         intervals.linger,
-        Lobby(10),
+        PendingConnections(10),
     )
 
 

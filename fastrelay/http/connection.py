@@ -18,7 +18,7 @@ from fastrelay.http.exchange import Exchange, render
 from fastrelay.http.responses import MISDIRECTED_REQUEST, NOT_FOUND, error
 from fastrelay.loop.internal_errors import report
 from fastrelay.loop.timer_wheel import TimerWheel
-from fastrelay.policy.caps import Lobby
+from fastrelay.policy.caps import PendingConnections
 
 MAX_REQUESTS: Final = 100
 """Plain requests one connection may make: what it never reads of our answers stays small."""
@@ -40,7 +40,7 @@ class Site:
         routes: by exact path; anything else is 404.
         client_address: the client's address from the peer's and the request; ``None`` if none.
         next_turn: calls back in the loop's next turn.
-        lobby: where connections are counted until they are upgraded or end.
+        pending: where connections are counted until they are upgraded or end.
         host: the only name it answers to, in lower case; ``None``: any.
         head_bytes, head_timeout, linger: see :class:`fastrelay.config.settings.Settings`.
     """
@@ -52,7 +52,7 @@ class Site:
     head_bytes: int
     head_timeout: float
     linger: float
-    lobby: Lobby
+    pending: PendingConnections
     host: bytes | None = None
 
 
@@ -80,11 +80,11 @@ class HttpProtocol(asyncio.Protocol):
         # uvloop's transport has the interface, but not the base class.
         self._transport = cast("asyncio.Transport", transport)
         self._site.wheel.after(self, self._site.head_timeout)
-        self._site.lobby.enter(self)
+        self._site.pending.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._site.wheel.cancel(self)
-        self._site.lobby.leave(self)
+        self._site.pending.discard(self)
 
     def abort(self) -> None:
         """Drop the connection without an answer."""
@@ -197,5 +197,5 @@ class HttpProtocol(asyncio.Protocol):
     def _detach(self) -> tuple[asyncio.Transport, bytes]:
         self._deaf = True
         self._site.wheel.cancel(self)
-        self._site.lobby.leave(self)
+        self._site.pending.discard(self)
         return self._transport, self._http.trailing_data[0]

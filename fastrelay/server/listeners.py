@@ -17,7 +17,7 @@ from fastrelay.net.listener import Listener, Prelude, bind
 from fastrelay.net.proxy_header import ProxyHeaders
 from fastrelay.net.tls.certificates import Certificates
 from fastrelay.net.tls.layer import TlsBuffers, TlsLayer
-from fastrelay.policy.caps import Lobby
+from fastrelay.policy.caps import PendingConnections
 from fastrelay.server.certificate_source import CertificateSource, make_source
 
 
@@ -25,7 +25,7 @@ class Entrances:
     """The listeners of one relay, and the certificate it shows.
 
     Args:
-        lobby: where connections are counted until they are upgraded or end.
+        pending: where connections are counted until they are upgraded or end.
         on_failure: called when a listener breaks.
 
     Attributes:
@@ -39,13 +39,13 @@ class Entrances:
         self,
         settings: Settings,
         wheel: TimerWheel,
-        lobby: Lobby,
+        pending: PendingConnections,
         log: Log,
         on_failure: Callable[[], None],
     ) -> None:
         self._settings = settings
         self._wheel = wheel
-        self._lobby = lobby
+        self._pending = pending
         self._log = log
         self._on_failure = on_failure
         self._listeners: list[Listener] = []
@@ -91,11 +91,11 @@ class Entrances:
 
     async def close(self) -> None:
         """Accept no more, and drop whoever is not upgraded; the certificate stays in use."""
-        self._lobby.drop_all()
+        self._pending.drop_all()
         closed = self._close()
         for listener in closed:
             await listener.opened()
-        self._lobby.drop_all()
+        self._pending.drop_all()
 
     async def stop(self) -> None:
         """Close, and look for certificates no more."""
@@ -119,7 +119,7 @@ class Entrances:
         prelude = None
         if settings.proxy_headers is not None:
             prelude = ProxyHeaders(
-                settings.proxy_headers, self._wheel, settings.intervals.proxy_header, self._lobby
+                settings.proxy_headers, self._wheel, settings.intervals.proxy_header, self._pending
             )
         self._listen(settings.listen, make_protocol, prelude)
 
@@ -154,6 +154,6 @@ class Entrances:
             settings.limits.head_bytes,
             settings.intervals.head,
             settings.intervals.linger,
-            self._lobby,
+            self._pending,
             host,
         )

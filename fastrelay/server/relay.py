@@ -12,7 +12,7 @@ from fastrelay.metrics import Metrics
 from fastrelay.metrics.connections import expose_connections
 from fastrelay.metrics.push import PushMetrics
 from fastrelay.metrics.state import State, StateMetrics
-from fastrelay.policy.caps import LiveConnections, Lobby
+from fastrelay.policy.caps import LiveConnections, PendingConnections
 from fastrelay.policy.registry import Registry
 from fastrelay.policy.token_buckets import TokenBuckets
 from fastrelay.protocol.cause import Cause
@@ -42,7 +42,7 @@ class Relay:
         on_failure: called when a listener breaks: the relay should be drained.
 
     Attributes:
-        errors, registry, board, waker, live, lobby, entrances, wheel, chores: the relay's state,
+        errors, registry, board, waker, live, pending, entrances, wheel, chores: the relay's state,
             each in its one place; for looking at.
 
     Raises:
@@ -63,7 +63,7 @@ class Relay:
         self.errors = InternalErrors(log)
         counters = metrics.counters
         self.wheel = TimerWheel(self._loop, settings.intervals.tick, counters.durations.lag.observe)
-        self.lobby = Lobby(settings.limits.handshakes)
+        self.pending = PendingConnections(settings.limits.handshakes)
         limits = settings.limits
         self.live: LiveConnections[Connection] = LiveConnections(
             limits.connections, limits.connections_per_ip
@@ -87,7 +87,7 @@ class Relay:
             self.waker,
             log,
         )
-        self.entrances = Entrances(settings, self.wheel, self.lobby, log, on_failure)
+        self.entrances = Entrances(settings, self.wheel, self.pending, log, on_failure)
         self.chores: list[Every] = []
 
     @property
@@ -163,7 +163,7 @@ class Relay:
         for connection in self.live:
             connection.abort(Cause.SHUTDOWN)
         deadline = self._loop.time() + self._settings.intervals.close
-        while (len(self.live) or len(self.lobby)) and self._loop.time() < deadline:
+        while (len(self.live) or len(self.pending)) and self._loop.time() < deadline:
             await asyncio.sleep(0)
         await self.waker.stop()
         for chore in self.chores:

@@ -20,7 +20,7 @@ from fastrelay.http.exchange import Exchange
 from fastrelay.http.handshake import accept_upgrade
 from fastrelay.log import Log
 from fastrelay.loop.timer_wheel import TimerWheel
-from fastrelay.policy.caps import Lobby
+from fastrelay.policy.caps import PendingConnections
 from fastrelay.policy.counters.frames import DirectionCounts
 from fastrelay.protocol.cause import Cause
 from fastrelay.protocol.close_codes import directed
@@ -171,7 +171,7 @@ class EchoServer:
         log = Log(lambda line: self.faults.append({"message": line}), "warning")
         failed = {"message": "the listener broke"}
         entrances = Entrances(
-            settings, self._wheel, Lobby(10), log, lambda: self.faults.append(failed)
+            settings, self._wheel, PendingConnections(10), log, lambda: self.faults.append(failed)
         )
         entrances.open({"/": self._connect}, {})
         self.ports[secure] = entrances.ports[0]

@@ -244,7 +244,7 @@ class MemoryRelay:
         if self.stopped:
             return
         assert len(relay.live) == 0
-        assert len(relay.lobby) == 0
+        assert len(relay.pending) == 0
         assert len(relay.registry) == 0
         assert relay.registry.connected_binaries == relay.registry.connected_phones == 0
         assert relay.board.budget.total == 0

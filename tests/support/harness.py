@@ -78,9 +78,9 @@ class RunningRelay:
         return len(self.relay.chores) + (self.tls is not None)
 
     @property
-    def visitors(self) -> int:
+    def pending(self) -> int:
         """Connections that are not upgraded."""
-        return len(self.relay.lobby)
+        return len(self.relay.pending)
 
     def binary_of(self, server_id: str) -> Binary:
         """The binary that holds a server-id."""

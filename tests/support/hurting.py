@@ -135,7 +135,7 @@ async def nothing_left(relay: RunningRelay) -> None:
     await relay.until(lambda: relay.live == 0 and relay.registry_size == 0)
     await relay.until(lambda: relay.timers == relay.chores)
     assert relay.buffered == 0
-    assert relay.visitors == 0
+    assert relay.pending == 0
     await asyncio.sleep(0)
     gc.collect()
     kinds = (Connection, Phone, Binary, HttpProtocol, Grace, Probe)

@@ -58,7 +58,7 @@ async def test_who_does_not_hang_up_when_it_is_refused_is_dropped() -> None:
         client = await relay.http()
         client.send(request("/v1/server"))
         assert (await client.response())[0] == 400
-        await relay.until(lambda: relay.visitors == 0)
+        await relay.until(lambda: relay.pending == 0)
 
 
 async def test_a_head_of_16_kib_passes_and_one_byte_more_is_431() -> None:

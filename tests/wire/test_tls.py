@@ -118,7 +118,7 @@ async def test_older_versions_are_refused() -> None:
     async with running_relay(tls=local_certificate()) as relay:
         code = await asyncio.to_thread(old_handshake, relay.port)
         assert code != 0
-        await relay.until(lambda: relay.visitors == 0)
+        await relay.until(lambda: relay.pending == 0)
 
 
 def old_handshake(port: int) -> int:
@@ -178,7 +178,7 @@ async def test_a_broken_record_ends_the_connection() -> None:
             async with asyncio.timeout(5):
                 while await asyncio.get_running_loop().sock_recv(raw, 4096):
                     pass
-        await relay.until(lambda: relay.visitors == 0)
+        await relay.until(lambda: relay.pending == 0)
 
 
 async def test_the_relay_says_goodbye() -> None:
