@@ -47,7 +47,7 @@ async def serve(settings: Settings) -> int:
     loop.set_exception_handler(relay.errors.from_loop)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, exit_requests.put_nowait, EXIT_DRAINED)
-    loop.add_signal_handler(signal.SIGHUP, relay.entrances.reload)
+    loop.add_signal_handler(signal.SIGHUP, relay.listeners.reload)
     _start(relay)
     notifier = Notifier(os.environ)
     if notifier.watchdog:

@@ -21,7 +21,7 @@ from fastrelay.policy.caps import PendingConnections
 from fastrelay.server.certificate_source import CertificateSource, make_source
 
 
-class Entrances:
+class Listeners:
     """The listeners of one relay, and the certificate it shows.
 
     Args:
@@ -74,9 +74,9 @@ class Entrances:
         try:
             self._open_public(public)
             if settings.metrics_listen is not None:
-                self._listen(settings.metrics_listen, self._speaking_http(self._site(metrics)))
+                self._listen(settings.metrics_listen, self._http_factory(self._site(metrics)))
             if isinstance(settings.tls, Acme):
-                challenges = self._speaking_http(self._site(self._responder))
+                challenges = self._http_factory(self._site(self._responder))
                 self._listen(settings.tls.http_listen, challenges)
             if self._source is not None:
                 self._source.start()
@@ -113,9 +113,9 @@ class Entrances:
         settings = self._settings
         tls = settings.tls
         host = tls.domain.encode() if isinstance(tls, Acme) else None
-        make_protocol = self._speaking_http(self._site(routes, host))
+        make_protocol = self._http_factory(self._site(routes, host))
         if tls is not None:
-            make_protocol = self._speaking_tls(make_protocol)
+            make_protocol = self._tls_factory(make_protocol)
         prelude = None
         if settings.proxy_headers is not None:
             prelude = ProxyHeaders(
@@ -135,10 +135,10 @@ class Entrances:
             Listener(sock, make_protocol, loop, self._log, self._on_failure, prelude)
         )
 
-    def _speaking_http(self, site: Site) -> Callable[[str], asyncio.BaseProtocol]:
+    def _http_factory(self, site: Site) -> Callable[[str], asyncio.BaseProtocol]:
         return lambda client: HttpProtocol(site, client)
 
-    def _speaking_tls(
+    def _tls_factory(
         self, inner: Callable[[str], asyncio.BaseProtocol]
     ) -> Callable[[str], asyncio.BaseProtocol]:
         buffers = TlsBuffers(self._wheel, self._settings.intervals.tls_stall)

@@ -21,9 +21,9 @@ from fastrelay.push.waker import make_waker
 from fastrelay.routing.binary import Binary
 from fastrelay.routing.phone import Phone
 from fastrelay.routing.router import Switchboard
-from fastrelay.server.endpoints import Doorway
+from fastrelay.server.endpoints import Endpoints
 from fastrelay.server.healthz import healthz
-from fastrelay.server.listeners import Entrances
+from fastrelay.server.listeners import Listeners
 from fastrelay.server.metrics_page import metrics_page
 from fastrelay.websocket.connection import Connection
 from fastrelay.websocket.context import Conditions
@@ -42,7 +42,7 @@ class Relay:
         on_failure: called when a listener breaks: the relay should be drained.
 
     Attributes:
-        errors, registry, board, waker, live, pending, entrances, wheel, chores: the relay's state,
+        errors, registry, board, waker, live, pending, listeners, wheel, chores: the relay's state,
             each in its one place; for looking at.
 
     Raises:
@@ -87,13 +87,13 @@ class Relay:
             self.waker,
             log,
         )
-        self.entrances = Entrances(settings, self.wheel, self.pending, log, on_failure)
+        self.listeners = Listeners(settings, self.wheel, self.pending, log, on_failure)
         self.chores: list[Every] = []
 
     @property
     def ports(self) -> list[int]:
-        """See :attr:`Entrances.ports`."""
-        return self.entrances.ports
+        """See :attr:`Listeners.ports`."""
+        return self.listeners.ports
 
     def start(self) -> None:
         """Bind and begin to serve.
@@ -103,7 +103,7 @@ class Relay:
             UnusableCertificate: the same.
         """
         self._expose()
-        self.entrances.open(self._routes(), {"/metrics": metrics_page(self._metrics.registry)})
+        self.listeners.open(self._routes(), {"/metrics": metrics_page(self._metrics.registry)})
         intervals = self._settings.intervals
         self.chores.append(Every(self.wheel, intervals.log_flood, self._log.flush))
         if self._buckets is not None:
@@ -111,7 +111,7 @@ class Relay:
         self.chores.append(Every(self.wheel, intervals.bucket_sweep, self.waker.sweep))
 
     def _expose(self) -> None:
-        certificates = self.entrances.certificates
+        certificates = self.listeners.certificates
         state = State(
             refused=lambda: self.live.refused,
             backlog=lambda: self.board.budget.total,
@@ -135,7 +135,7 @@ class Relay:
         conditions = Conditions(
             self.wheel, settings.intervals, settings.limits.message_bytes, self.live
         )
-        doorway = Doorway(
+        endpoints = Endpoints(
             self.board, conditions, self.live, self._buckets, self._metrics, self._log
         )
         health = healthz(
@@ -143,14 +143,14 @@ class Relay:
             lambda: self.registry.connected_phones,
             lambda: self._loop.time() - started,
         )
-        return {**doorway.routes(), "/healthz": health}
+        return {**endpoints.routes(), "/healthz": health}
 
     async def drain(self) -> None:
         """Stop accepting, close everybody with 1001, and wait until they and all wakes have gone.
 
         Returns when nothing is left or the drain interval is over, whichever is first.
         """
-        await self.entrances.close()
+        await self.listeners.close()
         for connection in self.live:
             connection.close(SHUTTING_DOWN)
         deadline = self._loop.time() + self._settings.intervals.drain
@@ -159,7 +159,7 @@ class Relay:
 
     async def stop(self) -> None:
         """Drop whatever is left, at once."""
-        await self.entrances.stop()
+        await self.listeners.stop()
         for connection in self.live:
             connection.abort(Cause.SHUTDOWN)
         deadline = self._loop.time() + self._settings.intervals.close

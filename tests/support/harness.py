@@ -136,7 +136,7 @@ class RunningRelay:
 
     def keep_in_process(self, sent: int) -> None:
         """From the next accept on, the kernel takes about ``sent`` bytes for a peer, no more."""
-        listener = self.relay.entrances._listeners[0]
+        listener = self.relay.listeners._listeners[0]
         listener._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, sent)
 
     async def until(self, condition: Any, timeout: float = 5.0) -> None:
