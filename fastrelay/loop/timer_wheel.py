@@ -123,7 +123,7 @@ class TimerWheel:
                 self.after(item, _RETRY)
 
 
-class Every:
+class PeriodicTask:
     """Calls ``action`` every ``interval`` seconds until cancelled."""
 
     def __init__(self, wheel: TimerWheel, interval: float, action: Callable[[], None]) -> None:

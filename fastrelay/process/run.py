@@ -10,7 +10,7 @@ from fastrelay.config.errors import ConfigurationError
 from fastrelay.config.settings import Acme, Settings
 from fastrelay.log import Log
 from fastrelay.loop.internal_errors import report
-from fastrelay.loop.timer_wheel import Every
+from fastrelay.loop.timer_wheel import PeriodicTask
 from fastrelay.metrics import make_metrics
 from fastrelay.net.tls.certificates import UnusableCertificate
 from fastrelay.process.garbage_collection import configure_gc
@@ -51,7 +51,9 @@ async def serve(settings: Settings) -> int:
     _start(relay)
     notifier = Notifier(os.environ)
     if notifier.watchdog:
-        relay.chores.append(Every(relay.wheel, notifier.watchdog / 2, notifier.alive))
+        relay.periodic_tasks.append(
+            PeriodicTask(relay.wheel, notifier.watchdog / 2, notifier.alive)
+        )
     _log_startup(settings, log)
     configure_gc()
     notifier.ready()

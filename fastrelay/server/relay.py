@@ -7,7 +7,7 @@ from fastrelay.config.settings import Settings
 from fastrelay.http.connection import Route
 from fastrelay.log import Log
 from fastrelay.loop.internal_errors import InternalErrors
-from fastrelay.loop.timer_wheel import Every, TimerWheel
+from fastrelay.loop.timer_wheel import PeriodicTask, TimerWheel
 from fastrelay.metrics import Metrics
 from fastrelay.metrics.connections import expose_connections
 from fastrelay.metrics.push import PushMetrics
@@ -42,8 +42,8 @@ class Relay:
         on_failure: called when a listener breaks: the relay should be drained.
 
     Attributes:
-        errors, registry, board, waker, live, pending, listeners, wheel, chores: the relay's state,
-            each in its one place; for looking at.
+        errors, registry, board, waker, live, pending, listeners, wheel, periodic_tasks: the state
+            of the relay, each part of it in one place.
 
     Raises:
         ConfigurationError: the certificate cache cannot be used.
@@ -88,7 +88,7 @@ class Relay:
             log,
         )
         self.listeners = Listeners(settings, self.wheel, self.pending, log, on_failure)
-        self.chores: list[Every] = []
+        self.periodic_tasks: list[PeriodicTask] = []
 
     @property
     def ports(self) -> list[int]:
@@ -105,10 +105,14 @@ class Relay:
         self._expose()
         self.listeners.open(self._routes(), {"/metrics": metrics_page(self._metrics.registry)})
         intervals = self._settings.intervals
-        self.chores.append(Every(self.wheel, intervals.log_flood, self._log.flush))
+        self.periodic_tasks.append(PeriodicTask(self.wheel, intervals.log_flood, self._log.flush))
         if self._buckets is not None:
-            self.chores.append(Every(self.wheel, intervals.bucket_sweep, self._buckets.sweep))
-        self.chores.append(Every(self.wheel, intervals.bucket_sweep, self.waker.sweep))
+            self.periodic_tasks.append(
+                PeriodicTask(self.wheel, intervals.bucket_sweep, self._buckets.sweep)
+            )
+        self.periodic_tasks.append(
+            PeriodicTask(self.wheel, intervals.bucket_sweep, self.waker.sweep)
+        )
 
     def _expose(self) -> None:
         certificates = self.listeners.certificates
@@ -166,7 +170,7 @@ class Relay:
         while (len(self.live) or len(self.pending)) and self._loop.time() < deadline:
             await asyncio.sleep(0)
         await self.waker.stop()
-        for chore in self.chores:
-            chore.cancel()
+        for task in self.periodic_tasks:
+            task.cancel()
         self.wheel.close()
         self._log.flush(final=True)

@@ -73,9 +73,9 @@ class RunningRelay:
         return len(self.relay.wheel)
 
     @property
-    def chores(self) -> int:
+    def periodic_tasks(self) -> int:
         """How many of those are the relay's own; with TLS one looks at the certificate's files."""
-        return len(self.relay.chores) + (self.tls is not None)
+        return len(self.relay.periodic_tasks) + (self.tls is not None)
 
     @property
     def pending(self) -> int:
