@@ -73,7 +73,7 @@ class HttpProtocol(asyncio.Protocol):
         self._received = 0
         self._requests = 0
         self._deaf = False
-        self._began = time.perf_counter()
+        self._started_at = time.perf_counter()
         self.wheel_tick = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -114,8 +114,8 @@ class HttpProtocol(asyncio.Protocol):
             if self._serve_next() and self._http.trailing_data[0]:
                 self._transport.pause_reading()
                 self._site.next_turn(self._go_on)
-        except h11.RemoteProtocolError as fault:
-            self._refuse(HTTPStatus(fault.error_status_hint))
+        except h11.RemoteProtocolError as error:
+            self._refuse(HTTPStatus(error.error_status_hint))
 
     def _go_on(self) -> None:
         if not self._transport.is_closing():
@@ -150,10 +150,10 @@ class HttpProtocol(asyncio.Protocol):
             self._transport,
             self._http,
             self._detach,
-            began=self._began,
+            started_at=self._started_at,
         )
-        if fault := exchange.fault:
-            self._refuse(fault)
+        if status := exchange.protocol_error:
+            self._refuse(status)
             return False
         self._received = behind
         self._requests += 1
@@ -175,7 +175,7 @@ class HttpProtocol(asyncio.Protocol):
         reusable = self._http.our_state is h11.DONE and self._http.their_state is h11.DONE
         if reusable and self._requests < MAX_REQUESTS:
             self._http.start_next_cycle()
-            self._began = time.perf_counter()
+            self._started_at = time.perf_counter()
             self._site.wheel.after(self, self._site.head_timeout)
         else:
             self._hang_up()
