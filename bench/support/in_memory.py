@@ -13,7 +13,7 @@ from fastrelay.policy.caps import LiveConnections, PendingConnections
 from fastrelay.policy.registry import Registry
 from fastrelay.push.waker import make_waker
 from fastrelay.routing.router import Switchboard
-from fastrelay.server.endpoints import Endpoints
+from fastrelay.server.routes import public_routes
 from fastrelay.websocket.connection import Connection
 from fastrelay.websocket.context import Conditions
 
@@ -54,7 +54,7 @@ def make_site(loop: asyncio.AbstractEventLoop) -> Site:
     )
     live: LiveConnections[Connection] = LiveConnections(limits.connections)
     conditions = Conditions(wheel, intervals, limits.message_bytes, live)
-    routes = Endpoints(board, conditions, live, None, metrics, log).routes()
+    routes = public_routes(board, conditions, live, None, metrics, log)
     return Site(
         routes,
         socket_peer,
