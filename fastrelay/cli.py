@@ -4,12 +4,10 @@ import os
 import sys
 from collections.abc import Sequence
 
-import uvloop
-
 from fastrelay.config.errors import ConfigurationError
 from fastrelay.config.flags import make_parser
 from fastrelay.config.from_flags import asks_to_listen, read_settings
-from fastrelay.process.run import serve
+from fastrelay.process.run import bind_and_run
 from fastrelay.tools.probe.command import main as probe
 from fastrelay.tools.top.command import main as top
 
@@ -40,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not asks_to_listen(options):
             sys.stderr.write(_USAGE)
             return EXIT_REFUSED
-        return uvloop.run(serve(read_settings(options, os.environ)))
+        return bind_and_run(read_settings(options, os.environ))
     except ConfigurationError as refusal:
         sys.stderr.write(f"fastrelay: {refusal.what}\nfastrelay: {refusal.fix}\n")
         return EXIT_REFUSED

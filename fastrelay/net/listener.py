@@ -7,43 +7,20 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from fastrelay.address import plain_host
-from fastrelay.config.settings import Address
 from fastrelay.log import Log
 
-BACKLOG: Final = 4096
-"""Connections the kernel holds for us while a reconnect storm is worked off."""
-
-_ACCEPTS_PER_TURN: Final = 8
-"""Accepted in one turn of the loop at most, so that traffic goes on during a storm; and so few that
-those without a transport yet, and those being dropped for them, fit the descriptors in reserve."""
+_ACCEPTS_PER_ITERATION: Final = 8
+"""Connections accepted in one iteration of the loop at most, so that traffic goes on during a
+storm; and so few that those without a transport yet, and those being dropped for them, fit the
+descriptors in reserve."""
 
 _RETRY: Final = 0.5
 """Seconds without accepting after the system ran out of something."""
 
 _BROKEN: Final = frozenset({errno.EBADF, errno.EINVAL, errno.ENOTSOCK})
-"""What accept says of a listening socket that is none any more."""
+"""Errors of accept that mean that the socket listens no more."""
 
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-
-
-def bind(address: Address) -> socket.socket:
-    """A listening socket; an empty host means all interfaces, IPv6 and IPv4.
-
-    Raises:
-        OSError: the address cannot be bound, or the system gave another port than was asked for.
-    """
-    dual = not address.host and socket.has_dualstack_ipv6()
-    sock = socket.create_server(
-        (address.host, address.port),
-        family=socket.AF_INET6 if dual or ":" in address.host else socket.AF_INET,
-        backlog=BACKLOG,
-        dualstack_ipv6=dual,
-    )
-    port = sock.getsockname()[1]
-    if address.port and port != address.port:
-        sock.close()
-        raise OSError(f"asked for port {address.port} and got {port}")
-    return sock
 
 
 Opened = Callable[[socket.socket, str], None]
@@ -108,7 +85,7 @@ class Listener:
             await asyncio.wait(self._opening)
 
     def _accept(self) -> None:
-        for _ in range(_ACCEPTS_PER_TURN):
+        for _ in range(_ACCEPTS_PER_ITERATION):
             try:
                 sock, peer = self._sock.accept()
             except (BlockingIOError, InterruptedError):
@@ -120,9 +97,9 @@ class Listener:
                 if error.errno in _BROKEN:
                     self._break(error)
                     return
-                continue  # the peer has left again
+                continue  # the peer has closed the connection already
             sock.setblocking(False)
-            # An IPv4 socket's peer is as plain as can be; to read and write it again costs 7 µs.
+            # The address of an IPv4 peer is in its plain form; to parse and print it takes 7 µs.
             client = peer[0] if self._is_ipv4 else plain_host(peer[0])
             if self._prelude is None:
                 self._open(sock, client)
@@ -138,7 +115,7 @@ class Listener:
     def _opened(self, task: asyncio.Task[object]) -> None:
         self._opening.discard(task)
         if not task.cancelled():
-            task.exception()  # a peer that has left again is nobody's error
+            task.exception()  # a peer that has closed already is no error
 
     def _pause(self, error: OSError) -> None:
         self._log.limited("accept_paused", err=str(error))

@@ -1,9 +1,12 @@
-"""One process's life: start the relay, wait for a signal, drain, exit."""
+"""One process's life: bind, start the relay, wait for a signal, drain, exit."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
+
+import uvloop
 
 from fastrelay import __version__
 from fastrelay.config.errors import ConfigurationError
@@ -12,6 +15,7 @@ from fastrelay.log import Log
 from fastrelay.loop.internal_errors import report
 from fastrelay.loop.timer_wheel import PeriodicTask
 from fastrelay.metrics import make_metrics
+from fastrelay.net.bound_sockets import BoundSockets, bind_all
 from fastrelay.net.tls.certificates import UnusableCertificate
 from fastrelay.process.garbage_collection import configure_gc
 from fastrelay.process.systemd import Notifier
@@ -21,14 +25,35 @@ EXIT_DRAINED = 0
 EXIT_LISTENER_FAILED = 1
 
 
-async def serve(settings: Settings) -> int:
-    """Serve until SIGTERM, SIGINT or a listener that breaks; returns the exit code.
-
-    The first signal drains. A second one, whichever it is, drops everybody at once. SIGHUP reads
-    certificates again.
+def bind_and_run(settings: Settings) -> int:
+    """Bind every address that the settings name, and serve; returns the exit code.
 
     Raises:
-        ConfigurationError: an address cannot be bound, or a certificate not used.
+        ConfigurationError: an address cannot be bound, or see :func:`serve`.
+    """
+    try:
+        sockets = bind_all(settings)
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot listen: {error}", "free that address, or name another"
+        ) from None
+    return run(settings, sockets)
+
+
+def run(settings: Settings, sockets: BoundSockets) -> int:
+    """Serve on bound sockets, in an event loop of its own; see :func:`serve`."""
+    with contextlib.closing(sockets):
+        return uvloop.run(serve(settings, sockets))
+
+
+async def serve(settings: Settings, sockets: BoundSockets) -> int:
+    """Serve until SIGTERM, SIGINT or a listener that breaks; returns the exit code.
+
+    The first signal drains. A second one, of either kind, drops all connections at once. SIGHUP
+    reads certificates again.
+
+    Raises:
+        ConfigurationError: a certificate, or the cache of certificates, cannot be used.
     """
     log = Log(
         sys.stderr.write,
@@ -48,7 +73,7 @@ async def serve(settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, exit_requests.put_nowait, EXIT_DRAINED)
     loop.add_signal_handler(signal.SIGHUP, relay.listeners.reload)
-    _start(relay)
+    _start(relay, sockets)
     notifier = Notifier(os.environ)
     if notifier.watchdog:
         relay.periodic_tasks.append(
@@ -66,28 +91,24 @@ async def serve(settings: Settings) -> int:
     return exit_code
 
 
-def _start(relay: Relay) -> None:
+def _start(relay: Relay, sockets: BoundSockets) -> None:
     try:
-        relay.start()
+        relay.start(sockets)
     except UnusableCertificate as error:
         fix = "name a PEM chain that has not expired, and its unencrypted private key"
         raise ConfigurationError(f"cannot serve TLS: {error}", fix) from None
-    except OSError as error:
-        raise ConfigurationError(
-            f"cannot listen: {error}", "free that address, or name another"
-        ) from None
 
 
 async def _drain(relay: Relay, exit_requests: asyncio.Queue[int]) -> None:
-    """Drain, until that is done or somebody loses patience."""
+    """Drain, until that is done or there is a second signal."""
     second_signal = asyncio.create_task(exit_requests.get())
     drained = asyncio.create_task(relay.drain())
     await asyncio.wait({second_signal, drained}, return_when=asyncio.FIRST_COMPLETED)
     for task in (second_signal, drained):
         task.cancel()
-    for end in await asyncio.gather(second_signal, drained, return_exceptions=True):
-        if isinstance(end, Exception):
-            report(end)
+    for result in await asyncio.gather(second_signal, drained, return_exceptions=True):
+        if isinstance(result, Exception):
+            report(result)
 
 
 def _log_startup(settings: Settings, log: Log) -> None:

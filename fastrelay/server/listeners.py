@@ -1,24 +1,29 @@
-"""Every way into one relay: the public listener, the CA's challenges, the metrics.
+"""The listeners of one relay: the public one, that of the metrics, that of the CA's challenges.
 
-What is served is told from where and how: routes come from the relay, addresses, TLS, PROXY headers
-and whom to believe from the settings.
+Sockets and routes come from the relay. TLS, PROXY protocol and trusted proxies come from the
+settings.
 """
 
 import asyncio
+import socket
 from collections.abc import Callable, Mapping
 
 from fastrelay.acme.responder import ChallengeResponder
-from fastrelay.config.settings import Acme, Address, Settings
+from fastrelay.config.settings import Acme, Settings
 from fastrelay.http.client_address import forwarded_for, socket_peer
 from fastrelay.http.connection import HttpProtocol, Route, Site
 from fastrelay.log import Log
 from fastrelay.loop.timer_wheel import TimerWheel
-from fastrelay.net.listener import Listener, Prelude, bind
+from fastrelay.net.bound_sockets import BoundSockets
+from fastrelay.net.listener import Listener, Prelude
 from fastrelay.net.proxy_header import ProxyHeaders
 from fastrelay.net.tls.certificates import Certificates
 from fastrelay.net.tls.layer import TlsBuffers, TlsLayer
 from fastrelay.policy.caps import PendingConnections
 from fastrelay.server.certificate_source import CertificateSource, make_source
+
+ProtocolFactory = Callable[[str], asyncio.BaseProtocol]
+"""Makes the protocol of one connection, from the client's address without its port."""
 
 
 class Listeners:
@@ -26,10 +31,10 @@ class Listeners:
 
     Args:
         pending: where connections are counted until they are upgraded or end.
-        on_failure: called when a listener breaks.
+        on_failure: called when the socket of a listener breaks.
 
     Attributes:
-        certificates: what is shown to clients; empty for ever without TLS.
+        certificates: the certificate in use; without TLS there is never one.
 
     Raises:
         ConfigurationError: the certificate cache cannot be used.
@@ -54,8 +59,12 @@ class Listeners:
         self._source: CertificateSource | None = None
         if settings.tls is not None:
             self._source = make_source(
-                *(settings.tls, self.certificates, self._responder),
-                *(wheel, settings.intervals, log),
+                settings.tls,
+                self.certificates,
+                self._responder,
+                wheel,
+                settings.intervals,
+                log,
             )
 
     @property
@@ -63,21 +72,20 @@ class Listeners:
         """The ports listened on: the public one, that of the metrics, that of the challenges."""
         return [listener.port for listener in self._listeners]
 
-    def open(self, public: Mapping[str, Route], metrics: Mapping[str, Route]) -> None:
-        """Bind and begin to serve.
+    def open(
+        self, sockets: BoundSockets, public: Mapping[str, Route], metrics: Mapping[str, Route]
+    ) -> None:
+        """Begin to serve on the given sockets, which belong to the listeners from now on.
 
         Raises:
-            OSError: an address cannot be bound; nothing is left open.
-            UnusableCertificate: the same.
+            UnusableCertificate: the sockets are closed again.
         """
-        settings = self._settings
+        self._listen(sockets.public, self._public_factory(public), self._prelude())
+        if sockets.metrics is not None:
+            self._listen(sockets.metrics, self._http_factory(self._site(metrics)))
+        if sockets.challenges is not None:
+            self._listen(sockets.challenges, self._http_factory(self._site(self._responder)))
         try:
-            self._open_public(public)
-            if settings.metrics_listen is not None:
-                self._listen(settings.metrics_listen, self._http_factory(self._site(metrics)))
-            if isinstance(settings.tls, Acme):
-                challenges = self._http_factory(self._site(self._responder))
-                self._listen(settings.tls.http_listen, challenges)
             if self._source is not None:
                 self._source.start()
         except (OSError, ValueError):
@@ -85,12 +93,12 @@ class Listeners:
             raise
 
     def reload(self) -> None:
-        """Look for another certificate."""
+        """Look for another certificate now."""
         if self._source is not None:
             self._source.reload()
 
     async def close(self) -> None:
-        """Accept no more, and drop whoever is not upgraded; the certificate stays in use."""
+        """Accept no more, and drop pending connections; the certificate stays in use."""
         self._pending.drop_all()
         closed = self._close()
         for listener in closed:
@@ -98,7 +106,7 @@ class Listeners:
         self._pending.drop_all()
 
     async def stop(self) -> None:
-        """Close, and look for certificates no more."""
+        """Close the listeners, and stop looking for certificates."""
         await self.close()
         if self._source is not None:
             await self._source.stop()
@@ -109,38 +117,32 @@ class Listeners:
             listener.close()
         return closed
 
-    def _open_public(self, routes: Mapping[str, Route]) -> None:
-        settings = self._settings
-        tls = settings.tls
-        host = tls.domain.encode() if isinstance(tls, Acme) else None
-        make_protocol = self._http_factory(self._site(routes, host))
-        if tls is not None:
-            make_protocol = self._tls_factory(make_protocol)
-        prelude = None
-        if settings.proxy_headers is not None:
-            prelude = ProxyHeaders(
-                settings.proxy_headers, self._wheel, settings.intervals.proxy_header, self._pending
-            )
-        self._listen(settings.listen, make_protocol, prelude)
-
     def _listen(
-        self,
-        address: Address,
-        make_protocol: Callable[[str], asyncio.BaseProtocol],
-        prelude: Prelude | None = None,
+        self, sock: socket.socket, make_protocol: ProtocolFactory, prelude: Prelude | None = None
     ) -> None:
         loop = asyncio.get_running_loop()
-        sock = bind(address)
         self._listeners.append(
             Listener(sock, make_protocol, loop, self._log, self._on_failure, prelude)
         )
 
-    def _http_factory(self, site: Site) -> Callable[[str], asyncio.BaseProtocol]:
+    def _prelude(self) -> Prelude | None:
+        settings = self._settings
+        if settings.proxy_headers is None:
+            return None
+        return ProxyHeaders(
+            settings.proxy_headers, self._wheel, settings.intervals.proxy_header, self._pending
+        )
+
+    def _public_factory(self, routes: Mapping[str, Route]) -> ProtocolFactory:
+        tls = self._settings.tls
+        host = tls.domain.encode() if isinstance(tls, Acme) else None
+        factory = self._http_factory(self._site(routes, host))
+        return factory if tls is None else self._tls_factory(factory)
+
+    def _http_factory(self, site: Site) -> ProtocolFactory:
         return lambda client: HttpProtocol(site, client)
 
-    def _tls_factory(
-        self, inner: Callable[[str], asyncio.BaseProtocol]
-    ) -> Callable[[str], asyncio.BaseProtocol]:
+    def _tls_factory(self, inner: ProtocolFactory) -> ProtocolFactory:
         buffers = TlsBuffers(self._wheel, self._settings.intervals.tls_stall)
         return lambda client: TlsLayer(inner(client), self.certificates, buffers)
 

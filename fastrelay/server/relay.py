@@ -12,6 +12,7 @@ from fastrelay.metrics import Metrics
 from fastrelay.metrics.connections import expose_connections
 from fastrelay.metrics.push import PushMetrics
 from fastrelay.metrics.state import State, StateMetrics
+from fastrelay.net.bound_sockets import BoundSockets
 from fastrelay.policy.caps import LiveConnections, PendingConnections
 from fastrelay.policy.registry import Registry
 from fastrelay.policy.token_buckets import TokenBuckets
@@ -32,13 +33,12 @@ from fastrelay.websocket.context import Conditions
 class Relay:
     """A relay in the running loop.
 
-    :meth:`start` binds and serves; :meth:`drain` says goodbye to everybody; :meth:`stop` drops
-    whatever is left, and nothing of the relay outlives it.
+    :meth:`start` serves on bound sockets; :meth:`drain` closes all connections with a close frame;
+    :meth:`stop` drops those that are left. Nothing of the relay outlives it.
 
     Args:
         settings: see :class:`Settings`.
-        log: where events go.
-        metrics: where events are counted; served when ``settings.metrics_listen`` is set.
+        metrics: where events are counted; served when there is a socket for it.
         on_failure: called when a listener breaks: the relay should be drained.
 
     Attributes:
@@ -95,15 +95,15 @@ class Relay:
         """See :attr:`Listeners.ports`."""
         return self.listeners.ports
 
-    def start(self) -> None:
-        """Bind and begin to serve.
+    def start(self, sockets: BoundSockets) -> None:
+        """Begin to serve on the sockets, which belong to the relay from now on.
 
         Raises:
-            OSError: an address cannot be bound; nothing is left open.
-            UnusableCertificate: the same.
+            UnusableCertificate: the sockets are closed again.
         """
         self._expose()
-        self.listeners.open(self._routes(), {"/metrics": metrics_page(self._metrics.registry)})
+        metrics = {"/metrics": metrics_page(self._metrics.registry)}
+        self.listeners.open(sockets, self._routes(), metrics)
         intervals = self._settings.intervals
         self.periodic_tasks.append(PeriodicTask(self.wheel, intervals.log_flood, self._log.flush))
         if self._buckets is not None:
@@ -150,7 +150,7 @@ class Relay:
         return {**endpoints, "/healthz": health}
 
     async def drain(self) -> None:
-        """Stop accepting, close everybody with 1001, and wait until they and all wakes have gone.
+        """Stop accepting, close all connections with 1001, and wait for them and for all wakes.
 
         Returns when nothing is left or the drain interval is over, whichever is first.
         """
@@ -162,7 +162,7 @@ class Relay:
             await asyncio.sleep(self._settings.intervals.tick)
 
     async def stop(self) -> None:
-        """Drop whatever is left, at once."""
+        """Drop all that is left, at once."""
         await self.listeners.stop()
         for connection in self.live:
             connection.abort(Cause.SHUTDOWN)

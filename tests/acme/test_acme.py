@@ -28,7 +28,8 @@ from fastrelay.http.client_address import socket_peer
 from fastrelay.http.connection import HttpProtocol, Route, Site
 from fastrelay.log import Log
 from fastrelay.loop.timer_wheel import TimerWheel
-from fastrelay.net.listener import Listener, bind
+from fastrelay.net.bound_sockets import bind
+from fastrelay.net.listener import Listener
 from fastrelay.policy.caps import PendingConnections
 from tests.support.certificates import authority
 from tests.support.pebble import Pebble, pebble

@@ -18,7 +18,7 @@ from fastrelay.config.checks import (
 )
 from fastrelay.config.errors import ConfigurationError
 from fastrelay.config.settings import Address
-from fastrelay.net.listener import bind
+from fastrelay.net.bound_sockets import bind
 from tests.support.certificates import authority
 
 

@@ -20,6 +20,7 @@ from fastrelay.http.exchange import Exchange
 from fastrelay.http.handshake import check_handshake, switch_protocols
 from fastrelay.log import Log
 from fastrelay.loop.timer_wheel import TimerWheel
+from fastrelay.net.bound_sockets import bind_all
 from fastrelay.policy.caps import PendingConnections
 from fastrelay.policy.counters.frames import DirectionCounts
 from fastrelay.protocol.cause import Cause
@@ -173,7 +174,7 @@ class EchoServer:
         listeners = Listeners(
             settings, self._wheel, PendingConnections(10), log, lambda: self.faults.append(failed)
         )
-        listeners.open({"/": self._connect}, {})
+        listeners.open(bind_all(settings), {"/": self._connect}, {})
         self.ports[secure] = listeners.ports[0]
         return listeners
 

@@ -154,12 +154,14 @@ import asyncio, sys
 import fastrelay.cli, fastrelay.process.run
 from fastrelay.log import Log
 from fastrelay.metrics import make_metrics
+from fastrelay.net.bound_sockets import bind_all
 from fastrelay.server.relay import Relay
 from fastrelay.config.settings import Address, Settings
 
 async def live():
-    relay = Relay(Settings(listen=Address("127.0.0.1", 0)), Log(print), make_metrics())
-    relay.start()
+    settings = Settings(listen=Address("127.0.0.1", 0))
+    relay = Relay(settings, Log(print), make_metrics())
+    relay.start(bind_all(settings))
     await relay.stop()
 
 asyncio.run(live())

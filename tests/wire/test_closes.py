@@ -54,7 +54,7 @@ async def peers_vanish(relay: RunningRelay) -> None:
 
 async def shutdown(relay: RunningRelay) -> None:
     binary, phone, _ = await pair(relay)
-    await relay.relay.drain()
+    await relay.drain()
     assert await binary.closed() == await phone.closed() == (1001, "shutting down")
 
 

@@ -11,6 +11,7 @@ from fastrelay.config.settings import Address, Limits, Settings
 from fastrelay.log import Log
 from fastrelay.metrics import make_metrics
 from fastrelay.metrics.exposition import render
+from fastrelay.net.bound_sockets import bind_all
 from fastrelay.server.relay import Relay
 from tests.support.harness import RunningRelay, running_relay
 from tests.support.peer import open_http, open_peer, request, upgrade_headers
@@ -191,7 +192,7 @@ async def test_a_relay_that_serves_no_metrics_behaves_the_same() -> None:
     limits = Limits(upgrade_burst=5, upgrade_refill=1e6, phones=1)
     settings = Settings(listen=Address("127.0.0.1", 0), limits=limits)
     relay = Relay(settings, Log(lines.append), make_metrics())
-    relay.start()
+    relay.start(bind_all(settings))
     (port,) = relay.ports
     server = {"X-Pyrycode-Server": "s", "X-Pyrycode-Version": "1"}
     client = {"X-Pyrycode-Server": "s", "X-Pyrycode-Token": "t"}

@@ -256,7 +256,7 @@ async def test_the_drain_waits_for_a_send() -> None:
         binary = await relay.binary()
         wake(binary)
         await relay.until(lambda: fake.in_flight == 1)
-        draining = asyncio.create_task(relay.relay.drain())
+        draining = asyncio.create_task(relay.drain())
         assert await binary.closed() == (1001, "shutting down")
         await relay.until(lambda: relay.live == 0)
         await asyncio.sleep(0.05)
@@ -276,7 +276,7 @@ async def test_sends_that_hang_end_with_the_drain(endpoint: str) -> None:
         await relay.until(lambda: fake.calls)
         await relay.close_clients()
         started = asyncio.get_running_loop().time()
-        await relay.relay.drain()
+        await relay.drain()
         assert 0.2 - CLOCK_STEP < asyncio.get_running_loop().time() - started < 2
         await relay.relay.stop()
         assert asyncio.get_running_loop().time() - started < 2

@@ -230,7 +230,7 @@ async def test_a_drain_during_the_probe(first: str) -> None:
     async with running_relay() as relay:
         incumbent, newcomer = await relay.binary(), await relay.binary()
         await expect_ping(incumbent)
-        draining = asyncio.create_task(relay.relay.drain())
+        draining = asyncio.create_task(relay.drain())
         for peer in (incumbent, newcomer) if first == "incumbent" else (newcomer, incumbent):
             frame = await peer.frame()
             assert frame.opcode == CLOSE

@@ -77,7 +77,7 @@ async def test_the_drain_tells_everybody_else(version: str, side: str) -> None:
             own = [phone]
         for number in range(4):
             honest += [await relay.binary(f"t{number}"), await relay.phone(f"t{number}")]
-        draining = asyncio.create_task(relay.relay.drain())
+        draining = asyncio.create_task(relay.drain())
         for peer in (*honest, *own):
             assert await peer.closed() == (1001, "shutting down")
             assert await peer.at_eof()
