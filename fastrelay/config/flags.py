@@ -1,23 +1,227 @@
-"""The flags of ``fastrelay``, group by group, as ``--help`` shows them.
+"""The table of all flags of ``fastrelay``: what parser, ``--help`` and settings are made from.
 
-A flag that only some modes use has no default here, so that its presence can be told: see
-:mod:`fastrelay.config.from_flags`, which has the defaults.
+A flag that is not given is ``None`` in the parsed options, whatever its default, so that a flag
+that would do nothing can be told from one that is not there: see
+:mod:`fastrelay.config.from_flags`.
 """
 
 import argparse
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 from fastrelay import __version__
 from fastrelay.config.checks import CommandLineParser, number, parse_networks
-from fastrelay.config.from_flags import (
-    CERT_CACHE,
-    HTTP_LISTEN,
-    HTTPS_LISTEN,
-    LETS_ENCRYPT,
-    METRICS_LISTEN,
-)
 from fastrelay.config.push import CREDENTIALS, ENDPOINT, TOKEN_URL
-from fastrelay.config.settings import LEAST_MESSAGE_BYTES, MIB, Intervals, Limits
+from fastrelay.config.settings import (
+    LEAST_MESSAGE_BYTES,
+    MIB,
+    Address,
+    Settings,
+)
 from fastrelay.log import LEVELS
+
+CERT_CACHE: Final = "~/.fastrelay/certs"
+LETS_ENCRYPT: Final = "https://acme-v02.api.letsencrypt.org/directory"
+
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+_DEFAULTS: Final = Settings(listen=Address("", 0))
+
+
+class Flag(NamedTuple):
+    """One flag.
+
+    Attributes:
+        parse: from the text that was given to the value.
+        default: shown by ``--help``, and taken where the flag is not given.
+        setting: the path in :class:`Settings` that the value goes to, unchanged, and the default
+            comes from; empty: it is read by :mod:`fastrelay.config.from_flags`.
+        further: more arguments of :meth:`argparse.ArgumentParser.add_argument`.
+    """
+
+    name: str
+    metavar: str | None
+    help: str
+    parse: Callable[[str], Any] | None = None
+    default: Any = None
+    setting: str = ""
+    further: Mapping[str, Any] = _NOTHING
+
+    @property
+    def key(self) -> str:
+        """The attribute of the parsed options that holds the value."""
+        return self.name[2:].replace("-", "_")
+
+
+class Group(NamedTuple):
+    """Flags under one heading of ``--help``."""
+
+    title: str
+    flags: tuple[Flag, ...]
+    description: str | None = None
+
+
+def _setting(name: str, setting: str, metavar: str | None, help_text: str, **more: Any) -> Flag:
+    """A flag whose value is a setting as it is."""
+    default: Any = _DEFAULTS
+    for part in setting.split("."):
+        default = getattr(default, part)
+    return Flag(name, metavar, help_text, default=default, setting=setting, **more)
+
+
+_LISTEN: Final = Group(
+    "one of three ways to listen",
+    (
+        Flag(
+            "--insecure-listen",
+            "HOST:PORT",
+            "serve plain HTTP here: for development, or behind a proxy that ends TLS",
+        ),
+        Flag(
+            "--domain",
+            "NAME",
+            "serve TLS for NAME, with certificates that are issued and renewed by themselves"
+            " (ACME); needs the extra fastrelay[acme]",
+        ),
+        Flag(
+            "--tls-cert",
+            "FILE",
+            "serve TLS with this PEM chain, which is read again on SIGHUP and when it changes",
+        ),
+        Flag("--tls-key", "FILE", "and this private key"),
+    ),
+)
+_TLS: Final = Group(
+    "with TLS",
+    (
+        Flag("--https-listen", "HOST:PORT", "where TLS is served", default=":443"),
+        Flag(
+            "--http-listen",
+            "HOST:PORT",
+            "where the CA asks for challenges, with --domain; it always asks on port 80",
+            default=":80",
+        ),
+        Flag(
+            "--cert-cache",
+            "DIR",
+            "where certificates are kept, with --domain",
+            default=CERT_CACHE,
+        ),
+        Flag("--acme-directory", "URL", "another CA", default=LETS_ENCRYPT),
+        Flag("--acme-email", "ADDRESS", "where the CA may write to"),
+        Flag("--acme-ca-file", "FILE", "PEM certificates the CA's own HTTPS is trusted by"),
+        Flag(
+            "--https-proxy-protocol",
+            None,
+            "require a PROXY protocol v2 header before TLS, and take the client's address from it",
+            further={"action": "store_true"},
+        ),
+        Flag(
+            "--proxy-protocol-from",
+            "CIDR[,...]",
+            "peers whose PROXY header is believed; others are dropped (default: any)",
+            parse_networks("--proxy-protocol-from"),
+        ),
+    ),
+)
+_CLIENTS: Final = Group(
+    "metrics, and whose address it is",
+    (
+        Flag(
+            "--metrics-listen",
+            "IP:PORT",
+            "serve /metrics here; a loopback address, or empty for none",
+            default="127.0.0.1:9090",
+        ),
+        _setting(
+            "--trust-x-forwarded-for",
+            "trusted_proxies",
+            "CIDR[,...]",
+            "take the client's address from X-Forwarded-For: its left-most entry, or with"
+            " networks the first one outside them, from the right (default: the socket's peer)",
+            parse=parse_networks("--trust-x-forwarded-for"),
+            further={"nargs": "?", "const": ()},
+        ),
+    ),
+)
+_LIMITS: Final = Group(
+    "limits",
+    (
+        Flag(
+            "--max-connections",
+            "N",
+            "live WebSockets (default: what the file-descriptor limit allows, at most 10000)",
+            number(int, 1),
+        ),
+        _setting(
+            "--max-connections-per-ip",
+            "limits.connections_per_ip",
+            "N",
+            "live WebSockets of one address; 0 for no such cap",
+            parse=number(int, 0),
+        ),
+        _setting(
+            "--max-message-bytes",
+            "limits.message_bytes",
+            "N",
+            "one message, assembled",
+            parse=number(int, LEAST_MESSAGE_BYTES, 64 * MIB),
+        ),
+        _setting(
+            "--max-phones", "limits.phones", "N", "phones per server-id", parse=number(int, 1)
+        ),
+        _setting(
+            "--max-buffered-bytes",
+            "limits.buffered_bytes",
+            "N",
+            "unsent bytes held for all phones together",
+            parse=number(int, 1),
+        ),
+        _setting(
+            "--grace",
+            "intervals.grace",
+            "SECONDS",
+            "how long a server-id waits for its binary to come back",
+            parse=number(float, 0),
+        ),
+        _setting(
+            "--upgrade-burst",
+            "limits.upgrade_burst",
+            "N",
+            "upgrade attempts one address may make at once; 0: no limit",
+            parse=number(int, 0),
+        ),
+        _setting(
+            "--upgrade-refill",
+            "limits.upgrade_refill",
+            "SECONDS",
+            "until it may make one more",
+            parse=number(float, 0.001),
+        ),
+    ),
+)
+_PUSH: Final = Group(
+    "push",
+    (
+        Flag("--push-endpoint", "URL", "the FCM HTTP v1 API", default=ENDPOINT),
+        Flag("--push-token-url", "URL", "where tokens are fetched", default=TOKEN_URL),
+        Flag(
+            "--push-ca-file",
+            "FILE",
+            "the PEM certificates both are trusted by (default: the system's)",
+        ),
+    ),
+    f"Waking phones through FCM: on when {CREDENTIALS} holds a service account's key.",
+)
+_LOG: Final = Group(
+    "log, on stderr",
+    (
+        _setting("--log-level", "log_level", None, "", further={"choices": LEVELS}),
+        _setting("--log-format", "log_format", None, "", further={"choices": ("logfmt", "json")}),
+    ),
+)
+GROUPS: Final = (_LISTEN, _TLS, _CLIENTS, _LIMITS, _PUSH, _LOG)
+FLAGS: Final = {flag.name: flag for group in GROUPS for flag in group.flags}
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -30,177 +234,46 @@ def make_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=__version__)
-    _add_modes(parser)
-    _add_tls(parser)
-    _add_clients(parser)
-    limits = parser.add_argument_group("limits")
-    _add_caps(limits)
-    _add_rates(limits)
-    _add_push(parser)
-    _add_log(parser)
+    for group in GROUPS:
+        arguments = parser.add_argument_group(group.title, group.description)
+        for flag in group.flags:
+            _add(arguments, flag)
     return parser
 
 
-def _add_modes(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("one of three ways to listen")
-    group.add_argument(
-        "--insecure-listen",
-        metavar="HOST:PORT",
-        help="serve plain HTTP here: for development, or behind a proxy that ends TLS",
-    )
-    group.add_argument(
-        "--domain",
-        metavar="NAME",
-        help="serve TLS for NAME, with certificates that are issued and renewed by themselves"
-        " (ACME); needs the extra fastrelay[acme]",
-    )
-    group.add_argument(
-        "--tls-cert",
-        metavar="FILE",
-        help="serve TLS with this PEM chain, which is read again on SIGHUP and when it changes",
-    )
-    group.add_argument("--tls-key", metavar="FILE", help="and this private key")
+def _add(group: argparse._ArgumentGroup, flag: Flag) -> None:
+    shown = flag.help
+    if flag.default is not None:
+        value = f"{flag.default:g}" if isinstance(flag.default, float) else flag.default
+        shown = f"{shown} (default: {value})".lstrip()
+    further = dict(flag.further)
+    if flag.metavar is not None:
+        further["metavar"] = flag.metavar
+    if flag.parse is not None:
+        further["type"] = flag.parse
+    group.add_argument(flag.name, default=None, help=shown, **further)
 
 
-def _add_tls(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("with TLS")
-    group.add_argument(
-        "--https-listen", metavar="HOST:PORT", help=f"where TLS is served (default: {HTTPS_LISTEN})"
-    )
-    group.add_argument(
-        "--http-listen",
-        metavar="HOST:PORT",
-        help="where the CA asks for challenges, with --domain; it always asks on port 80"
-        f" (default: {HTTP_LISTEN})",
-    )
-    group.add_argument(
-        "--cert-cache",
-        metavar="DIR",
-        help=f"where certificates are kept, with --domain (default: {CERT_CACHE})",
-    )
-    group.add_argument(
-        "--acme-directory", metavar="URL", help=f"another CA (default: {LETS_ENCRYPT})"
-    )
-    group.add_argument("--acme-email", metavar="ADDRESS", help="where the CA may write to")
-    group.add_argument(
-        "--acme-ca-file", metavar="FILE", help="PEM certificates the CA's own HTTPS is trusted by"
-    )
-    group.add_argument(
-        "--https-proxy-protocol",
-        action="store_true",
-        default=None,
-        help="require a PROXY protocol v2 header before TLS, and take the client's address from it",
-    )
-    group.add_argument(
-        "--proxy-protocol-from",
-        metavar="CIDR[,...]",
-        type=parse_networks("--proxy-protocol-from"),
-        help="peers whose PROXY header is believed; others are dropped (default: any)",
-    )
+def is_given(options: argparse.Namespace, name: str) -> bool:
+    """Whether the flag was on the command line."""
+    return getattr(options, FLAGS[name].key) is not None
 
 
-def _add_clients(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("metrics, and whose address it is")
-    group.add_argument(
-        "--metrics-listen",
-        metavar="IP:PORT",
-        default=METRICS_LISTEN,
-        help="serve /metrics here; a loopback address, or empty for none (default: %(default)s)",
-    )
-    group.add_argument(
-        "--trust-x-forwarded-for",
-        metavar="CIDR[,...]",
-        nargs="?",
-        const=(),
-        type=parse_networks("--trust-x-forwarded-for"),
-        help="take the client's address from X-Forwarded-For: its left-most entry, or with"
-        " networks the first one outside them, from the right (default: the socket's peer)",
-    )
+def value_of(options: argparse.Namespace, name: str) -> Any:
+    """What was given, be it empty, or the default.
+
+    An empty value is no wish for the default: it may be an unset variable in a unit file.
+    """
+    flag = FLAGS[name]
+    given = getattr(options, flag.key)
+    return flag.default if given is None else given
 
 
-def _add_caps(group: argparse._ArgumentGroup) -> None:
-    limits = Limits()
-    group.add_argument(
-        "--max-connections",
-        metavar="N",
-        type=number(int, 1),
-        help="live WebSockets (default: what the file-descriptor limit allows, at most 10000)",
-    )
-    group.add_argument(
-        "--max-connections-per-ip",
-        metavar="N",
-        type=number(int, 0),
-        default=limits.connections_per_ip,
-        help="live WebSockets of one address; 0 for no such cap (default: %(default)s)",
-    )
-    group.add_argument(
-        "--max-message-bytes",
-        metavar="N",
-        type=number(int, LEAST_MESSAGE_BYTES, 64 * MIB),
-        default=limits.message_bytes,
-        help="one message, assembled (default: %(default)s)",
-    )
-    group.add_argument(
-        "--max-phones",
-        metavar="N",
-        type=number(int, 1),
-        default=limits.phones,
-        help="phones per server-id (default: %(default)s)",
-    )
-    group.add_argument(
-        "--max-buffered-bytes",
-        metavar="N",
-        type=number(int, 1),
-        default=limits.buffered_bytes,
-        help="unsent bytes held for all phones together (default: %(default)s)",
-    )
-
-
-def _add_rates(group: argparse._ArgumentGroup) -> None:
-    limits, intervals = Limits(), Intervals()
-    group.add_argument(
-        "--grace",
-        metavar="SECONDS",
-        type=number(float, 0),
-        default=intervals.grace,
-        help="how long a server-id waits for its binary to come back (default: %(default)g)",
-    )
-    group.add_argument(
-        "--upgrade-burst",
-        metavar="N",
-        type=number(int, 0),
-        default=limits.upgrade_burst,
-        help="upgrade attempts one address may make at once; 0: no limit (default: %(default)s)",
-    )
-    group.add_argument(
-        "--upgrade-refill",
-        metavar="SECONDS",
-        type=number(float, 0.001),
-        default=limits.upgrade_refill,
-        help="until it may make one more (default: %(default)g)",
-    )
-
-
-def _add_push(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group(
-        "push", f"Waking phones through FCM: on when {CREDENTIALS} holds a service account's key."
-    )
-    group.add_argument(
-        "--push-endpoint", metavar="URL", help=f"the FCM HTTP v1 API (default: {ENDPOINT})"
-    )
-    group.add_argument(
-        "--push-token-url", metavar="URL", help=f"where tokens are fetched (default: {TOKEN_URL})"
-    )
-    group.add_argument(
-        "--push-ca-file",
-        metavar="FILE",
-        help="the PEM certificates both are trusted by (default: the system's)",
-    )
-
-
-def _add_log(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("log, on stderr")
-    group.add_argument("--log-level", choices=LEVELS, default="info", help="default: %(default)s")
-    group.add_argument(
-        "--log-format", choices=("logfmt", "json"), default="logfmt", help="default: %(default)s"
-    )
+def fill(options: argparse.Namespace, group: str = "") -> dict[str, Any]:
+    """The settings that flags give as they are: of ``limits`` or ``intervals``, or of neither."""
+    found = {}
+    for flag in FLAGS.values():
+        path, _, field = flag.setting.rpartition(".")
+        if field and path == group:
+            found[field] = value_of(options, flag.name)
+    return found

@@ -1,6 +1,6 @@
 """From flags and environment to settings: the three ways to listen, and what excludes what.
 
-Everything that is unclear or unsafe is refused before anything runs (operations, refusals).
+A configuration that is unclear or unsafe is refused before anything runs (operations, refusals).
 """
 
 import argparse
@@ -20,14 +20,9 @@ from fastrelay.config.checks import (
     share_descriptors,
 )
 from fastrelay.config.errors import ConfigurationError
+from fastrelay.config.flags import CERT_CACHE, LETS_ENCRYPT, fill, is_given, value_of
 from fastrelay.config.push import read_push
 from fastrelay.config.settings import Acme, Intervals, Limits, Settings, TlsFiles
-
-METRICS_LISTEN: Final = "127.0.0.1:9090"
-HTTPS_LISTEN: Final = ":443"
-HTTP_LISTEN: Final = ":80"
-CERT_CACHE: Final = "~/.fastrelay/certs"
-LETS_ENCRYPT: Final = "https://acme-v02.api.letsencrypt.org/directory"
 
 PRODUCTION: Final = "PYRYCODE_RELAY_PRODUCTION"
 SINGLE_INSTANCE: Final = "PYRYCODE_RELAY_SINGLE_INSTANCE"
@@ -52,62 +47,39 @@ def read_settings(options: argparse.Namespace, environment: Mapping[str, str]) -
     """
     tls = _read_tls(options)
     _check_environment(options, environment)
-    listen = (
-        parse_address("--insecure-listen", options.insecure_listen)
-        if tls is None
-        else parse_address("--https-listen", _or(options.https_listen, HTTPS_LISTEN))
-    )
+    way = "--insecure-listen" if tls is None else "--https-listen"
+    listen = parse_address(way, value_of(options, way))
     connections, handshakes = share_descriptors(raise_descriptor_limit(), options.max_connections)
     return Settings(
         listen=listen,
         tls=tls,
         proxy_headers=(options.proxy_protocol_from or ()) if options.https_proxy_protocol else None,
-        metrics_listen=parse_metrics_address(options.metrics_listen),
-        trusted_proxies=options.trust_x_forwarded_for,
+        metrics_listen=parse_metrics_address(value_of(options, "--metrics-listen")),
         push=read_push(
             environment, options.push_endpoint, options.push_token_url, options.push_ca_file
         ),
-        intervals=Intervals(grace=options.grace),
-        limits=Limits(
-            message_bytes=options.max_message_bytes,
-            phones=options.max_phones,
-            upgrade_burst=options.upgrade_burst,
-            upgrade_refill=options.upgrade_refill,
-            connections=connections,
-            connections_per_ip=options.max_connections_per_ip,
-            handshakes=handshakes,
-            buffered_bytes=options.max_buffered_bytes,
-        ),
-        log_level=options.log_level,
-        log_format=options.log_format,
+        intervals=Intervals(**fill(options, "intervals")),
+        limits=Limits(connections=connections, handshakes=handshakes, **fill(options, "limits")),
+        **fill(options),
     )
 
 
 def asks_to_listen(options: argparse.Namespace) -> bool:
     """Whether any of the three ways was named."""
-    return any(_given(options, flag) for flag in ("--insecure-listen", "--domain", *_FILE_FLAGS))
-
-
-def _given(options: argparse.Namespace, flag: str) -> bool:
-    return getattr(options, flag[2:].replace("-", "_")) is not None
-
-
-def _or(given: str | None, default: str) -> str:
-    """What was given, be it empty: an unset variable in a unit file is no wish for the default."""
-    return default if given is None else given
+    return any(is_given(options, flag) for flag in ("--insecure-listen", "--domain", *_FILE_FLAGS))
 
 
 def _read_tls(options: argparse.Namespace) -> TlsFiles | Acme | None:
     """The way to listen: exactly one, with no flag that it would ignore."""
-    ways = [flag for flag in ("--insecure-listen", "--domain") if _given(options, flag)]
-    if any(_given(options, flag) for flag in _FILE_FLAGS):
+    ways = [flag for flag in ("--insecure-listen", "--domain") if is_given(options, flag)]
+    if any(is_given(options, flag) for flag in _FILE_FLAGS):
         ways.append("--tls-cert/--tls-key")
     if len(ways) > 1:
         raise ConfigurationError(f"{' and '.join(ways)} exclude one another", "give one of them")
     if options.insecure_listen is not None:
         _refuse(options, (*_TLS_FLAGS, *_ACME_FLAGS), "--insecure-listen, which serves no TLS")
         return None
-    if _given(options, "--proxy-protocol-from") and not options.https_proxy_protocol:
+    if is_given(options, "--proxy-protocol-from") and not options.https_proxy_protocol:
         raise ConfigurationError(
             "--proxy-protocol-from does nothing without --https-proxy-protocol",
             "give both, or none",
@@ -116,14 +88,14 @@ def _read_tls(options: argparse.Namespace) -> TlsFiles | Acme | None:
         return _read_acme(options)
     _refuse(options, _ACME_FLAGS, "--tls-cert, whose certificate somebody else renews")
     for flag in _FILE_FLAGS:
-        if not _given(options, flag):
+        if not is_given(options, flag):
             raise ConfigurationError(f"{flag} is missing", "--tls-cert and --tls-key go together")
     return TlsFiles(certificate=Path(options.tls_cert), key=Path(options.tls_key))
 
 
 def _refuse(options: argparse.Namespace, flags: tuple[str, ...], way: str) -> None:
     for flag in flags:
-        if _given(options, flag):
+        if is_given(options, flag):
             raise ConfigurationError(f"{flag} does nothing with {way}", "leave it out")
 
 
@@ -135,7 +107,7 @@ def _read_acme(options: argparse.Namespace) -> Acme:
         )
     if importlib.util.find_spec("acme") is None:
         raise ConfigurationError("--domain needs the extra acme", "pip install 'fastrelay[acme]'")
-    directory = _or(options.acme_directory, LETS_ENCRYPT)
+    directory = value_of(options, "--acme-directory")
     if not directory.startswith("https://"):
         raise ConfigurationError(
             f"--acme-directory {directory!r} is not an https URL", f"for example {LETS_ENCRYPT}"
@@ -143,8 +115,8 @@ def _read_acme(options: argparse.Namespace) -> Acme:
     client_ssl_context("--acme-ca-file", options.acme_ca_file)
     return Acme(
         domain=domain,
-        http_listen=parse_address("--http-listen", _or(options.http_listen, HTTP_LISTEN)),
-        cache=_cache_directory(_or(options.cert_cache, CERT_CACHE)),
+        http_listen=parse_address("--http-listen", value_of(options, "--http-listen")),
+        cache=_cache_directory(value_of(options, "--cert-cache")),
         directory=directory,
         email=options.acme_email,
         ca_file=options.acme_ca_file,
