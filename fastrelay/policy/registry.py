@@ -8,8 +8,8 @@ import os
 from collections.abc import Callable, Collection
 from typing import Generic, NamedTuple, TypeVar
 
-Binary = TypeVar("Binary")
-Phone = TypeVar("Phone")
+BinaryT = TypeVar("BinaryT")
+PhoneT = TypeVar("PhoneT")
 
 
 class Conflict(Exception):
@@ -33,7 +33,7 @@ class Grace:
         self.server_id = server_id
 
 
-class Claim(NamedTuple, Generic[Phone]):
+class Claim(NamedTuple, Generic[PhoneT]):
     """A claim that succeeded.
 
     Attributes:
@@ -44,12 +44,12 @@ class Claim(NamedTuple, Generic[Phone]):
     """
 
     conn_id: str
-    find_phone: Callable[[str], Phone | None]
-    evicted: Collection[Phone]
+    find_phone: Callable[[str], PhoneT | None]
+    evicted: Collection[PhoneT]
     ended_grace: Grace | None
 
 
-class Registration(NamedTuple, Generic[Binary]):
+class Registration(NamedTuple, Generic[BinaryT]):
     """A phone that was registered.
 
     Attributes:
@@ -58,19 +58,19 @@ class Registration(NamedTuple, Generic[Binary]):
     """
 
     conn_id: str
-    binary: Binary | None
+    binary: BinaryT | None
 
 
-class _Slot(Generic[Binary, Phone]):
+class _Entry(Generic[BinaryT, PhoneT]):
     """One server-id: held by ``binary``, or in ``grace``; never neither, never both."""
 
     __slots__ = ("binary", "binary_conn_id", "grace", "phones")
 
     def __init__(self) -> None:
-        self.binary: Binary | None = None
+        self.binary: BinaryT | None = None
         self.binary_conn_id = ""
         self.grace: Grace | None = None
-        self.phones: dict[str, Phone] = {}
+        self.phones: dict[str, PhoneT] = {}
 
 
 def random_hex() -> str:
@@ -78,7 +78,7 @@ def random_hex() -> str:
     return os.urandom(4).hex()
 
 
-class Registry(Generic[Binary, Phone]):
+class Registry(Generic[BinaryT, PhoneT]):
     """The rules of claim, register, release, grace and replacement (protocol, registry).
 
     Args:
@@ -89,13 +89,13 @@ class Registry(Generic[Binary, Phone]):
     def __init__(self, max_phones: int, draw: Callable[[], str] = random_hex) -> None:
         self._max_phones = max_phones
         self._draw = draw
-        self._slots: dict[str, _Slot[Binary, Phone]] = {}
+        self._entries: dict[str, _Entry[BinaryT, PhoneT]] = {}
         self._binaries = 0
         self._phones = 0
 
     def __len__(self) -> int:
         """Server-ids held or in grace."""
-        return len(self._slots)
+        return len(self._entries)
 
     @property
     def connected_binaries(self) -> int:
@@ -107,110 +107,110 @@ class Registry(Generic[Binary, Phone]):
         """Phones registered now, those of a server-id in grace included."""
         return self._phones
 
-    def holder(self, server_id: str) -> Binary | None:
+    def holder(self, server_id: str) -> BinaryT | None:
         """Who holds ``server_id``; ``None`` if nobody does or it is in grace."""
-        slot = self._slots.get(server_id)
-        return None if slot is None else slot.binary
+        entry = self._entries.get(server_id)
+        return None if entry is None else entry.binary
 
-    def claim(self, server_id: str, binary: Binary) -> Claim[Phone]:
+    def claim(self, server_id: str, binary: BinaryT) -> Claim[PhoneT]:
         """Give ``binary`` a server-id that is free or in grace.
 
         Raises:
             Conflict: somebody holds it.
         """
-        slot = self._slots.get(server_id)
-        if slot is not None and slot.binary is not None:
+        entry = self._entries.get(server_id)
+        if entry is not None and entry.binary is not None:
             raise Conflict
-        return self._install(server_id, slot, binary)
+        return self._install(server_id, entry, binary)
 
-    def take_over(self, server_id: str, incumbent: Binary, binary: Binary) -> Claim[Phone]:
+    def take_over(self, server_id: str, incumbent: BinaryT, binary: BinaryT) -> Claim[PhoneT]:
         """Give ``binary`` a server-id from ``incumbent``, or from the grace it left behind.
 
         Raises:
             Conflict: somebody other than ``incumbent`` holds it.
         """
-        slot = self._slots.get(server_id)
-        if slot is not None and slot.binary is not None and slot.binary is not incumbent:
+        entry = self._entries.get(server_id)
+        if entry is not None and entry.binary is not None and entry.binary is not incumbent:
             raise Conflict
-        return self._install(server_id, slot, binary)
+        return self._install(server_id, entry, binary)
 
-    def release(self, server_id: str, binary: Binary) -> Grace | None:
+    def release(self, server_id: str, binary: BinaryT) -> Grace | None:
         """``binary`` is gone: its server-id goes into grace, to be ended by :meth:`expire`.
 
         Returns ``None``, and changes nothing, if it does not hold the server-id (any more).
         """
-        slot = self._slots.get(server_id)
-        if slot is None or slot.binary is not binary:
+        entry = self._entries.get(server_id)
+        if entry is None or entry.binary is not binary:
             return None
-        slot.binary = None
-        slot.grace = Grace(server_id)
+        entry.binary = None
+        entry.grace = Grace(server_id)
         self._binaries -= 1
-        return slot.grace
+        return entry.grace
 
-    def expire(self, grace: Grace) -> Collection[Phone] | None:
+    def expire(self, grace: Grace) -> Collection[PhoneT] | None:
         """The time of ``grace`` is over: forget its server-id; return the phones it had.
 
         Returns ``None``, and changes nothing, if the period has ended before (a stale timer).
         """
-        slot = self._slots.get(grace.server_id)
-        if slot is None or slot.grace is not grace:
+        entry = self._entries.get(grace.server_id)
+        if entry is None or entry.grace is not grace:
             return None
-        del self._slots[grace.server_id]
-        self._phones -= len(slot.phones)
-        return slot.phones.values()
+        del self._entries[grace.server_id]
+        self._phones -= len(entry.phones)
+        return entry.phones.values()
 
-    def register(self, server_id: str, phone: Phone) -> Registration[Binary]:
+    def register(self, server_id: str, phone: PhoneT) -> Registration[BinaryT]:
         """Add ``phone`` to a server-id that is held or in grace.
 
         Raises:
             NoServer: it is neither.
             AtCap: it has ``max_phones``.
         """
-        slot = self._slots.get(server_id)
-        if slot is None:
+        entry = self._entries.get(server_id)
+        if entry is None:
             raise NoServer
-        if len(slot.phones) >= self._max_phones:
+        if len(entry.phones) >= self._max_phones:
             raise AtCap
-        conn_id = self._new_id("client", server_id, slot.phones)
-        slot.phones[conn_id] = phone
+        conn_id = self._new_id("client", server_id, entry.phones)
+        entry.phones[conn_id] = phone
         self._phones += 1
-        return Registration(conn_id, slot.binary)
+        return Registration(conn_id, entry.binary)
 
-    def unregister(self, server_id: str, conn_id: str, phone: Phone) -> bool:
+    def unregister(self, server_id: str, conn_id: str, phone: PhoneT) -> bool:
         """Remove ``phone``; returns whether it was still registered."""
-        slot = self._slots.get(server_id)
-        if slot is None or slot.phones.get(conn_id) is not phone:
+        entry = self._entries.get(server_id)
+        if entry is None or entry.phones.get(conn_id) is not phone:
             return False
-        del slot.phones[conn_id]
+        del entry.phones[conn_id]
         self._phones -= 1
         return True
 
-    def phones_of(self, server_id: str, binary: Binary) -> Collection[Phone]:
+    def phones_of(self, server_id: str, binary: BinaryT) -> Collection[PhoneT]:
         """The phones of a server-id that ``binary`` holds; none if it does not."""
-        slot = self._slots.get(server_id)
-        return () if slot is None or slot.binary is not binary else tuple(slot.phones.values())
+        entry = self._entries.get(server_id)
+        return () if entry is None or entry.binary is not binary else tuple(entry.phones.values())
 
     def _install(
-        self, server_id: str, old: _Slot[Binary, Phone] | None, binary: Binary
-    ) -> Claim[Phone]:
-        """Put ``binary`` into a fresh slot; what the old one had is evicted (*replace*)."""
-        slot: _Slot[Binary, Phone] = _Slot()
-        taken: tuple[str, ...] = ()
-        evicted: Collection[Phone] = ()
+        self, server_id: str, old: _Entry[BinaryT, PhoneT] | None, binary: BinaryT
+    ) -> Claim[PhoneT]:
+        """Put ``binary`` into a fresh entry; what the old one had is evicted (*replace*)."""
+        entry: _Entry[BinaryT, PhoneT] = _Entry()
+        used_ids: tuple[str, ...] = ()
+        evicted: Collection[PhoneT] = ()
         if old is not None:
-            taken = (old.binary_conn_id,)
+            used_ids = (old.binary_conn_id,)
             evicted = old.phones.values()
             self._phones -= len(evicted)
         if old is None or old.binary is None:
             self._binaries += 1
-        slot.binary = binary
-        slot.binary_conn_id = self._new_id("server", server_id, taken)
-        self._slots[server_id] = slot
+        entry.binary = binary
+        entry.binary_conn_id = self._new_id("server", server_id, used_ids)
+        self._entries[server_id] = entry
         return Claim(
-            slot.binary_conn_id, slot.phones.get, evicted, None if old is None else old.grace
+            entry.binary_conn_id, entry.phones.get, evicted, None if old is None else old.grace
         )
 
-    def _new_id(self, side: str, server_id: str, taken: Collection[str]) -> str:
-        while (conn_id := f"{side}-{server_id}-{self._draw()}") in taken:
+    def _new_id(self, side: str, server_id: str, used_ids: Collection[str]) -> str:
+        while (conn_id := f"{side}-{server_id}-{self._draw()}") in used_ids:
             pass
         return conn_id

@@ -22,29 +22,29 @@ class TokenBuckets:
     def __init__(
         self, burst: int, refill: float, capacity: int, clock: Callable[[], float]
     ) -> None:
-        self._slack = (burst - 1) * refill
+        self._tolerance = (burst - 1) * refill
         self._refill = refill
         self._capacity = capacity
         self._clock = clock
-        self._ahead: dict[str, float] = {}
+        self._full_at: dict[str, float] = {}
 
     def __len__(self) -> int:
         """Keys remembered."""
-        return len(self._ahead)
+        return len(self._full_at)
 
     def take(self, key: str) -> float:
         """Take a token: 0.0 if there was one, else the seconds until there will be."""
         now = self._clock()
-        ahead = max(self._ahead.get(key, now), now)
-        wait = ahead - now - self._slack
+        full_at = max(self._full_at.get(key, now), now)
+        wait = full_at - now - self._tolerance
         if wait > 0:
             return wait
-        if key not in self._ahead and len(self._ahead) >= self._capacity:
-            del self._ahead[next(iter(self._ahead))]
-        self._ahead[key] = ahead + self._refill
+        if key not in self._full_at and len(self._full_at) >= self._capacity:
+            del self._full_at[next(iter(self._full_at))]
+        self._full_at[key] = full_at + self._refill
         return 0.0
 
     def sweep(self) -> None:
         """Forget full buckets."""
         now = self._clock()
-        self._ahead = {key: ahead for key, ahead in self._ahead.items() if ahead > now}
+        self._full_at = {key: at for key, at in self._full_at.items() if at > now}

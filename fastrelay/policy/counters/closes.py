@@ -10,10 +10,10 @@ _NO_CODE: Final = "none"
 _CLASSES: Final = {1: "1xxx", 3: "3xxx", 4: "4xxx"}
 """The classes of codes that may travel, by their thousands."""
 
-_ANY: Final = tuple(_CLASSES.values())
+_ANY_CLASS: Final = tuple(_CLASSES.values())
 
-_BOTH: Final[dict[Cause, tuple[str, ...]]] = {
-    Cause.PEER_CLOSED: (*_ANY, _NO_CODE),
+_EITHER_SIDE: Final[dict[Cause, tuple[str, ...]]] = {
+    Cause.PEER_CLOSED: (*_ANY_CLASS, _NO_CODE),
     Cause.PEER_LOST: (_NO_CODE,),
     Cause.SHUTDOWN: ("1xxx",),
     Cause.PROTOCOL_ERROR: ("1xxx",),
@@ -25,12 +25,12 @@ _BOTH: Final[dict[Cause, tuple[str, ...]]] = {
     Cause.TLS_FAILED: (_NO_CODE,),
     Cause.INTERNAL_ERROR: (_NO_CODE,),
 }
-_OF_BINARIES: Final[dict[Cause, tuple[str, ...]]] = _BOTH | {
+_CODES_OF_BINARIES: Final[dict[Cause, tuple[str, ...]]] = _EITHER_SIDE | {
     Cause.WRITE_FAILED: (_NO_CODE,),
     Cause.TAKEN_OVER: ("1xxx",),
     Cause.SERVER_IN_USE: ("4xxx",),
 }
-_OF_PHONES: Final[dict[Cause, tuple[str, ...]]] = _BOTH | {
+_CODES_OF_PHONES: Final[dict[Cause, tuple[str, ...]]] = _EITHER_SIDE | {
     Cause.WRITE_FAILED: ("1xxx",),
     Cause.BACKLOG_FULL: ("1xxx",),
     Cause.NO_BINARY: ("1xxx",),
@@ -38,7 +38,7 @@ _OF_PHONES: Final[dict[Cause, tuple[str, ...]]] = _BOTH | {
     Cause.RECLAIMED: ("4xxx",),
     Cause.NO_SERVER: ("4xxx",),
     Cause.PHONES_AT_CAP: ("4xxx",),
-    Cause.DIRECTED: _ANY,
+    Cause.DIRECTED: _ANY_CLASS,
 }
 
 
@@ -61,5 +61,5 @@ class Closes:
     """The relay's two sides."""
 
     def __init__(self) -> None:
-        self.binaries = CloseCounts(_OF_BINARIES)
-        self.phones = CloseCounts(_OF_PHONES)
+        self.binaries = CloseCounts(_CODES_OF_BINARIES)
+        self.phones = CloseCounts(_CODES_OF_PHONES)
