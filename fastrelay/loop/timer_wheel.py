@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from typing import Final, Protocol
 
-_RETRY: Final = 1.0
+_RETRY_DELAY: Final = 1.0
 """Seconds until an item whose callback raised is called again, if it has made no appointment."""
 
 
@@ -120,10 +120,10 @@ class TimerWheel:
                 {"message": "a timeout's callback failed", "exception": error}
             )
             if not item.wheel_tick:
-                self.after(item, _RETRY)
+                self.after(item, _RETRY_DELAY)
 
 
-class Every:
+class PeriodicTask:
     """Calls ``action`` every ``interval`` seconds until cancelled."""
 
     def __init__(self, wheel: TimerWheel, interval: float, action: Callable[[], None]) -> None:

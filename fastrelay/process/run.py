@@ -10,7 +10,7 @@ from fastrelay.config.errors import Refusal
 from fastrelay.config.settings import Acme, Settings
 from fastrelay.log import Log
 from fastrelay.loop.internal_errors import report
-from fastrelay.loop.timer_wheel import Every
+from fastrelay.loop.timer_wheel import PeriodicTask
 from fastrelay.metrics import make_metrics
 from fastrelay.net.tls.certificates import UnusableCertificate
 from fastrelay.process.garbage_collection import tame_garbage_collector
@@ -48,7 +48,7 @@ async def serve(settings: Settings) -> int:
     _start(relay)
     notifier = Notifier(os.environ)
     if notifier.watchdog:
-        relay.chores.append(Every(relay.wheel, notifier.watchdog / 2, notifier.alive))
+        relay.chores.append(PeriodicTask(relay.wheel, notifier.watchdog / 2, notifier.alive))
     _say_hello(settings, log)
     tame_garbage_collector()
     notifier.ready()

@@ -7,7 +7,7 @@ from fastrelay.config.settings import Settings
 from fastrelay.http.connection import Route
 from fastrelay.log import Log
 from fastrelay.loop.internal_errors import InternalErrors
-from fastrelay.loop.timer_wheel import Every, TimerWheel
+from fastrelay.loop.timer_wheel import PeriodicTask, TimerWheel
 from fastrelay.metrics import Metrics
 from fastrelay.metrics.connections import expose_connections
 from fastrelay.metrics.push import PushMetrics
@@ -88,7 +88,7 @@ class Relay:
             log,
         )
         self.entrances = Entrances(settings, self.wheel, self.lobby, log, on_failure)
-        self.chores: list[Every] = []
+        self.chores: list[PeriodicTask] = []
 
     @property
     def ports(self) -> list[int]:
@@ -105,10 +105,10 @@ class Relay:
         self._expose()
         self.entrances.open(self._routes(), {"/metrics": metrics_page(self._metrics.registry)})
         intervals = self._settings.intervals
-        self.chores.append(Every(self.wheel, intervals.log_flood, self._log.flush))
+        self.chores.append(PeriodicTask(self.wheel, intervals.log_flood, self._log.flush))
         if self._buckets is not None:
-            self.chores.append(Every(self.wheel, intervals.bucket_sweep, self._buckets.sweep))
-        self.chores.append(Every(self.wheel, intervals.bucket_sweep, self.waker.sweep))
+            self.chores.append(PeriodicTask(self.wheel, intervals.bucket_sweep, self._buckets.sweep))
+        self.chores.append(PeriodicTask(self.wheel, intervals.bucket_sweep, self.waker.sweep))
 
     def _expose(self) -> None:
         certificates = self.entrances.certificates

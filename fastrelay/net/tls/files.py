@@ -2,7 +2,7 @@
 
 from fastrelay.config.settings import TlsFiles
 from fastrelay.log import Log
-from fastrelay.loop.timer_wheel import Every, TimerWheel
+from fastrelay.loop.timer_wheel import PeriodicTask, TimerWheel
 from fastrelay.net.tls.certificates import Certificates, UnusableCertificate
 
 
@@ -27,7 +27,7 @@ class CertificateFiles:
         self._interval = interval
         self._log = log
         self._seen: list[tuple[int, int, int]] = []
-        self._checks: Every | None = None
+        self._checks: PeriodicTask | None = None
 
     def start(self) -> None:
         """Take the files into use.
@@ -37,7 +37,7 @@ class CertificateFiles:
         """
         self._seen = self._stamp()
         self._certificates.install(self._files.certificate, self._files.key)
-        self._checks = Every(self._wheel, self._interval, self._check)
+        self._checks = PeriodicTask(self._wheel, self._interval, self._check)
 
     def reload(self) -> None:
         """Read the files again; what is wrong with them is logged, and the old stay in use."""
