@@ -12,15 +12,15 @@ from typing import Final, Protocol
 _CIPHERS_1_2: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
 """Forward secrecy and authenticated encryption; TLS 1.3 has nothing else."""
 
-_EXPIRED: Final = 10
-"""X509_V_ERR_CERT_HAS_EXPIRED, as OpenSSL numbers it."""
+_VERIFY_ERROR_EXPIRED: Final = 10
+"""X509_V_ERR_CERT_HAS_VERIFY_ERROR_EXPIRED, as OpenSSL numbers it."""
 
 
 class UnusableCertificate(ValueError):
     """These files are no certificate and key to serve with; the text says why and shows neither."""
 
 
-class Waiting(Protocol):
+class WaitingConnection(Protocol):
     """A connection that was accepted before there was a certificate."""
 
     def begin(self, context: ssl.SSLContext) -> None:
@@ -39,7 +39,7 @@ class Certificates:
     def __init__(self) -> None:
         self.context: ssl.SSLContext | None = None
         self.expires = 0.0
-        self.waiting: dict[Waiting, None] = {}
+        self.waiting: dict[WaitingConnection, None] = {}
 
     def install(self, certificate: Path, key: Path) -> None:
         """Use a chain and its private key from now on.
@@ -49,9 +49,9 @@ class Certificates:
         """
         try:
             context = _server_context(certificate, key)
-            self.expires = _rehearse(context, certificate)
+            self.expires = _verify_with_handshake(context, certificate)
         except ssl.SSLCertVerificationError as error:
-            why = "it has expired" if error.verify_code == _EXPIRED else error.verify_message
+            why = "it has expired" if error.verify_code == _VERIFY_ERROR_EXPIRED else error.verify_message
             raise UnusableCertificate(f"{certificate}: {why}") from None
         except ssl.SSLError as error:
             reason = (error.reason or "not PEM").lower().replace("_", " ")
@@ -85,7 +85,7 @@ def _no_password() -> str:
     raise UnusableCertificate("the private key is encrypted; only one that is not can be used")
 
 
-def _rehearse(context: ssl.SSLContext, certificate: Path) -> float:
+def _verify_with_handshake(context: ssl.SSLContext, certificate: Path) -> float:
     """Shake hands in memory with a client that trusts this certificate alone; returns its expiry.
 
     Raises:

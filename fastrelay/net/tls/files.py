@@ -26,8 +26,8 @@ class CertificateFiles:
         self._wheel = wheel
         self._interval = interval
         self._log = log
-        self._seen: list[tuple[int, int, int]] = []
-        self._checks: PeriodicTask | None = None
+        self._known_versions: list[tuple[int, int, int]] = []
+        self._periodic_check: PeriodicTask | None = None
 
     def start(self) -> None:
         """Take the files into use.
@@ -35,13 +35,13 @@ class CertificateFiles:
         Raises:
             UnusableCertificate: they are not to be used.
         """
-        self._seen = self._stamp()
+        self._known_versions = self._read_versions()
         self._certificates.install(self._files.certificate, self._files.key)
-        self._checks = PeriodicTask(self._wheel, self._interval, self._check)
+        self._periodic_check = PeriodicTask(self._wheel, self._interval, self._check)
 
     def reload(self) -> None:
         """Read the files again; what is wrong with them is logged, and the old stay in use."""
-        self._seen = self._stamp()
+        self._known_versions = self._read_versions()
         try:
             self._certificates.install(self._files.certificate, self._files.key)
         except UnusableCertificate as error:
@@ -51,20 +51,20 @@ class CertificateFiles:
 
     async def stop(self) -> None:
         """Look no more."""
-        if self._checks is not None:
-            self._checks.cancel()
+        if self._periodic_check is not None:
+            self._periodic_check.cancel()
 
     def _check(self) -> None:
-        if self._stamp() != self._seen:
+        if self._read_versions() != self._known_versions:
             self.reload()
 
-    def _stamp(self) -> list[tuple[int, int, int]]:
+    def _read_versions(self) -> list[tuple[int, int, int]]:
         """What tells one version of the files from another; a missing one is a version too."""
-        found = []
+        versions = []
         for file in (self._files.certificate, self._files.key):
             try:
                 status = file.stat()
-                found.append((status.st_mtime_ns, status.st_ino, status.st_size))
+                versions.append((status.st_mtime_ns, status.st_ino, status.st_size))
             except OSError:
-                found.append((0, 0, 0))
-        return found
+                versions.append((0, 0, 0))
+        return versions
