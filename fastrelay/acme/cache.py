@@ -81,13 +81,13 @@ class CertificateCache:
         Raises:
             OSError: it could not be written; what was there is still there.
         """
-        descriptor, beside = tempfile.mkstemp(dir=file.parent, prefix=".new-")
+        descriptor, temporary = tempfile.mkstemp(dir=file.parent, prefix=".new-")
         try:
             with os.fdopen(descriptor, "wb") as new:
                 new.write(content)
                 new.flush()
                 os.fsync(new.fileno())
-            Path(beside).replace(file)
+            Path(temporary).replace(file)
         except OSError:
-            Path(beside).unlink(missing_ok=True)
+            Path(temporary).unlink(missing_ok=True)
             raise

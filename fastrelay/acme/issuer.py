@@ -73,7 +73,7 @@ class Issuer:
 
     Args:
         acme: for which domain, and from whom.
-        patience: seconds the CA may take to validate and issue.
+        timeout: seconds the CA may take to validate and issue.
     """
 
     def __init__(
@@ -81,12 +81,12 @@ class Issuer:
         acme: Acme,
         cache: CertificateCache,
         responder: ChallengeResponder,
-        patience: float,
+        timeout: float,
     ) -> None:
         self._acme = acme
         self._cache = cache
         self._responder = responder
-        self._patience = timedelta(seconds=patience)
+        self._timeout = timedelta(seconds=timeout)
         self._cancelled = threading.Event()
 
     def cancel(self) -> None:
@@ -123,20 +123,20 @@ class Issuer:
                 directory = client.ClientV2.get_directory(self._acme.directory, net)
                 return task(client.ClientV2(directory, net))
         except errors.ValidationError as error:
-            raise IssuanceFailed(_line(_validation_problem(error))) from error
+            raise IssuanceFailed(_one_line(_validation_problem(error))) from error
         except errors.TimeoutError:
             raise IssuanceFailed("the CA did not finish in time") from None
         except (Cancelled, IssuanceFailed):
             raise
         except Exception as error:
             # Whatever a CA answers, and however the library takes it, must not end the renewals.
-            raise IssuanceFailed(_line(f"{type(error).__name__}: {error}")) from error
+            raise IssuanceFailed(_one_line(f"{type(error).__name__}: {error}")) from error
 
     def _account_key(self) -> JWKEC:
         file = self._cache.account_file(self._acme.directory)
-        kept = self._cache.read(file)
-        if kept is not None:
-            return JWKEC.json_loads(kept.decode())
+        stored = self._cache.read(file)
+        if stored is not None:
+            return JWKEC.json_loads(stored.decode())
         key = JWKEC(key=ec.generate_private_key(ec.SECP256R1()))
         self._cache.write(file, key.json_dumps().encode())
         return key
@@ -149,12 +149,12 @@ class Issuer:
             serialization.NoEncryption(),
         )
         order = ca.new_order(crypto_util.make_csr(private_key, [self._acme.domain]))
-        with ExitStack() as shown:
+        with ExitStack() as cleanup:
             for authorization in order.authorizations:
                 if authorization.body.status != messages.STATUS_VALID:
-                    self._answer(ca, authorization, shown)
+                    self._answer(ca, authorization, cleanup)
             # The library compares with a naive local time.
-            deadline = datetime.now() + self._patience
+            deadline = datetime.now() + self._timeout
             order = ca.poll_and_finalize(order, deadline)
         return private_key + order.fullchain_pem.encode()
 
@@ -171,14 +171,14 @@ class Issuer:
             )
 
     def _answer(
-        self, ca: client.ClientV2, authorization: messages.AuthorizationResource, shown: ExitStack
+        self, ca: client.ClientV2, authorization: messages.AuthorizationResource, cleanup: ExitStack
     ) -> None:
         for offered in authorization.body.challenges:
             challenge = offered.chall
             if isinstance(challenge, challenges.HTTP01):
                 response, content = offered.response_and_validation(ca.net.key)
-                self._responder.show(challenge.path, content.encode())
-                shown.callback(self._responder.forget, challenge.path)
+                self._responder.add(challenge.path, content.encode())
+                cleanup.callback(self._responder.remove, challenge.path)
                 ca.answer_challenge(offered, response)
                 return
         raise IssuanceFailed("the CA offers no HTTP-01 challenge")
@@ -194,5 +194,5 @@ def _validation_problem(error: errors.ValidationError) -> str:
     return f"the CA could not validate the domain: {'; '.join(problems)}"
 
 
-def _line(text: str) -> str:
+def _one_line(text: str) -> str:
     return " ".join(text.split())[:500]

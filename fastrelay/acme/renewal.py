@@ -24,14 +24,14 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
+class RenewalTiming:
     """How often, in seconds, and how early.
 
     Attributes:
         fraction_left: of a certificate's lifetime, when it is renewed.
         jitter: up to this fraction of the lifetime earlier, so that many relays do not ask at once.
         check: between two looks at the clock, and two questions when the CA wants a renewal.
-        retry, most_retry: after the first failure; after many. Each triples, with jitter. A CA
+        retry, max_retry: after the first failure; after many. Each triples, with jitter. A CA
             allows about five failures an hour.
         stop: given to a request under way when the relay stops.
     """
@@ -40,18 +40,18 @@ class Pace:
     jitter: float = 1 / 30
     check: float = 6 * 3600.0
     retry: float = 60.0
-    most_retry: float = 3 * 3600.0
+    max_retry: float = 3 * 3600.0
     stop: float = 2.0
 
-    def back_off(self, failures: int, chance: float) -> float:
-        """Seconds to wait after this many failures in a row; ``chance``: from 0 to 1."""
+    def back_off(self, failures: int, random_fraction: float) -> float:
+        """Seconds to wait after this many failures in a row; ``random_fraction``: from 0 to 1."""
         # Bounded before it is raised to: a year of failures must not make a number of a million.
-        wait: float = min(self.retry * 3 ** min(failures - 1, 20), self.most_retry)
-        return wait * (0.8 + 0.4 * chance)
+        wait: float = min(self.retry * 3 ** min(failures - 1, 20), self.max_retry)
+        return wait * (0.8 + 0.4 * random_fraction)
 
-    def due(self, begin: float, end: float, chance: float) -> float:
+    def due(self, begin: float, end: float, random_fraction: float) -> float:
         """When a certificate that is good from ``begin`` to ``end`` is to be renewed."""
-        return end - (end - begin) * (self.fraction_left + self.jitter * chance)
+        return end - (end - begin) * (self.fraction_left + self.jitter * random_fraction)
 
 
 class Renewal:
@@ -70,7 +70,7 @@ class Renewal:
         cache: CertificateCache,
         install: Callable[[Path], None],
         log: Log,
-        pace: Pace,
+        timing: RenewalTiming,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._issuer = issuer
@@ -78,7 +78,7 @@ class Renewal:
         self._file = cache.certificate_file(domain)
         self._install = install
         self._log = log
-        self._pace = pace
+        self._timing = timing
         self._clock = clock
         self._failures = 0
         self._task: asyncio.Task[None] | None = None
@@ -116,8 +116,8 @@ class Renewal:
             if wait <= 0:
                 due = await self._renew()
                 continue
-            await asyncio.sleep(min(wait, self._pace.check))
-            due = min(due, await self._suggestion(due))
+            await asyncio.sleep(min(wait, self._timing.check))
+            due = min(due, await self._suggested_due(due))
 
     async def _renew(self) -> float:
         """Try once; returns when the next try is due."""
@@ -128,7 +128,7 @@ class Renewal:
         except (IssuanceFailed, OSError, ValueError) as error:
             self._log.warning("certificate_failed", err=str(error))
             self._failures += 1
-            return self._clock() + self._pace.back_off(self._failures, random.random())  # noqa: S311
+            return self._clock() + self._timing.back_off(self._failures, random.random())  # noqa: S311
         self._failures = 0
         return due
 
@@ -136,10 +136,10 @@ class Renewal:
         """Take what is in the file into use; returns when it is to be renewed."""
         begin, end = _validity(pem)
         self._install(self._file)
-        self._log.info("certificate_installed", path=str(self._file), to=_moment(end))
-        return self._pace.due(begin, end, random.random())  # noqa: S311
+        self._log.info("certificate_installed", path=str(self._file), to=_iso_time(end))
+        return self._timing.due(begin, end, random.random())  # noqa: S311
 
-    async def _suggestion(self, due: float) -> float:
+    async def _suggested_due(self, due: float) -> float:
         """When the CA wants the renewal; ``due`` if it does not say."""
         pem = self._cache.read(self._file)
         if pem is None:
@@ -153,23 +153,23 @@ class Renewal:
 
     async def _in_thread(self, call: Callable[[], Result]) -> Result:
         """Run a blocking call; a thread that hangs must not keep the process from ending."""
-        outcome: Future[Result] = Future()
+        result: Future[Result] = Future()
 
         def run() -> None:
             try:
-                outcome.set_result(call())
+                result.set_result(call())
             except BaseException as error:
-                outcome.set_exception(error)
+                result.set_exception(error)
 
         threading.Thread(target=run, name="acme", daemon=True).start()
-        done = asyncio.wrap_future(outcome)
+        future = asyncio.wrap_future(result)
         try:
-            return await asyncio.shield(done)
+            return await asyncio.shield(future)
         except asyncio.CancelledError:
             self._issuer.cancel()
-            finished, _ = await asyncio.wait({done}, timeout=self._pace.stop)
-            for future in finished:
-                future.exception()
+            finished, _ = await asyncio.wait({future}, timeout=self._timing.stop)
+            for finished_future in finished:
+                finished_future.exception()
             raise
 
 
@@ -179,5 +179,5 @@ def _validity(pem: bytes) -> tuple[float, float]:
     return certificate.not_valid_before_utc.timestamp(), certificate.not_valid_after_utc.timestamp()
 
 
-def _moment(seconds: float) -> str:
+def _iso_time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

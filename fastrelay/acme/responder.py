@@ -29,8 +29,8 @@ class ChallengeResponder(Mapping[str, Route]):
     def __len__(self) -> int:
         return len(self._routes)
 
-    def show(self, path: str, content: bytes) -> None:
-        """Answer ``path`` with ``content`` until :meth:`forget`."""
+    def add(self, path: str, content: bytes) -> None:
+        """Answer ``path`` with ``content`` until :meth:`remove`."""
         response = Response(HTTPStatus.OK, (_TYPE,), content)
 
         def route(exchange: Exchange) -> None:
@@ -38,6 +38,6 @@ class ChallengeResponder(Mapping[str, Route]):
 
         self._routes[path] = route
 
-    def forget(self, path: str) -> None:
+    def remove(self, path: str) -> None:
         """Answer ``path`` with 404 again."""
         self._routes.pop(path, None)

@@ -107,7 +107,9 @@ class Relay:
         intervals = self._settings.intervals
         self.chores.append(PeriodicTask(self.wheel, intervals.log_flood, self._log.flush))
         if self._buckets is not None:
-            self.chores.append(PeriodicTask(self.wheel, intervals.bucket_sweep, self._buckets.sweep))
+            self.chores.append(
+                PeriodicTask(self.wheel, intervals.bucket_sweep, self._buckets.sweep)
+            )
         self.chores.append(PeriodicTask(self.wheel, intervals.bucket_sweep, self.waker.sweep))
 
     def _expose(self) -> None:

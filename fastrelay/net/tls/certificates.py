@@ -51,7 +51,11 @@ class Certificates:
             context = _server_context(certificate, key)
             self.expires = _verify_with_handshake(context, certificate)
         except ssl.SSLCertVerificationError as error:
-            why = "it has expired" if error.verify_code == _VERIFY_ERROR_EXPIRED else error.verify_message
+            why = (
+                "it has expired"
+                if error.verify_code == _VERIFY_ERROR_EXPIRED
+                else error.verify_message
+            )
             raise UnusableCertificate(f"{certificate}: {why}") from None
         except ssl.SSLError as error:
             reason = (error.reason or "not PEM").lower().replace("_", " ")
