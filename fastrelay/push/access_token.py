@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from fastrelay.config.settings import ServiceAccount
-from fastrelay.push.https import CallFailed, HttpsClient, explain
+from fastrelay.push.https import CallFailed, HttpsClient, describe_refusal
 
 AUDIENCE: Final = "https://oauth2.googleapis.com/token"
 """Who shall honour our assertions. It stays Google, whatever proxy they go through."""
@@ -72,7 +72,7 @@ class AccessTokens:
         self._clock = clock
         self._wall_clock = wall_clock
         self._token = ""
-        self._good_until = 0.0
+        self._valid_until = 0.0
         self._fetching: asyncio.Task[str] | None = None
 
     async def get(self, *, rejected: str = "") -> str:
@@ -81,7 +81,7 @@ class AccessTokens:
         Raises:
             TokenFetchFailed: a new one was needed and is not to be had.
         """
-        if self._token not in ("", rejected) and self._clock() < self._good_until:
+        if self._token not in ("", rejected) and self._clock() < self._valid_until:
             return self._token
         if self._fetching is None:
             self._fetching = asyncio.create_task(self._fetch())
@@ -93,7 +93,7 @@ class AccessTokens:
         self._fetching = None
 
     async def _fetch(self) -> str:
-        asked = self._clock()
+        requested_at = self._clock()
         assertion = self._assertion()
         form = urlencode({"grant_type": _GRANT_TYPE, "assertion": assertion})
         try:
@@ -101,7 +101,7 @@ class AccessTokens:
         except CallFailed as failure:
             raise TokenFetchFailed(str(failure)) from None
         if reply.status != 200:
-            raise TokenFetchFailed(explain(reply, assertion))
+            raise TokenFetchFailed(describe_refusal(reply, assertion))
         try:
             grant = _decode_grant(reply.body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -109,7 +109,7 @@ class AccessTokens:
         if not _TOKEN.fullmatch(grant.access_token):  # it is going to be in a header
             raise TokenFetchFailed("HTTP 200 UNREADABLE")
         self._token = grant.access_token
-        self._good_until = asked + grant.expires_in - self._margin
+        self._valid_until = requested_at + grant.expires_in - self._margin
         return self._token
 
     def _assertion(self) -> str:

@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 from fastrelay.policy.counters.wakes import Outcome
 from fastrelay.push.access_token import AccessTokens, TokenFetchFailed
-from fastrelay.push.https import CallFailed, HttpsClient, Reply, explain, reason_codes
+from fastrelay.push.https import CallFailed, HttpsClient, Reply, describe_refusal, reason_codes
 
 
-class Sending(NamedTuple):
+class SendResult(NamedTuple):
     """How a send ended.
 
     Attributes:
@@ -37,7 +37,7 @@ class FcmSender:
         self._tokens = tokens
         self._url = f"{endpoint}/v1/projects/{project_id}/messages:send"
 
-    async def send(self, device_token: str) -> Sending:
+    async def send(self, device_token: str) -> SendResult:
         """Wake a device; at most two calls to each of the two endpoints."""
         try:
             access = await self._tokens.get()
@@ -46,14 +46,14 @@ class FcmSender:
                 access = await self._tokens.get(rejected=access)
                 reply = await self._post(access, device_token)
         except TokenFetchFailed as failure:
-            return Sending(Outcome.TOKEN_FETCH_FAILED, f"access token: {failure}")
+            return SendResult(Outcome.TOKEN_FETCH_FAILED, f"access token: {failure}")
         except CallFailed as failure:
-            return Sending(Outcome.SEND_FAILED, str(failure))
+            return SendResult(Outcome.SEND_FAILED, str(failure))
         if reply.status == 200:
-            return Sending(Outcome.SENT)
+            return SendResult(Outcome.SENT)
         gone = reply.status == 404 and "UNREGISTERED" in reason_codes(reply.body)
         outcome = Outcome.UNREGISTERED if gone else Outcome.SEND_FAILED
-        return Sending(outcome, explain(reply, device_token, access))
+        return SendResult(outcome, describe_refusal(reply, device_token, access))
 
     async def _post(self, access_token: str, device_token: str) -> Reply:
         message = {"token": device_token, "android": {"priority": "HIGH"}}

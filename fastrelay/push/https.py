@@ -12,10 +12,10 @@ import msgspec
 from fastrelay import __version__
 from fastrelay.push.resolver import DaemonResolver
 
-MOST_REPLY_BYTES: Final = 4096
+MAX_REPLY_BYTES: Final = 4096
 """How much of a reply is read; what comes behind it is never asked for."""
 
-_MOST_CODES: Final = 4
+_MAX_CODES: Final = 4
 _REASON: Final = re.compile(r"[A-Z0-9_]{1,64}")
 _OAUTH_ERRORS: Final = frozenset(
     {
@@ -27,7 +27,7 @@ _OAUTH_ERRORS: Final = frozenset(
 
 
 class Reply(NamedTuple):
-    """A response: its status, and at most :data:`MOST_REPLY_BYTES` of its body."""
+    """A response: its status, and at most :data:`MAX_REPLY_BYTES` of its body."""
 
     status: int
     body: bytes
@@ -80,11 +80,11 @@ class HttpsClient:
         response = await self._session.post(url, headers=headers, data=body, allow_redirects=False)
         try:
             read = bytearray()
-            while len(read) < MOST_REPLY_BYTES:
-                piece = await response.content.read(MOST_REPLY_BYTES - len(read))
-                if not piece:
+            while len(read) < MAX_REPLY_BYTES:
+                chunk = await response.content.read(MAX_REPLY_BYTES - len(read))
+                if not chunk:
                     break
-                read += piece
+                read += chunk
             return Reply(response.status, bytes(read))
         finally:
             response.close()  # keeps the connection only if the whole reply was read
@@ -101,7 +101,7 @@ class HttpsClient:
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),  # ours is exact
             auto_decompress=False,  # 4 KiB are 4 KiB
-            read_bufsize=MOST_REPLY_BYTES,
+            read_bufsize=MAX_REPLY_BYTES,
         )
 
     async def close(self) -> None:
@@ -142,10 +142,10 @@ def reason_codes(body: bytes) -> list[str]:
     found = [error.status]
     for detail in error.details:
         found += (detail.code, detail.reason)
-    return [code for code in dict.fromkeys(found) if _REASON.fullmatch(code)][:_MOST_CODES]
+    return [code for code in dict.fromkeys(found) if _REASON.fullmatch(code)][:_MAX_CODES]
 
 
-def explain(reply: Reply, *secrets: str) -> str:
+def describe_refusal(reply: Reply, *secrets: str) -> str:
     """A refusal in words fit for a log: the status and the reason codes.
 
     A code that is part of one of ``secrets`` is left out: a server may say back what we sent.

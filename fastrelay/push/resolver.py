@@ -24,7 +24,7 @@ class DaemonResolver(AbstractResolver):
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[list[ResolveResult]] = loop.create_future()
 
-        def settle(found: list[ResolveResult] | OSError) -> None:
+        def set_answer(found: list[ResolveResult] | OSError) -> None:
             if answer.done():
                 return  # nobody waits any more
             if isinstance(found, OSError):
@@ -35,7 +35,7 @@ class DaemonResolver(AbstractResolver):
         def look_up() -> None:
             found = _look_up(host, port, family)
             with contextlib.suppress(RuntimeError):  # the loop is closed
-                loop.call_soon_threadsafe(settle, found)
+                loop.call_soon_threadsafe(set_answer, found)
 
         threading.Thread(target=look_up, name="push-resolver", daemon=True).start()
         return await answer

@@ -17,7 +17,7 @@ from fastrelay.routing.waker import Waker
 if TYPE_CHECKING:
     from fastrelay.push.fcm import FcmSender
 
-_MOST_TOKEN_CHARACTERS: Final = 4096
+_MAX_TOKEN_CHARACTERS: Final = 4096
 """FCM's registration tokens have some 160."""
 
 
@@ -58,7 +58,7 @@ class _Wake(msgspec.Struct):
 _decode_wake: Final = msgspec.json.Decoder(_Wake).decode
 
 
-class _Unusable(ValueError):
+class _WakeRejected(ValueError):
     """Not a wake we can send. The text never quotes it."""
 
 
@@ -66,13 +66,13 @@ def _device_token(request: bytes) -> str:
     try:
         wake = _decode_wake(request)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise _Unusable("not a push_wake object") from None
+        raise _WakeRejected("not a push_wake object") from None
     if wake.platform != "fcm":
-        raise _Unusable("platform is not fcm")
+        raise _WakeRejected("platform is not fcm")
     if not wake.token:
-        raise _Unusable("empty token")
-    if len(wake.token) > _MOST_TOKEN_CHARACTERS:
-        raise _Unusable("token too long")
+        raise _WakeRejected("empty token")
+    if len(wake.token) > _MAX_TOKEN_CHARACTERS:
+        raise _WakeRejected("token too long")
     return wake.token
 
 
@@ -82,7 +82,7 @@ class LimitedWaker:
     Args:
         sender: sends; closed with this.
         buckets: the wakes each server-id may ask for.
-        most_in_flight: sends under way at once, of all server-ids together.
+        max_in_flight: sends under way at once, of all server-ids together.
         counts: counts every wake once, when it ends.
         log: where failures and drops go.
     """
@@ -91,13 +91,13 @@ class LimitedWaker:
         self,
         sender: "FcmSender",
         buckets: TokenBuckets,
-        most_in_flight: int,
+        max_in_flight: int,
         counts: WakeCounts,
         log: Log,
     ) -> None:
         self._sender = sender
         self._buckets = buckets
-        self._most_in_flight = most_in_flight
+        self._max_in_flight = max_in_flight
         self._counts = counts
         self._log = log
         self._sends: set[asyncio.Task[None]] = set()
@@ -110,7 +110,7 @@ class LimitedWaker:
         try:
             device_token = _device_token(request)
             self._admit(server_id)
-        except _Unusable as reason:
+        except _WakeRejected as reason:
             self._counts.count(Outcome.DROPPED)
             _log_dropped(self._log, server_id, binary_conn_id, str(reason))
             return
@@ -120,18 +120,18 @@ class LimitedWaker:
 
     def _admit(self, server_id: str) -> None:
         # The shared limit goes first: what it refuses costs the server-id nothing.
-        if len(self._sends) >= self._most_in_flight:
-            raise _Unusable("too many wakes in flight")
+        if len(self._sends) >= self._max_in_flight:
+            raise _WakeRejected("too many wakes in flight")
         if self._buckets.take(server_id):
-            raise _Unusable("too many wakes for server-id")
+            raise _WakeRejected("too many wakes for server-id")
 
     async def _send(self, server_id: str, binary_conn_id: str, device_token: str) -> None:
         outcome, err = Outcome.SEND_FAILED, "SHUTDOWN"
         try:
             outcome, err = await self._sender.send(device_token)
-        except Exception as fault:
+        except Exception as error:
             # Ours to mend. Its text may quote what was sent, so only its name is told.
-            err = type(fault).__name__
+            err = type(error).__name__
         finally:
             self._counts.count(outcome)
             if err:

@@ -294,12 +294,12 @@ async def test_after_a_success_the_first_try_is_soon_again(tmp_path: Path) -> No
     spaced: list[int] = []
 
     class Recorded(RenewalTiming):
-        def back_off(self, failures: int, chance: float) -> float:
+        def back_off(self, failures: int, random_fraction: float) -> float:
             spaced.append(failures)
-            assert 0 <= chance <= 1
+            assert 0 <= random_fraction <= 1
             return 0.0
 
-        def due(self, begin: float, end: float, chance: float) -> float:
+        def due(self, begin: float, end: float, random_fraction: float) -> float:
             return 0.0
 
     class Scripted:
