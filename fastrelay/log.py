@@ -57,8 +57,8 @@ class Log:
         self._clock = clock
         self._second = -1
         self._second_text = ""
-        self._last_written: dict[str, float] = {}
-        self._muted: dict[str, int] = {}
+        self._last_written_at: dict[str, float] = {}
+        self._suppressed: dict[str, int] = {}
 
     def debug(self, event: str, **fields: Value) -> None:
         """Something only a developer wants to see."""
@@ -83,40 +83,40 @@ class Log:
         the next such event or by :meth:`flush`.
         """
         now = self._clock()
-        if self._is_muted(event, now):
-            self._muted[event] = self._muted.get(event, 0) + 1
+        if self._is_suppressed(event, now):
+            self._suppressed[event] = self._suppressed.get(event, 0) + 1
             return
-        self._report_muted(event)
-        self._last_written[event] = now
+        self._report_suppressed(event)
+        self._last_written_at[event] = now
         self._emit(level, event, fields)
 
     def flush(self, *, final: bool = False) -> None:
         """Write the counts whose interval is over; all of them when ``final``."""
         now = self._clock()
-        for event in list(self._muted):
-            if final or not self._is_muted(event, now):
-                self._report_muted(event)
+        for event in list(self._suppressed):
+            if final or not self._is_suppressed(event, now):
+                self._report_suppressed(event)
 
-    def _is_muted(self, event: str, now: float) -> bool:
+    def _is_suppressed(self, event: str, now: float) -> bool:
         # The clock is the wall's: one set back must not mute for as long as it was wrong.
-        last = self._last_written.get(event)
+        last = self._last_written_at.get(event)
         return last is not None and 0 <= now - last < self._flood_interval
 
-    def _report_muted(self, event: str) -> None:
-        count = self._muted.pop(event, 0)
+    def _report_suppressed(self, event: str) -> None:
+        count = self._suppressed.pop(event, 0)
         if count:
             self._emit("warning", event, {"err": f"{count} more suppressed"})
 
     def _emit(self, level: str, event: str, fields: dict[str, Value]) -> None:
         if LEVELS[level] >= self._threshold:
-            line = self._format(self._stamp(), _SLOG_LEVELS[level], event, fields)
+            line = self._format(self._timestamp(), _SLOG_LEVELS[level], event, fields)
             # Nobody may be reading, or the disk be full: no reason to stop relaying.
-            try:  # noqa: SIM105 - suppress() costs as much as the line's stamp
+            try:  # noqa: SIM105 - suppress() costs as much as the line's timestamp
                 self._write(line)
             except OSError:
                 pass
 
-    def _stamp(self) -> str:
+    def _timestamp(self) -> str:
         """Now, to the millisecond; the part that lasts a second is made once in it."""
         second, milliseconds = divmod(int(self._clock() * 1000), 1000)
         if second != self._second:
@@ -125,15 +125,15 @@ class Log:
         return f"{self._second_text}.{milliseconds:03}Z"
 
 
-def _logfmt_line(stamp: str, level: str, event: str, fields: dict[str, Value]) -> str:
-    line = f"time={stamp} level={level} msg={event}"
+def _logfmt_line(timestamp: str, level: str, event: str, fields: dict[str, Value]) -> str:
+    line = f"time={timestamp} level={level} msg={event}"
     for key, value in fields.items():
         line += f" {key.rstrip('_')}={_quote(value)}"
     return line + "\n"
 
 
-def _json_line(stamp: str, level: str, event: str, fields: dict[str, Value]) -> str:
-    record: dict[str, Value] = {"time": stamp, "level": level, "msg": event}
+def _json_line(timestamp: str, level: str, event: str, fields: dict[str, Value]) -> str:
+    record: dict[str, Value] = {"time": timestamp, "level": level, "msg": event}
     record.update((key.rstrip("_"), value) for key, value in fields.items())
     return json.dumps(record) + "\n"
 

@@ -33,8 +33,8 @@ class InternalErrors:
         error = context.get("exception")
         # Where there is no memory for a line of log, the count alone tells.
         with contextlib.suppress(MemoryError):
-            what = str(context.get("message")) if error is None else describe(error)
-            self._log.limited("internal_error", level="error", err=what)
+            text = str(context.get("message")) if error is None else describe(error)
+            self._log.limited("internal_error", level="error", err=text)
 
 
 def report(error: BaseException) -> None:
@@ -50,11 +50,11 @@ def report(error: BaseException) -> None:
 
 def describe(error: BaseException) -> str:
     """The type of ``error`` and the last line of this package that it passed through."""
-    found = ""
-    trace: TracebackType | None = error.__traceback__
-    while trace is not None:
-        file = Path(trace.tb_frame.f_code.co_filename)
+    location = ""
+    traceback: TracebackType | None = error.__traceback__
+    while traceback is not None:
+        file = Path(traceback.tb_frame.f_code.co_filename)
         if file.is_relative_to(_PACKAGE):
-            found = f" in {file.relative_to(_PACKAGE)}:{trace.tb_lineno}"
-        trace = trace.tb_next
-    return type(error).__name__ + found
+            location = f" in {file.relative_to(_PACKAGE)}:{traceback.tb_lineno}"
+        traceback = traceback.tb_next
+    return type(error).__name__ + location

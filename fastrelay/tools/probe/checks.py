@@ -18,11 +18,11 @@ from typing import Final
 
 from fastrelay import __version__
 from fastrelay.tools.probe.client import (
-    Closed,
-    Ended,
+    CloseReceived,
+    ConnectionEnded,
     Endpoint,
     Incoming,
-    Text,
+    TextReceived,
     Unexpected,
     WebSocket,
     get,
@@ -46,7 +46,7 @@ Measured = Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class Failure:
     """Why a step failed. The texts are printable ASCII and never hold the phone's token.
 
     Attributes:
@@ -65,20 +65,20 @@ class Result:
     Attributes:
         seconds: how long it took.
         measured: what it measured besides.
-        fault: ``None`` if all was as expected.
+        failure: ``None`` if all was as expected.
     """
 
     step: str
     seconds: float
     measured: Measured = field(default_factory=dict)
-    fault: Fault | None = None
+    failure: Failure | None = None
 
 
 class Session:
     """What the steps of one run share.
 
     Attributes:
-        awaited: what must come next; what a fault names as expected.
+        expectation: what must come next; what a failure names as expected.
         conn_ids: the relay's connection id of each phone that has joined, by name.
     """
 
@@ -86,7 +86,7 @@ class Session:
         self.endpoint = endpoint
         self.server_id = _random_server_id()
         self.token = secrets.token_hex(16)
-        self.awaited = ""
+        self.expectation = ""
         self.conn_ids: dict[str, str] = {}
         self._sockets: dict[str, WebSocket] = {}
 
@@ -102,39 +102,39 @@ class Session:
     async def _connect(
         self, name: str, path: str, headers: dict[str, str], server_id: str | None = None
     ) -> None:
-        self.awaited = f"HTTP 101 from {path}"
+        self.expectation = f"HTTP 101 from {path}"
         headers = {"X-Pyrycode-Server": server_id or self.server_id} | headers
         self._sockets[name] = await WebSocket.connect(self.endpoint, path, headers)
 
     async def send(self, name: str, data: bytes) -> None:
         """Let one of the peers send a message."""
-        self.awaited = f"an open connection for what the {name} sends"
+        self.expectation = f"an open connection for what the {name} sends"
         await self._sockets[name].send(data)
 
     async def close(self, name: str, code: int) -> None:
         """Let one of the peers close, and see the relay agree and hang up."""
-        self.awaited = f"{Closed(code)}, in answer to that of the {name}"
+        self.expectation = f"{CloseReceived(code)}, in answer to that of the {name}"
         await self._sockets[name].close(code)
-        await self.expect(name, Closed(code), Ended())
+        await self.expect(name, CloseReceived(code), ConnectionEnded())
 
-    async def expect(self, name: str, *wanted: Incoming) -> None:
-        """See exactly ``wanted`` come to one of the peers.
+    async def expect(self, name: str, *expected: Incoming) -> None:
+        """See exactly ``expected`` come to one of the peers.
 
         Raises:
             Unexpected: something else came.
         """
-        for event in wanted:
-            self.awaited = f"{event}, for the {name}"
+        for event in expected:
+            self.expectation = f"{event}, for the {name}"
             got = await self._sockets[name].next()
             if got != event:
                 self._raise_difference(event, got, name)
-        if wanted[-1] == Ended():
+        if expected[-1] == ConnectionEnded():
             await self._sockets.pop(name).drop()
 
-    def _raise_difference(self, wanted: Incoming, got: Incoming, name: str) -> None:
-        if isinstance(wanted, Text) and isinstance(got, Text):
-            start = max(0, _first_difference(wanted.data, got.data) - 20)  # to see where it is
-            self.awaited = f"{wanted.shown(start)}, for the {name}"
+    def _raise_difference(self, expected: Incoming, got: Incoming, name: str) -> None:
+        if isinstance(expected, TextReceived) and isinstance(got, TextReceived):
+            start = max(0, _first_difference(expected.data, got.data) - 20)  # to see where it is
+            self.expectation = f"{expected.shown(start)}, for the {name}"
             raise Unexpected(got.shown(start))
         raise Unexpected(str(got))
 
@@ -142,21 +142,21 @@ class Session:
         """See the first frame of the phone ``name`` come to the binary, and learn its conn_id."""
         start = b'{"conn_id":"client-%b-' % self.server_id.encode()
         end = b'","frame":%b}' % _FIRST_FRAME
-        self.awaited = f"text {start + b'(8 hex digits)' + end!r}, for the binary"
+        self.expectation = f"text {start + b'(8 hex digits)' + end!r}, for the binary"
         got = await self._sockets["binary"].next()
         pattern = re.escape(start) + b"[0-9a-f]{8}" + re.escape(end)
-        if not isinstance(got, Text) or not re.fullmatch(pattern, got.data):
+        if not isinstance(got, TextReceived) or not re.fullmatch(pattern, got.data):
             raise Unexpected(str(got))
         self.conn_ids[name] = json.loads(got.data)["conn_id"]
 
-    async def overheard(self) -> str:
+    async def other_messages(self) -> str:
         """What has come to anybody in the meantime: it may explain what did not come."""
-        heard = []
+        received = []
         for name, websocket in self._sockets.items():
             with contextlib.suppress(TimeoutError, Unexpected, OSError):
                 async with asyncio.timeout(0):  # only what is here already
-                    heard.append(f"; but the {name} got {await websocket.next()}")
-        return "".join(heard)
+                    received.append(f"; but the {name} got {await websocket.next()}")
+        return "".join(received)
 
     async def drop(self) -> None:
         """Let go of all connections."""
@@ -173,7 +173,7 @@ class Step:
 
 
 async def _healthz(session: Session) -> None:
-    session.awaited = 'HTTP 200 from /healthz, with "status":"ok"'
+    session.expectation = 'HTTP 200 from /healthz, with "status":"ok"'
     status, body = await get(session.endpoint, "/healthz")
     if status != 200:
         raise unexpected_status(status)
@@ -182,7 +182,7 @@ async def _healthz(session: Session) -> None:
     except (ValueError, KeyError, TypeError, RecursionError):
         healthy = False
     if not healthy:
-        raise Unexpected(str(Text(body)))
+        raise Unexpected(str(TextReceived(body)))
 
 
 async def _binary_connects(session: Session) -> None:
@@ -202,13 +202,13 @@ async def _join(session: Session, name: str) -> None:
 async def _frames_reach_the_binary(session: Session) -> None:
     for message in _messages(session):
         await session.send("phone", message)
-        await session.expect("binary", Text(_envelope(session, "phone", message)))
+        await session.expect("binary", TextReceived(_envelope(session, "phone", message)))
 
 
 async def _frames_reach_the_phone(session: Session) -> None:
     for message in _messages(session):
         await session.send("binary", _envelope(session, "phone", message))
-        await session.expect("phone", Text(message))
+        await session.expect("phone", TextReceived(message))
 
 
 async def _round_trips(session: Session) -> Measured:
@@ -218,9 +218,9 @@ async def _round_trips(session: Session) -> Measured:
         envelope = _envelope(session, "phone", message)
         start = time.perf_counter()
         await session.send("phone", message)
-        await session.expect("binary", Text(envelope))
+        await session.expect("binary", TextReceived(envelope))
         await session.send("binary", envelope)
-        await session.expect("phone", Text(message))
+        await session.expect("phone", TextReceived(message))
         times.append(time.perf_counter() - start)
     return {"min": min(times), "median": statistics.median(times), "max": max(times)}
 
@@ -228,7 +228,7 @@ async def _round_trips(session: Session) -> Measured:
 async def _binary_closes_the_phone(session: Session) -> None:
     directive = b'{"conn_id":"%b","frame":"last","close_code":4401}'
     await session.send("binary", directive % session.conn_ids["phone"].encode())
-    await session.expect("phone", Text(b'"last"'), Closed(4401), Ended())
+    await session.expect("phone", TextReceived(b'"last"'), CloseReceived(4401), ConnectionEnded())
 
 
 async def _no_notice_of_that(session: Session) -> None:
@@ -239,12 +239,14 @@ async def _no_notice_of_that(session: Session) -> None:
 async def _phone_leaves(session: Session) -> None:
     await session.close("second phone", 4001)
     notice = b'{"conn_id":"%b","close_code":4001}' % session.conn_ids["second phone"].encode()
-    await session.expect("binary", Text(notice))
+    await session.expect("binary", TextReceived(notice))
 
 
 async def _unknown_server_id(session: Session) -> None:
     await session.connect_phone("lost phone", _random_server_id())
-    await session.expect("lost phone", Closed(4404, "no server with that id"), Ended())
+    await session.expect(
+        "lost phone", CloseReceived(4404, "no server with that id"), ConnectionEnded()
+    )
 
 
 async def _binary_leaves(session: Session) -> None:
@@ -267,45 +269,45 @@ STEPS: Final = (
 """All steps, in the order they must run: each builds on what the ones before have connected."""
 
 
-async def check(endpoint: Endpoint, patience: float, report: Callable[[Result], None]) -> bool:
+async def check(endpoint: Endpoint, step_timeout: float, report: Callable[[Result], None]) -> bool:
     """Run the steps until one fails; returns whether none did.
 
     Args:
-        patience: seconds one step may take.
+        step_timeout: seconds one step may take.
         report: takes each step's result when it is over.
     """
     session = Session(endpoint)
     try:
         for step in STEPS:
-            result = await _run(step, session, patience)
+            result = await _run_step(step, session, step_timeout)
             report(result)
-            if result.fault is not None:
+            if result.failure is not None:
                 return False
     finally:
         await session.drop()
     return True
 
 
-async def _run(step: Step, session: Session, patience: float) -> Result:
+async def _run_step(step: Step, session: Session, step_timeout: float) -> Result:
     start = time.perf_counter()
     try:
-        async with asyncio.timeout(patience):
+        async with asyncio.timeout(step_timeout):
             measured = await step.run(session)
     except Unexpected as error:
         got, hint = error.got, error.hint
     except OSError as error:
-        got, hint = _describe(error, patience) + await session.overheard(), ""
+        got, hint = _describe(error, step_timeout) + await session.other_messages(), ""
     else:
         return Result(step.name, time.perf_counter() - start, measured or {})
     seconds = time.perf_counter() - start
     # Whatever a relay echoes of what it was sent: the token is not shown.
     got = got.replace(session.token, "(the token)")
-    return Result(step.name, seconds, fault=Fault(session.awaited, got, hint))
+    return Result(step.name, seconds, failure=Failure(session.expectation, got, hint))
 
 
-def _describe(error: OSError, patience: float) -> str:
+def _describe(error: OSError, step_timeout: float) -> str:
     if isinstance(error, TimeoutError) and error.errno is None:
-        return f"nothing within {patience:g} s"
+        return f"nothing within {step_timeout:g} s"
     if isinstance(error, ConnectionRefusedError):
         return "connection refused: nothing listens there"
     if isinstance(error, socket.gaierror):

@@ -34,10 +34,10 @@ USER_AGENT: Final = f"fastrelay-probe/{__version__}"
 
 _READ_BYTES: Final = 64 * 1024
 
-_MAX_BODY: Final = 64 * 1024
+_MAX_BODY_BYTES: Final = 64 * 1024
 """Bytes of a plain response that are read; ``/healthz`` needs about a hundred."""
 
-_EXCERPT: Final = 80
+_EXCERPT_BYTES: Final = 80
 """Bytes of a message that are shown."""
 
 _HINTS: Final = {
@@ -85,7 +85,7 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class TextReceived:
     """A text message, as the bytes it consists of."""
 
     data: bytes
@@ -96,14 +96,12 @@ class Text:
     def shown(self, start: int = 0) -> str:
         """Its length, and an excerpt from byte ``start`` on."""
         place = f", from byte {start}" if start else ""
-        rest = "..." if len(self.data) > start + _EXCERPT else ""
-        return (
-            f"text of {len(self.data)} bytes{place}: {self.data[start : start + _EXCERPT]!r}{rest}"
-        )
+        rest = "..." if len(self.data) > start + _EXCERPT_BYTES else ""
+        return f"text of {len(self.data)} bytes{place}: {self.data[start : start + _EXCERPT_BYTES]!r}{rest}"
 
 
 @dataclass(frozen=True, slots=True)
-class Binary:
+class BinaryReceived:
     """A binary message; only its length matters, because there should be none."""
 
     length: int
@@ -113,7 +111,7 @@ class Binary:
 
 
 @dataclass(frozen=True, slots=True)
-class Closed:
+class CloseReceived:
     """A close frame."""
 
     code: int
@@ -124,14 +122,14 @@ class Closed:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class ConnectionEnded:
     """The end of the connection itself."""
 
     def __str__(self) -> str:
         return "the end of the connection"
 
 
-Incoming = Text | Binary | Closed | Ended
+Incoming = TextReceived | BinaryReceived | CloseReceived | ConnectionEnded
 
 
 class WebSocket:
@@ -173,7 +171,7 @@ class WebSocket:
             retry_after = dict(event.headers).get(b"retry-after", b"")
             raise unexpected_status(event.status_code, retry_after)
         if not isinstance(event, AcceptConnection):
-            raise Unexpected(str(Ended()))
+            raise Unexpected(str(ConnectionEnded()))
 
     async def send(self, data: bytes) -> None:
         """Send ``data``, which is UTF-8, as one text message.
@@ -182,7 +180,7 @@ class WebSocket:
             Unexpected: the other side has closed instead of waiting for it.
             OSError: the connection is lost.
         """
-        await self._say(TextMessage(data=data.decode()))
+        await self._send_event(TextMessage(data=data.decode()))
 
     async def close(self, code: int) -> None:
         """Begin the close handshake; the answer comes from :meth:`next`.
@@ -190,9 +188,9 @@ class WebSocket:
         Raises:
             Unexpected, OSError: as :meth:`send`.
         """
-        await self._say(CloseConnection(code=code))
+        await self._send_event(CloseConnection(code=code))
 
-    async def _say(self, event: Event) -> None:
+    async def _send_event(self, event: Event) -> None:
         if self._ws.state is not ConnectionState.OPEN:
             raise Unexpected(str(await self.next()))
         self._writer.write(self._ws.send(event))
@@ -210,7 +208,7 @@ class WebSocket:
             event = await self._event()
             match event:
                 case None:
-                    return Ended()
+                    return ConnectionEnded()
                 case Ping() if self._ws.state is ConnectionState.OPEN:
                     self._writer.write(self._ws.send(event.response()))
                 case CloseConnection():
@@ -218,19 +216,19 @@ class WebSocket:
                 case TextMessage():
                     parts.append(event.data.encode())
                     if event.message_finished:
-                        return Text(b"".join(parts))
+                        return TextReceived(b"".join(parts))
                 case BytesMessage():
                     parts.append(bytes(event.data))
                     if event.message_finished:
-                        return Binary(sum(map(len, parts)))
+                        return BinaryReceived(sum(map(len, parts)))
 
-    def _closed(self, event: CloseConnection) -> Closed:
+    def _closed(self, event: CloseConnection) -> CloseReceived:
         if self._ws.state in (ConnectionState.OPEN, ConnectionState.LOCAL_CLOSING):
             # wsproto reports its own verdict on a bad frame as if the peer had closed.
             raise Unexpected(f"bytes that are no frame: {event.reason!a}")
         if self._ws.state is ConnectionState.REMOTE_CLOSING:
             self._writer.write(self._ws.send(event.response()))
-        return Closed(event.code, event.reason or "")
+        return CloseReceived(event.code, event.reason or "")
 
     async def _event(self) -> Event | None:
         """wsproto's next event; ``None`` at the end of the connection."""
@@ -285,14 +283,14 @@ async def _get(
             case h11.NEED_DATA:
                 data = await reader.read(_READ_BYTES)
                 if not data and not status:
-                    raise Unexpected(str(Ended()))
+                    raise Unexpected(str(ConnectionEnded()))
                 http.receive_data(data)
             case h11.Response():
                 status = event.status_code
             case h11.Data():
                 body += event.data
-                if len(body) > _MAX_BODY:
-                    raise Unexpected(f"HTTP {status} with more than {_MAX_BODY} bytes")
+                if len(body) > _MAX_BODY_BYTES:
+                    raise Unexpected(f"HTTP {status} with more than {_MAX_BODY_BYTES} bytes")
             case h11.EndOfMessage():
                 return status, body
 
@@ -319,7 +317,7 @@ async def _connect(endpoint: Endpoint) -> tuple[asyncio.StreamReader, asyncio.St
     addresses = await asyncio.get_running_loop().getaddrinfo(
         endpoint.host, endpoint.port, type=socket.SOCK_STREAM
     )
-    refusal = OSError(f"{endpoint.host} has no address")
+    last_error = OSError(f"{endpoint.host} has no address")
     name = endpoint.host if endpoint.tls else None
     for *_, address in addresses:
         try:
@@ -333,8 +331,8 @@ async def _connect(endpoint: Endpoint) -> tuple[asyncio.StreamReader, asyncio.St
             got = f"no TLS: {error.reason}"
             raise Unexpected(got, "ws:// checks a relay on plain HTTP") from None
         except OSError as error:
-            refusal = error
-    raise refusal
+            last_error = error
+    raise last_error
 
 
 async def _drop(writer: asyncio.StreamWriter) -> None:

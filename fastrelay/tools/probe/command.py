@@ -53,16 +53,16 @@ def main(arguments: Sequence[str]) -> int:
     """
     options = _parser().parse_args(arguments)
     endpoint = parse_endpoint(options.url, options.ca_file)
-    telling = Telling(as_json=options.json, metrics_file=options.metrics_file)
-    if telling.metrics_file is not None and not os.access(telling.metrics_file.parent, os.W_OK):
+    output = Output(as_json=options.json, metrics_file=options.metrics_file)
+    if output.metrics_file is not None and not os.access(output.metrics_file.parent, os.W_OK):
         raise Refusal(
-            f"--metrics-file {str(telling.metrics_file)!r}: nothing can be put into its directory",
+            f"--metrics-file {str(output.metrics_file)!r}: nothing can be put into its directory",
             "name a file in node_exporter's --collector.textfile.directory, ending in .prom",
         )
     try:
         if options.interval is not None:
-            return asyncio.run(keep_probing(endpoint, options.timeout, options.interval, telling))
-        return asyncio.run(probe(endpoint, options.timeout, telling))
+            return asyncio.run(keep_probing(endpoint, options.timeout, options.interval, output))
+        return asyncio.run(probe(endpoint, options.timeout, output))
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
@@ -114,13 +114,13 @@ def _parser() -> RefusingParser:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Telling:
+class Output:
     """How results are told, besides the exit code."""
 
     as_json: bool = False
     metrics_file: Path | None = None
 
-    def keep(self, outcome: Round) -> bool:
+    def write_metrics_file(self, outcome: Round) -> bool:
         """Write the metrics file if there is one; returns whether nothing failed."""
         if self.metrics_file is None:
             return True
@@ -132,39 +132,39 @@ class Telling:
         return True
 
 
-_PLAINLY: Final = Telling()
+_TEXT_ONLY: Final = Output()
 
 
-async def probe(endpoint: Endpoint, patience: float, telling: Telling = _PLAINLY) -> int:
+async def probe(endpoint: Endpoint, step_timeout: float, output: Output = _TEXT_ONLY) -> int:
     """Check the relay at ``endpoint`` once and print how it goes; returns the exit code.
 
     Args:
-        patience: seconds each step may take.
+        step_timeout: seconds each step may take.
     """
 
     def report(result: Result) -> None:
-        if not telling.as_json:
+        if not output.as_json:
             print(render(result), flush=True)
 
-    outcome = await run_round(endpoint, patience, report)
-    kept = telling.keep(outcome)
-    if telling.as_json:
+    outcome = await run_round(endpoint, step_timeout, report)
+    written = output.write_metrics_file(outcome)
+    if output.as_json:
         print(as_json(outcome), flush=True)
-    elif outcome.fault is None:
+    elif outcome.failure is None:
         took = _milliseconds(outcome.seconds)
         print(f"{endpoint} works: {len(outcome.results)} steps in {took}", flush=True)
-    return EXIT_PASSED if outcome.fault is None and kept else EXIT_FAILED
+    return EXIT_PASSED if outcome.failure is None and written else EXIT_FAILED
 
 
 async def keep_probing(
-    endpoint: Endpoint, patience: float, interval: float, telling: Telling
+    endpoint: Endpoint, step_timeout: float, interval: float, output: Output
 ) -> int:
     """Check the relay again and again until SIGINT or SIGTERM; returns the exit code.
 
     A round that is under way then is given up, and its connections with it.
 
     Args:
-        patience: seconds each step may take.
+        step_timeout: seconds each step may take.
         interval: seconds from the beginning of a round to that of the next; one that takes longer
             is followed by the next at once.
     """
@@ -173,14 +173,14 @@ async def keep_probing(
     async def rounds() -> None:
         while True:
             due = loop.time() + interval
-            outcome = await run_round(endpoint, patience)
-            telling.keep(outcome)
-            print(as_json(outcome) if telling.as_json else as_line(outcome), flush=True)
+            outcome = await run_round(endpoint, step_timeout)
+            output.write_metrics_file(outcome)
+            print(as_json(outcome) if output.as_json else as_line(outcome), flush=True)
             await asyncio.sleep(due - loop.time())
 
     task = asyncio.create_task(rounds())
-    for told_to_stop in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(told_to_stop, task.cancel)
+    for stop_signal in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(stop_signal, task.cancel)
     await asyncio.wait({task})
     if not task.cancelled():
         await task  # it ends by nothing else but a fault, which is raised here
@@ -189,10 +189,14 @@ async def keep_probing(
 
 def render(result: Result) -> str:
     """A result for people: a line, or for a fault a few."""
-    if result.fault is not None:
-        fault = result.fault
-        lines = [f"FAIL {result.step}", f"  expected: {fault.expected}", f"  got:      {fault.got}"]
-        return "\n".join([*lines, f"  hint:     {fault.hint}"] if fault.hint else lines)
+    if result.failure is not None:
+        failure = result.failure
+        lines = [
+            f"FAIL {result.step}",
+            f"  expected: {failure.expected}",
+            f"  got:      {failure.got}",
+        ]
+        return "\n".join([*lines, f"  hint:     {failure.hint}"] if failure.hint else lines)
     line = f"ok   {result.step:{_NAME_WIDTH}} {_milliseconds(result.seconds):>12}"
     measured = (f"{name} {_milliseconds(value)}" for name, value in result.measured.items())
     return f"{line}   {', '.join(measured)}".rstrip()
@@ -219,21 +223,21 @@ def parse_endpoint(url: str, ca_file: str | None = None) -> Endpoint:
         raise Refusal("the URL does not begin with ws:// or wss://", _EXAMPLES)
     if not _HOST.fullmatch(host) or port == 0:
         raise Refusal("the URL has no HOST:PORT that can be used", _EXAMPLES)
-    if not _only_names_a_place(parts):
+    if not _is_origin_only(parts):
         raise Refusal("the URL has more than a scheme, a host and a port", _EXAMPLES)
-    tls = _trust(ca_file) if parts.scheme == "wss" else None
+    tls = _client_ssl_context(ca_file) if parts.scheme == "wss" else None
     if ca_file is not None and tls is None:
         raise Refusal("--ca-file has no meaning with ws://", "leave it out, or use wss://")
     return Endpoint(host, port or _DEFAULT_PORTS[parts.scheme], tls)
 
 
-def _only_names_a_place(parts: SplitResult) -> bool:
+def _is_origin_only(parts: SplitResult) -> bool:
     # A relay has its endpoints at fixed paths, so a path in the URL is a misunderstanding.
     has_user = "@" in parts.netloc
     return parts.path in {"", "/"} and not (has_user or parts.query or parts.fragment)
 
 
-def _trust(ca_file: str | None) -> ssl.SSLContext:
+def _client_ssl_context(ca_file: str | None) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=ca_file)
     except OSError as error:  # what ssl raises is one, too

@@ -10,7 +10,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
 
-from fastrelay.tools.probe.checks import Fault, Result, check
+from fastrelay.tools.probe.checks import Failure, Result, check
 from fastrelay.tools.probe.client import Endpoint
 
 PREFIX = "fastrelay_probe_"
@@ -23,17 +23,17 @@ class Round:
 
     Attributes:
         target: the URL of the relay.
-        began: seconds since the epoch.
+        started_at: seconds since the epoch.
     """
 
     target: str
-    began: float
+    started_at: float
     results: tuple[Result, ...]
 
     @property
-    def fault(self) -> Fault | None:
+    def failure(self) -> Failure | None:
         """What was wrong, if anything was."""
-        return self.results[-1].fault
+        return self.results[-1].failure
 
     @property
     def seconds(self) -> float:
@@ -46,33 +46,33 @@ class Round:
 
 
 async def run_round(
-    endpoint: Endpoint, patience: float, report: Callable[[Result], None] = lambda result: None
+    endpoint: Endpoint, step_timeout: float, report: Callable[[Result], None] = lambda result: None
 ) -> Round:
     """Run all steps, or those up to the first that fails.
 
     Args:
-        patience: seconds one step may take.
+        step_timeout: seconds one step may take.
         report: takes each step's result when it is over.
     """
-    began, results = time.time(), list[Result]()
+    started_at, results = time.time(), list[Result]()
 
-    def take(result: Result) -> None:
+    def collect(result: Result) -> None:
         results.append(result)
         report(result)
 
-    await check(endpoint, patience, take)
-    return Round(str(endpoint), began, tuple(results))
+    await check(endpoint, step_timeout, collect)
+    return Round(str(endpoint), started_at, tuple(results))
 
 
 def as_line(outcome: Round) -> str:
     """A round for people who watch."""
-    moment = _moment(outcome)
-    if (fault := outcome.fault) is not None:
-        hint = f"; {fault.hint}" if fault.hint else ""
+    started_at = _iso_time(outcome)
+    if (failure := outcome.failure) is not None:
+        hint = f"; {failure.hint}" if failure.hint else ""
         step = outcome.results[-1].step
-        return f"{moment} FAIL {step}: expected {fault.expected}; got {fault.got}{hint}"
+        return f"{started_at} FAIL {step}: expected {failure.expected}; got {failure.got}{hint}"
     times = (f"{name} {value * 1000:.1f} ms" for name, value in outcome.measured().items())
-    return f"{moment} ok   {outcome.seconds * 1000:.1f} ms, there and back {', '.join(times)}"
+    return f"{started_at} ok   {outcome.seconds * 1000:.1f} ms, there and back {', '.join(times)}"
 
 
 def as_json(outcome: Round) -> str:
@@ -80,19 +80,19 @@ def as_json(outcome: Round) -> str:
     steps: list[dict[str, Any]] = [
         {
             "step": result.step,
-            "ok": result.fault is None,
+            "ok": result.failure is None,
             "seconds": round(result.seconds, 6),
             "measured": {name: round(value, 6) for name, value in result.measured.items()},
         }
         for result in outcome.results
     ]
-    fault = outcome.fault
-    failed = None if fault is None else {"step": outcome.results[-1].step, **asdict(fault)}
+    failure = outcome.failure
+    failed = None if failure is None else {"step": outcome.results[-1].step, **asdict(failure)}
     return json.dumps(
         {
-            "time": _moment(outcome),
+            "time": _iso_time(outcome),
             "target": outcome.target,
-            "ok": fault is None,
+            "ok": failure is None,
             "seconds": round(outcome.seconds, 6),
             "steps": steps,
             "fault": failed,
@@ -114,19 +114,19 @@ def write_metrics(outcome: Round, file: Path) -> None:
         return Gauge(f"{PREFIX}{name}", what, ["target", *labels], registry=registry)
 
     target = outcome.target
-    gauge("success", "Whether all steps passed.").labels(target).set(outcome.fault is None)
-    gauge("last_run_timestamp_seconds", "When it began.").labels(target).set(outcome.began)
+    gauge("success", "Whether all steps passed.").labels(target).set(outcome.failure is None)
+    gauge("last_run_timestamp_seconds", "When it began.").labels(target).set(outcome.started_at)
     gauge("duration_seconds", "How long all steps took.").labels(target).set(outcome.seconds)
     step_seconds = gauge("step_seconds", "How long a step took.", "step")
     step_success = gauge("step_success", "Whether a step passed.", "step")
     for result in outcome.results:
         step_seconds.labels(target, result.step).set(result.seconds)
-        step_success.labels(target, result.step).set(result.fault is None)
+        step_success.labels(target, result.step).set(result.failure is None)
     round_trip = gauge("round_trip_seconds", "Small frames there and back.", "of")
     for name, value in outcome.measured().items():
         round_trip.labels(target, name).set(value)
     write_to_textfile(str(file), registry)
 
 
-def _moment(outcome: Round) -> str:
-    return datetime.fromtimestamp(outcome.began, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def _iso_time(outcome: Round) -> str:
+    return datetime.fromtimestamp(outcome.started_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from fastrelay.config.checks import RefusingParser, number
 from fastrelay.config.errors import Refusal
 
-EXIT_NOT_THERE = 1
+EXIT_UNAVAILABLE = 1
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -48,7 +48,7 @@ def _show(url: str, interval: float, *, once: bool) -> int:
     from rich.console import Console
     from rich.live import Live
 
-    from fastrelay.tools.top.scrape import Between, NotThere, scrape
+    from fastrelay.tools.top.scrape import PageUnavailable, ScrapeDelta, scrape
     from fastrelay.tools.top.view import WIDTH, View
 
     console = Console(width=WIDTH if once else None, highlight=False)
@@ -57,17 +57,17 @@ def _show(url: str, interval: float, *, once: bool) -> int:
         before = scrape(url)
         if once:
             time.sleep(interval)
-            console.print(view.render(Between(before, scrape(url))))
+            console.print(view.render(ScrapeDelta(before, scrape(url))))
             return 0
         with Live(console=console, screen=True, auto_refresh=False) as live:
             while True:
                 time.sleep(interval)
                 after = scrape(url)
-                live.update(view.render(Between(before, after)), refresh=True)
+                live.update(view.render(ScrapeDelta(before, after)), refresh=True)
                 before = after
-    except NotThere as error:
+    except PageUnavailable as error:
         sys.stderr.write(f"fastrelay top: {error}\n")
         sys.stderr.write("fastrelay top: is the relay running here, with --metrics-listen?\n")
-        return EXIT_NOT_THERE
+        return EXIT_UNAVAILABLE
     except KeyboardInterrupt:
         return 0

@@ -14,7 +14,7 @@ _TIMEOUT = 5.0
 Labels = tuple[tuple[str, str], ...]
 
 
-class NotThere(Exception):
+class PageUnavailable(Exception):
     """Nothing to show; the text says what was found instead."""
 
 
@@ -22,11 +22,11 @@ class Scrape(NamedTuple):
     """One look.
 
     Attributes:
-        moment: seconds of a clock that only goes forward.
+        taken_at: seconds of a clock that only goes forward.
         samples: values by name and labels.
     """
 
-    moment: float
+    taken_at: float
     samples: dict[tuple[str, Labels], float]
 
     def value(self, name: str, **labels: str) -> float:
@@ -42,16 +42,16 @@ def scrape(url: str) -> Scrape:
     """Look at the page.
 
     Raises:
-        NotThere: it does not answer, or is not a relay's.
+        PageUnavailable: it does not answer, or is not a relay's.
     """
     try:
         with urllib.request.urlopen(url, timeout=_TIMEOUT) as reply:  # noqa: S310
             text = reply.read().decode()
     except urllib.error.HTTPError as error:
-        raise NotThere(f"{url} answers with HTTP {error.code}") from None
+        raise PageUnavailable(f"{url} answers with HTTP {error.code}") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
-        raise NotThere(f"{url} does not answer: {reason}") from None
+        raise PageUnavailable(f"{url} does not answer: {reason}") from None
     try:
         samples = {
             (sample.name, tuple(sorted(sample.labels.items()))): float(sample.value)
@@ -61,11 +61,11 @@ def scrape(url: str) -> Scrape:
     except ValueError:
         samples = {}
     if not any(name.startswith(PREFIX) for name, _ in samples):
-        raise NotThere(f"{url} is no relay's metrics page")
+        raise PageUnavailable(f"{url} is no relay's metrics page")
     return Scrape(time.monotonic(), samples)
 
 
-class Between(NamedTuple):
+class ScrapeDelta(NamedTuple):
     """What happened from one look to the next."""
 
     before: Scrape
@@ -73,23 +73,23 @@ class Between(NamedTuple):
 
     def rate(self, name: str, **labels: str) -> float:
         """A counter's growth a second; 0.0 when it began anew."""
-        seconds = self.after.moment - self.before.moment
-        grown = self.after.value(name, **labels) - self.before.value(name, **labels)
-        return max(0.0, grown / seconds) if seconds > 0 else 0.0
+        seconds = self.after.taken_at - self.before.taken_at
+        growth = self.after.value(name, **labels) - self.before.value(name, **labels)
+        return max(0.0, growth / seconds) if seconds > 0 else 0.0
 
-    def quantile(self, name: str, share: float, **only: str) -> float:
+    def quantile(self, name: str, share: float, **cell: str) -> float:
         """The upper bound of the histogram bucket that ``share`` of the new observations reach,
         of the cells with the labels ``only``.
 
         0.0 without any; infinity beyond the last bound.
         """
-        grown = {
+        growth = {
             float(dict(labels)["le"]): value - self.before.value(f"{name}_bucket", **dict(labels))
             for labels, value in self.after.by_labels(f"{name}_bucket").items()
-            if only.items() <= dict(labels).items()
+            if cell.items() <= dict(labels).items()
         }
-        bounds = sorted(grown)
-        if not bounds or grown[bounds[-1]] <= 0:
+        bounds = sorted(growth)
+        if not bounds or growth[bounds[-1]] <= 0:
             return 0.0
-        wanted = share * grown[bounds[-1]]
-        return next(bound for bound in bounds if grown[bound] >= wanted)
+        rank = share * growth[bounds[-1]]
+        return next(bound for bound in bounds if growth[bound] >= rank)
