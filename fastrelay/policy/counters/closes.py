@@ -1,4 +1,4 @@
-"""Connections that ended, each counted once, by side, cause and class of close code."""
+"""Counts ended WebSocket connections, each once, by side, cause and class of close code."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -8,7 +8,10 @@ from fastrelay.protocol.cause import Cause
 
 _NO_CODE: Final = "none"
 _CLASSES: Final = {1: "1xxx", 3: "3xxx", 4: "4xxx"}
-"""The classes of codes that may travel, by their thousands."""
+"""The classes of the close codes that are valid on the wire (RFC 6455 §7.4), by their thousands.
+
+The 2xxx codes are unassigned, so no close frame carries one.
+"""
 
 _ANY_CLASS: Final = tuple(_CLASSES.values())
 
@@ -43,22 +46,32 @@ _CODES_OF_PHONES: Final[dict[Cause, tuple[str, ...]]] = _EITHER_SIDE | {
 
 
 class CloseCounts:
-    """One side's connections, counted when their end begins; what can happen starts at 0.
+    """Counts the connections of one side. Each is counted when it begins to close.
+
+    Args:
+        possible: the classes of close codes that each cause can have. Their counts exist from the
+            start, at 0.
 
     Attributes:
-        cells: how many, by cause and class of the first close frame's code.
+        cells: the counts by cause and by the class of the first close frame's code; the class is
+            ``"none"`` if the connection ends without a close frame.
     """
 
     def __init__(self, possible: Mapping[Cause, tuple[str, ...]]) -> None:
         self.cells = Counter({(cause, code): 0 for cause in possible for code in possible[cause]})
 
     def count(self, cause: Cause, code: int | None) -> None:
-        """A connection ends. ``code`` is that of the close frame that began it, if one did."""
+        """Count one connection.
+
+        Args:
+            code: the code of the close frame that began the close handshake; ``None`` if there was
+                no close frame, or one without a code.
+        """
         self.cells[cause, _NO_CODE if code is None else _CLASSES[code // 1000]] += 1
 
 
 class Closes:
-    """The relay's two sides."""
+    """The counts of binaries and of phones."""
 
     def __init__(self) -> None:
         self.binaries = CloseCounts(_CODES_OF_BINARIES)
