@@ -97,7 +97,8 @@ class TextReceived:
         """Its length, and an excerpt from byte ``start`` on."""
         place = f", from byte {start}" if start else ""
         rest = "..." if len(self.data) > start + _EXCERPT_BYTES else ""
-        return f"text of {len(self.data)} bytes{place}: {self.data[start : start + _EXCERPT_BYTES]!r}{rest}"
+        excerpt = self.data[start : start + _EXCERPT_BYTES]
+        return f"text of {len(self.data)} bytes{place}: {excerpt!r}{rest}"
 
 
 @dataclass(frozen=True, slots=True)
