@@ -1,6 +1,7 @@
-"""Gets a certificate from an ACME CA. Blocking: it runs in a thread of its own.
+"""Orders certificates from an ACME CA (RFC 8555).
 
-certbot's ``acme`` library speaks the protocol. Needs the extra ``fastrelay[acme]``.
+All calls block, so they run in a thread of their own. The protocol is implemented by certbot's
+``acme`` library, which the extra ``fastrelay[acme]`` installs.
 """
 
 import threading
@@ -27,19 +28,19 @@ NETWORK_TIMEOUT: Final = 10
 """Seconds one request to the CA may take."""
 
 _NONCE_ATTEMPTS: Final = 6
-"""How often a request is sent before a CA that refuses every nonce is believed."""
+"""How often a request is sent at most if the CA refuses every nonce (RFC 8555 §6.5)."""
 
 
 class IssuanceFailed(Exception):
-    """No certificate; the text says why, on one line, and is safe to log."""
+    """The CA cannot be reached or refused. The text is one line that may be logged."""
 
 
 class Cancelled(Exception):
-    """The relay stops and waits for no CA."""
+    """The call was given up because the relay stops."""
 
 
 class _Network(client.ClientNetwork):
-    """The library's network, which asks again more than once after a bad nonce, and can stop."""
+    """The library's HTTP client, with more retries after a bad nonce, and with cancellation."""
 
     def __init__(self, key: JWKEC, ca_file: str | None, cancelled: threading.Event) -> None:
         super().__init__(
@@ -49,7 +50,7 @@ class _Network(client.ClientNetwork):
             timeout=NETWORK_TIMEOUT,
         )
         if ca_file is not None:
-            # requests takes a path here as well; the library's annotation does not know.
+            # requests accepts a path here as well, but the library annotates it as a bool.
             self.verify_ssl = ca_file  # type: ignore[assignment]
         self._cancelled = cancelled
 
@@ -69,11 +70,13 @@ class _Network(client.ClientNetwork):
 
 
 class Issuer:
-    """Orders certificates for one domain. One call at a time.
+    """Orders certificates for one domain. Only one call may run at a time.
 
     Args:
-        acme: for which domain, and from whom.
-        timeout: seconds the CA may take to validate and issue.
+        acme: the domain, the CA and the account's email address.
+        cache: where the account key is stored.
+        responder: answers the CA's challenges on port 80.
+        timeout: the seconds that the CA may take to validate the domain and issue.
     """
 
     def __init__(
@@ -90,24 +93,26 @@ class Issuer:
         self._cancelled = threading.Event()
 
     def cancel(self) -> None:
-        """Let a call that runs in another thread end at its next request to the CA."""
+        """Make a call in another thread raise :class:`Cancelled` at its next request to the CA."""
         self._cancelled.set()
 
     def obtain(self) -> bytes:
-        """Order a certificate; returns its private key and chain as PEM.
+        """Order a certificate; returns a new private key and the chain, as PEM.
 
         Raises:
-            IssuanceFailed: the CA cannot be reached, or refuses.
-            Cancelled: see :meth:`cancel`.
+            IssuanceFailed: the CA cannot be reached, or refused.
+            Cancelled: :meth:`cancel` was called.
         """
         return self._with_ca(self._order)
 
     def suggested_renewal(self, pem: bytes) -> datetime | None:
-        """When the CA wants the certificate renewed (ARI, RFC 9773); ``None``: it does not say.
+        """When the CA suggests to renew the certificate ``pem`` (ARI, RFC 9773).
+
+        Returns ``None`` if the CA makes no suggestions.
 
         Raises:
-            IssuanceFailed: it offers to say, and did not.
-            Cancelled: see :meth:`cancel`.
+            IssuanceFailed: the CA offers suggestions, but the request failed.
+            Cancelled: :meth:`cancel` was called.
         """
 
         def ask(ca: client.ClientV2) -> datetime | None:
@@ -129,7 +134,8 @@ class Issuer:
         except (Cancelled, IssuanceFailed):
             raise
         except Exception as error:
-            # Whatever a CA answers, and however the library takes it, must not end the renewals.
+            # A CA may answer anything, and the library may raise anything because of it. Neither
+            # must end the task that renews certificates.
             raise IssuanceFailed(_one_line(f"{type(error).__name__}: {error}")) from error
 
     def _account_key(self) -> JWKEC:
@@ -153,13 +159,13 @@ class Issuer:
             for authorization in order.authorizations:
                 if authorization.body.status != messages.STATUS_VALID:
                     self._answer(ca, authorization, cleanup)
-            # The library compares with a naive local time.
+            # The library compares the deadline with a naive local time.
             deadline = datetime.now() + self._timeout
             order = ca.poll_and_finalize(order, deadline)
         return private_key + order.fullchain_pem.encode()
 
     def _register(self, ca: client.ClientV2) -> None:
-        """Say who we are; a CA that knows the key already tells us our account."""
+        """Create the account; if the CA knows the key already, use the account it names."""
         registration = messages.NewRegistration.from_data(
             email=self._acme.email, terms_of_service_agreed=True
         )

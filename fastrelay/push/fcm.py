@@ -1,4 +1,4 @@
-"""Sends one wake: a data-only high-priority message through FCM's HTTP v1 API."""
+"""Sends wakes: data-only messages of high priority through FCM's HTTP v1 API."""
 
 import json
 from typing import NamedTuple
@@ -9,11 +9,11 @@ from fastrelay.push.https import CallFailed, HttpsClient, Reply, describe_refusa
 
 
 class SendResult(NamedTuple):
-    """How a send ended.
+    """The result of sending one wake.
 
     Attributes:
-        outcome: never ``DROPPED``.
-        err: why, fit for a log; empty when it was sent.
+        outcome: any outcome but ``DROPPED``.
+        err: the reason of a failure, which may be logged; empty if the wake was sent.
     """
 
     outcome: Outcome
@@ -21,13 +21,13 @@ class SendResult(NamedTuple):
 
 
 class FcmSender:
-    """Wakes devices of one project.
+    """Wakes the devices of one Firebase project.
 
     Args:
-        client: makes the calls; closed with this.
-        tokens: says what to authorise them with; closed with this.
-        endpoint: base URL of the API.
-        project_id: the project the devices belong to.
+        client: makes the calls; :meth:`close` closes it.
+        tokens: provides the access tokens; :meth:`close` closes it.
+        endpoint: the base URL of the API, without a slash at the end.
+        project_id: the project to which the devices belong.
     """
 
     def __init__(
@@ -38,11 +38,15 @@ class FcmSender:
         self._url = f"{endpoint}/v1/projects/{project_id}/messages:send"
 
     async def send(self, device_token: str) -> SendResult:
-        """Wake a device; at most two calls to each of the two endpoints."""
+        """Wake the device with the registration token ``device_token``.
+
+        Makes at most two calls to the API and two to the token endpoint. Failures are returned,
+        not raised.
+        """
         try:
             access = await self._tokens.get()
             reply = await self._post(access, device_token)
-            if reply.status == 401:  # revoked before its time, or our clock stood still
+            if reply.status == 401:  # revoked early, or our clock stood still in a suspended VM
                 access = await self._tokens.get(rejected=access)
                 reply = await self._post(access, device_token)
         except TokenFetchFailed as failure:
@@ -63,6 +67,6 @@ class FcmSender:
         )
 
     async def close(self) -> None:
-        """Drop what it holds; nobody may be sending any more."""
+        """Close the HTTPS client and cancel a token fetch. No send may be under way."""
         await self._tokens.close()
         await self._client.close()
