@@ -1,4 +1,4 @@
-"""``fastrelay probe URL``: reads the arguments, runs rounds, prints the results."""
+"""The command line of ``fastrelay probe``: reads the arguments, runs rounds, prints results."""
 
 import argparse
 import asyncio
@@ -31,7 +31,7 @@ _NAME_WIDTH: Final = max(len(step.name) for step in STEPS)
 _DESCRIPTION: Final = """\
 Checks a running relay from outside: connects as a binary under a random server-id and as phones
 of it, sends frames both ways and compares every byte, and closes in the ways that have a meaning.
-Nobody else's connections are touched. A run takes four of the upgrade attempts that the relay
+Other connections are not touched. A run takes four of the upgrade attempts that the relay
 grants this address.
 
 Prints a line for each step as it finishes. At the first that fails it says what was expected and
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str]) -> int:
     """Check the relay that ``arguments`` name; returns the exit code.
 
     Raises:
-        Refusal: the arguments make no sense.
+        Refusal: the arguments are not valid.
     """
     options = _parser().parse_args(arguments)
     endpoint = parse_endpoint(options.url, options.ca_file)
@@ -66,7 +66,8 @@ def main(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # Whoever read the results has left; what is still buffered must not raise at exit, too.
+        # The reader of our output has gone. Python flushes stdout at exit, which must not raise
+        # the error again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED
 
@@ -115,13 +116,18 @@ def _parser() -> RefusingParser:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
-    """How results are told, besides the exit code."""
+    """How results are reported, besides the exit code.
+
+    Attributes:
+        as_json: whether JSON is printed instead of text.
+        metrics_file: where Prometheus metrics are written after each round, if anywhere.
+    """
 
     as_json: bool = False
     metrics_file: Path | None = None
 
     def write_metrics_file(self, outcome: Round) -> bool:
-        """Write the metrics file if there is one; returns whether nothing failed."""
+        """Write the metrics file, if one is wanted; returns ``False`` if that failed."""
         if self.metrics_file is None:
             return True
         try:
@@ -136,10 +142,12 @@ _TEXT_ONLY: Final = Output()
 
 
 async def probe(endpoint: Endpoint, step_timeout: float, output: Output = _TEXT_ONLY) -> int:
-    """Check the relay at ``endpoint`` once and print how it goes; returns the exit code.
+    """Check a relay once and print the results; returns the exit code.
 
     Args:
-        step_timeout: seconds each step may take.
+        endpoint: where the relay listens.
+        step_timeout: the seconds that one step may take.
+        output: how the results are reported.
     """
 
     def report(result: Result) -> None:
@@ -159,14 +167,16 @@ async def probe(endpoint: Endpoint, step_timeout: float, output: Output = _TEXT_
 async def keep_probing(
     endpoint: Endpoint, step_timeout: float, interval: float, output: Output
 ) -> int:
-    """Check the relay again and again until SIGINT or SIGTERM; returns the exit code.
+    """Check a relay repeatedly until SIGINT or SIGTERM; returns the exit code.
 
-    A round that is under way then is given up, and its connections with it.
+    A round that is under way at the signal is cancelled, and its connections are aborted.
 
     Args:
-        step_timeout: seconds each step may take.
-        interval: seconds from the beginning of a round to that of the next; one that takes longer
-            is followed by the next at once.
+        endpoint: where the relay listens.
+        step_timeout: the seconds that one step may take.
+        interval: the seconds from the start of a round to the start of the next. After a round that
+            takes longer, the next one starts at once.
+        output: how the results are reported.
     """
     loop = asyncio.get_running_loop()
 
@@ -183,12 +193,12 @@ async def keep_probing(
         loop.add_signal_handler(stop_signal, task.cancel)
     await asyncio.wait({task})
     if not task.cancelled():
-        await task  # it ends by nothing else but a fault, which is raised here
+        await task  # only an exception ends the task otherwise, and it is raised here
     return EXIT_PASSED
 
 
 def render(result: Result) -> str:
-    """A result for people: a line, or for a fault a few."""
+    """The result of a step as text for people: one line, or several for a failure."""
     if result.failure is not None:
         failure = result.failure
         lines = [
@@ -207,17 +217,21 @@ def _milliseconds(seconds: float) -> str:
 
 
 def parse_endpoint(url: str, ca_file: str | None = None) -> Endpoint:
-    """Where ``url`` leads: ``ws`` or ``wss``, a host, and a port if it is not the scheme's.
+    """The endpoint of a URL of the form ``ws://HOST``, ``wss://HOST``, or with ``:PORT``.
+
+    Args:
+        url: the URL.
+        ca_file: a PEM file of the CA certificates to trust; ``None`` for the system's.
 
     Raises:
-        Refusal: it is something else, or ``ca_file`` cannot be used. The text never quotes the
-            URL, which may hold a password.
+        Refusal: the URL has another form, or ``ca_file`` cannot be used. The text never quotes the
+            URL, because it may contain a password.
     """
     try:
         parts = urlsplit(url)
         port = parts.port
         host = (parts.hostname or "").encode("idna").decode("ascii")
-    except ValueError:  # what idna raises is one, too
+    except ValueError:  # UnicodeError of idna is a ValueError
         raise Refusal("the URL has no HOST:PORT that can be used", _EXAMPLES) from None
     if parts.scheme not in _DEFAULT_PORTS:
         raise Refusal("the URL does not begin with ws:// or wss://", _EXAMPLES)
@@ -232,7 +246,7 @@ def parse_endpoint(url: str, ca_file: str | None = None) -> Endpoint:
 
 
 def _is_origin_only(parts: SplitResult) -> bool:
-    # A relay has its endpoints at fixed paths, so a path in the URL is a misunderstanding.
+    # The paths of the relay's endpoints are fixed, so a URL with a path must be a mistake.
     has_user = "@" in parts.netloc
     return parts.path in {"", "/"} and not (has_user or parts.query or parts.fragment)
 
@@ -240,7 +254,7 @@ def _is_origin_only(parts: SplitResult) -> bool:
 def _client_ssl_context(ca_file: str | None) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=ca_file)
-    except OSError as error:  # what ssl raises is one, too
+    except OSError as error:  # an SSLError is an OSError
         why = "no certificates in it" if isinstance(error, ssl.SSLError) else error.strerror
         raise Refusal(
             f"--ca-file {ca_file!r} cannot be used: {why}",

@@ -1,4 +1,4 @@
-"""One run of all steps as a whole, and how it is told: a line, JSON, a file for Prometheus."""
+"""Runs all steps once, and reports the result as a line, as JSON or as Prometheus metrics."""
 
 import json
 import time
@@ -14,16 +14,17 @@ from fastrelay.tools.probe.checks import Failure, Result, check
 from fastrelay.tools.probe.client import Endpoint
 
 PREFIX = "fastrelay_probe_"
-"""What the probe's own families begin with; they are not the relay's."""
+"""The prefix of the probe's own metric families."""
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """All steps that were run, in order; the last one may have failed.
+    """The result of one run of all steps.
 
     Attributes:
         target: the URL of the relay.
         started_at: seconds since the epoch.
+        results: those of the steps that were run, in order. Only the last one may have failed.
     """
 
     target: str
@@ -32,27 +33,28 @@ class Round:
 
     @property
     def failure(self) -> Failure | None:
-        """What was wrong, if anything was."""
+        """Why the round failed; ``None`` if all steps passed."""
         return self.results[-1].failure
 
     @property
     def seconds(self) -> float:
-        """How long all steps took."""
+        """The sum of the times of all steps."""
         return sum(result.seconds for result in self.results)
 
     def measured(self) -> dict[str, float]:
-        """What steps measured besides their own time, in seconds."""
+        """The other times that the steps measured, in seconds, by name."""
         return {name: value for result in self.results for name, value in result.measured.items()}
 
 
 async def run_round(
     endpoint: Endpoint, step_timeout: float, report: Callable[[Result], None] = lambda result: None
 ) -> Round:
-    """Run all steps, or those up to the first that fails.
+    """Run all steps until one fails.
 
     Args:
-        step_timeout: seconds one step may take.
-        report: takes each step's result when it is over.
+        endpoint: where the relay listens.
+        step_timeout: the seconds that one step may take.
+        report: called with the result of each step when it is over.
     """
     started_at, results = time.time(), list[Result]()
 
@@ -65,7 +67,7 @@ async def run_round(
 
 
 def as_line(outcome: Round) -> str:
-    """A round for people who watch."""
+    """The result of a round as one line for people."""
     started_at = _iso_time(outcome)
     if (failure := outcome.failure) is not None:
         hint = f"; {failure.hint}" if failure.hint else ""
@@ -76,7 +78,7 @@ def as_line(outcome: Round) -> str:
 
 
 def as_json(outcome: Round) -> str:
-    """A round for programs, in one line; times in seconds."""
+    """The result of a round as a JSON object in one line; times are in seconds."""
     steps: list[dict[str, Any]] = [
         {
             "step": result.step,
@@ -101,12 +103,12 @@ def as_json(outcome: Round) -> str:
 
 
 def write_metrics(outcome: Round, file: Path) -> None:
-    """Put a round where node_exporter's textfile collector reads it, all or nothing.
+    """Write the result of a round to ``file`` atomically, for node_exporter's textfile collector.
 
-    A step that was not reached has no sample: its time is not known.
+    A step that was not reached has no sample, because its time is unknown.
 
     Raises:
-        OSError: it cannot be written; what was there is still there.
+        OSError: the file cannot be written; its old content is unchanged.
     """
     registry = CollectorRegistry()
 

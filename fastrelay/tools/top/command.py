@@ -12,10 +12,10 @@ EXIT_UNAVAILABLE = 1
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Show a relay until interrupted, or once; returns the exit code.
+    """Show a relay once or until interrupted; returns the exit code.
 
     Raises:
-        Refusal: the arguments make no sense, or the extra is missing.
+        Refusal: the arguments are not valid, or the extra is not installed.
     """
     parser = RefusingParser(
         prog="fastrelay top",

@@ -1,4 +1,4 @@
-"""Two scrapes of a metrics page, and what happened between them."""
+"""Scrapes a metrics page, and computes rates and quantiles from two scrapes."""
 
 import time
 import urllib.error
@@ -15,34 +15,34 @@ Labels = tuple[tuple[str, str], ...]
 
 
 class PageUnavailable(Exception):
-    """Nothing to show; the text says what was found instead."""
+    """The URL has no metrics page of a relay. The text says what was found instead."""
 
 
 class Scrape(NamedTuple):
-    """One look.
+    """The samples of one scrape.
 
     Attributes:
-        taken_at: seconds of a clock that only goes forward.
-        samples: values by name and labels.
+        taken_at: monotonic seconds.
+        samples: the values by name and sorted labels.
     """
 
     taken_at: float
     samples: dict[tuple[str, Labels], float]
 
     def value(self, name: str, **labels: str) -> float:
-        """One sample; 0.0 if there is none."""
+        """The value of one sample; 0.0 if it does not exist."""
         return self.samples.get((name, tuple(sorted(labels.items()))), 0.0)
 
     def by_labels(self, name: str) -> dict[Labels, float]:
-        """Every sample of a family."""
+        """The values of all samples called ``name``, by labels."""
         return {labels: value for (known, labels), value in self.samples.items() if known == name}
 
 
 def scrape(url: str) -> Scrape:
-    """Look at the page.
+    """Scrape the metrics page at ``url``.
 
     Raises:
-        PageUnavailable: it does not answer, or is not a relay's.
+        PageUnavailable: it does not answer within 5 s, or is no metrics page of a relay.
     """
     try:
         with urllib.request.urlopen(url, timeout=_TIMEOUT) as reply:  # noqa: S310
@@ -66,22 +66,27 @@ def scrape(url: str) -> Scrape:
 
 
 class ScrapeDelta(NamedTuple):
-    """What happened from one look to the next."""
+    """The difference between two scrapes."""
 
     before: Scrape
     after: Scrape
 
     def rate(self, name: str, **labels: str) -> float:
-        """A counter's growth a second; 0.0 when it began anew."""
+        """The growth of a counter per second; 0.0 if the relay restarted in between."""
         seconds = self.after.taken_at - self.before.taken_at
         growth = self.after.value(name, **labels) - self.before.value(name, **labels)
         return max(0.0, growth / seconds) if seconds > 0 else 0.0
 
     def quantile(self, name: str, share: float, **cell: str) -> float:
-        """The upper bound of the histogram bucket that ``share`` of the new observations reach,
-        of the cells with the labels ``only``.
+        """An upper bound of a quantile of the observations between the scrapes.
 
-        0.0 without any; infinity beyond the last bound.
+        Args:
+            name: the histogram.
+            share: the quantile, from 0 to 1.
+            cell: the labels of the series of the histogram.
+
+        Returns the upper bound of the bucket that contains the quantile: 0.0 without observations,
+        infinity above the last bound.
         """
         growth = {
             float(dict(labels)["le"]): value - self.before.value(f"{name}_bucket", **dict(labels))

@@ -1,4 +1,4 @@
-"""What is shown, and how it fits 80 columns."""
+"""The screen of ``fastrelay top``, 80 columns wide."""
 
 from collections import deque
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ _DIRECTIONS = (("up", "phone_to_binary"), ("down", "binary_to_phone"))
 
 
 class View:
-    """Remembers what a sparkline needs from one look to the next."""
+    """Renders scrapes, and keeps the last rates of each direction for its sparkline."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -26,7 +26,7 @@ class View:
         }
 
     def render(self, delta: ScrapeDelta) -> RenderableType:
-        """The whole view of what happened between two looks."""
+        """The whole screen for the difference between two scrapes."""
         return Group(
             self._head(delta),
             self._traffic(delta),
@@ -61,7 +61,7 @@ class View:
 
 
 def sparkline(values: Iterable[float]) -> str:
-    """Values as bars, the highest full."""
+    """The values as a line of bars, scaled to the highest value."""
     known = list(values)
     top = max(known, default=0.0) or 1.0
     return "".join(_BARS[min(7, int(value / top * 7.999))] for value in known)
@@ -95,7 +95,7 @@ def _drops(delta: ScrapeDelta) -> list[str]:
 
 
 def _closes(delta: ScrapeDelta) -> list[str]:
-    """Connections that end just now, by cause."""
+    """The rates of ended connections by cause; at most the six highest."""
     name = f"{PREFIX}connections_closed_total"
     rates: dict[str, float] = {}
     for labels in map(dict, delta.after.by_labels(name)):
@@ -106,7 +106,7 @@ def _closes(delta: ScrapeDelta) -> list[str]:
 
 
 def _times(delta: ScrapeDelta) -> list[str]:
-    """What is slower than it should be: upper bounds of what all but one in a hundred took."""
+    """Upper bounds of the 99th percentiles of frame transit, upgrades and loop lag."""
     frame, upgrade = f"{PREFIX}frame_transit_seconds", f"{PREFIX}upgrade_duration_seconds"
     times = {label: delta.quantile(frame, 0.99, direction=name) for label, name in _DIRECTIONS}
     times["loop lag"] = delta.quantile(f"{PREFIX}event_loop_lag_seconds", 0.99)
@@ -128,7 +128,7 @@ def _process(delta: ScrapeDelta) -> list[str]:
 
 
 def _grid(label: str, items: list[str]) -> Table:
-    """Items three a row, behind a label."""
+    """The items in rows of three, with a label before the first row."""
     table = Table.grid(padding=(0, 1))
     for begin in range(0, len(items), 3):
         head = label if not begin else ""
