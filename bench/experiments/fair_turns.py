@@ -19,7 +19,7 @@ from bench.compare.plan import BATCH, LARGE, MEDIUM
 from bench.experiments.against import compare
 from bench.support.relay import OURS, running
 from bench.support.wire import PONG, binary_handshake, client_frame, phone_handshake
-from fastrelay.loop.fair_reads import Rooms
+from fastrelay.loop.fair_reads import ReceiveBuffer
 from fastrelay.websocket.connection import Connection
 
 LOADS = (BATCH, MEDIUM, LARGE)
@@ -40,13 +40,13 @@ def change() -> None:
     """Read whatever is there, as often as the loop asks."""
 
     def get_buffer(self: Connection, sizehint: int) -> memoryview:
-        return self._conditions.rooms.whole
+        return self._context.buffer.whole
 
-    def room_filled(self: Connection, rooms: Rooms, nbytes: int) -> None:
-        self._take_read(nbytes)
+    def quota_used(self: Connection, buffer: ReceiveBuffer, nbytes: int) -> None:
+        self.process_read(nbytes)
 
     Connection.get_buffer = get_buffer  # type: ignore[method-assign]
-    Connection._room_filled = room_filled  # type: ignore[method-assign]
+    Connection._quota_used = quota_used  # type: ignore[method-assign]
 
 
 def main() -> None:

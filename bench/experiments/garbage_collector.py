@@ -20,7 +20,7 @@ from fastrelay.policy.caps import LiveConnections
 from fastrelay.policy.counters import Counters
 from fastrelay.process.garbage_collection import tame_garbage_collector
 from fastrelay.websocket.connection import Connection
-from fastrelay.websocket.context import Conditions
+from fastrelay.websocket.context import ConnectionContext
 
 CONNECTIONS = 10_000
 
@@ -51,7 +51,7 @@ class _Pauses:
 def _pauses_with(connections: int) -> _Pauses:
     loop = asyncio.get_running_loop()
     live: LiveConnections[Connection] = LiveConnections(connections)
-    conditions = Conditions(TimerWheel(loop, 0.25), Intervals(), 1 << 18, live)
+    conditions = ConnectionContext(TimerWheel(loop, 0.25), Intervals(), 1 << 18, live)
     counts = Counters().frames.phone_to_binary
     handler: Any = object()
     pauses = _Pauses()

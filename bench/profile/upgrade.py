@@ -31,8 +31,8 @@ PHASES: Final = {
     "write the 101": ("fastrelay.http.exchange:Exchange.switch_protocols",),
     "connection": ("fastrelay.websocket.connection:Connection.__init__",),
     "registration": (
-        "fastrelay.routing.router:Switchboard.admit_binary",
-        "fastrelay.routing.router:Switchboard.admit_phone",
+        "fastrelay.routing.router:Router.admit_binary",
+        "fastrelay.routing.router:Router.admit_phone",
     ),
     "log": ("fastrelay.log:Log.info",),
     "TLS": (

@@ -10,12 +10,14 @@ from fastrelay.log import Log
 from fastrelay.loop.timer_wheel import TimerWheel
 from fastrelay.metrics import make_metrics
 from fastrelay.policy.caps import LiveConnections, Lobby
+from fastrelay.policy.held_bytes import BufferBudget
 from fastrelay.policy.registry import Registry
 from fastrelay.push.waker import make_waker
-from fastrelay.routing.router import Switchboard
+from fastrelay.routing.context import RoutingContext
+from fastrelay.routing.router import Router
 from fastrelay.server.endpoints import Doorway
 from fastrelay.websocket.connection import Connection
-from fastrelay.websocket.context import Conditions
+from fastrelay.websocket.context import ConnectionContext
 
 
 class Transport:
@@ -36,7 +38,7 @@ class Transport:
 
     def receive(self, data: bytes) -> None:
         """Give an upgraded connection bytes, in one read."""
-        self.protocol._room = room = self.protocol._conditions.rooms.whole
+        self.protocol._quota = room = self.protocol._context.buffer.whole
         room[: len(data)] = data
         self.protocol.buffer_updated(len(data))
 
@@ -49,12 +51,13 @@ def make_site(loop: asyncio.AbstractEventLoop) -> Site:
     wheel = TimerWheel(loop, intervals.tick)
     waker = make_waker(settings, metrics.counters.wakes, log)
     registry: Registry[Any, Any] = Registry(limits.phones)
-    board = Switchboard(
-        registry, wheel, intervals, limits, metrics.counters, metrics.upgrades, waker, log
+    shared = RoutingContext(
+        limits, metrics.counters, BufferBudget(limits.buffered_bytes), waker, log
     )
+    router = Router(registry, wheel, intervals, shared, metrics.upgrades)
     live: LiveConnections[Connection] = LiveConnections(limits.connections)
-    conditions = Conditions(wheel, intervals, limits.message_bytes, live)
-    routes = Doorway(board, conditions, live, None, metrics, log).routes()
+    context = ConnectionContext(wheel, intervals, limits.message_bytes, live)
+    routes = Doorway(router, context, live, None, metrics, log).routes()
     return Site(
         routes,
         socket_peer,

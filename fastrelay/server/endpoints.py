@@ -8,9 +8,7 @@ from fastrelay.log import Log
 from fastrelay.metrics import Metrics
 from fastrelay.policy.caps import LiveConnections
 from fastrelay.policy.token_buckets import TokenBuckets
-from fastrelay.routing.binary import Binary
-from fastrelay.routing.phone import Phone
-from fastrelay.routing.router import Switchboard
+from fastrelay.routing.router import Router
 from fastrelay.server.gates import (
     CLIENT_HEADERS,
     SERVER_HEADERS,
@@ -22,7 +20,7 @@ from fastrelay.server.gates import (
     upgrade,
 )
 from fastrelay.websocket.connection import Connection
-from fastrelay.websocket.context import Conditions, SentCounter
+from fastrelay.websocket.context import ConnectionContext, SentCounter
 from fastrelay.websocket.handler import Handler
 
 MAX_DEVICE_NAME = 128
@@ -34,15 +32,16 @@ class Doorway:
 
     def __init__(
         self,
-        board: Switchboard,
-        conditions: Conditions[Connection],
+        router: Router,
+        context: ConnectionContext,
         live: LiveConnections[Connection],
         buckets: TokenBuckets | None,
         metrics: Metrics,
         log: Log,
     ) -> None:
-        self._board = board
-        self._conditions = conditions
+        self._router = router
+        self._context = context
+        self._counts = router.context.counters.frames
         self._live = live
         self._buckets = buckets
         self._metrics = metrics
@@ -68,28 +67,25 @@ class Doorway:
         return observe_status(on_rate_limit_deny(count_deny), limited)
 
     def _admit_binary(self, exchange: Exchange, headers: dict[bytes, str], head: bytes) -> None:
-        binary = Binary(
-            headers[b"x-pyrycode-server"],
-            headers[b"x-pyrycode-version"],
-            exchange.client or "",
-            self._board,
+        binary = self._router.new_binary(
+            headers[b"x-pyrycode-server"], headers[b"x-pyrycode-version"], exchange.client or ""
         )
-        sent = self._board.counts.phone_to_binary
-        binary.connection, early = self._connect(exchange, head, binary, sent)
-        self._board.admit_binary(binary, early)
+        sent = self._counts.phone_to_binary
+        binary.connection, initial_data = self._connect(exchange, head, binary, sent)
+        self._router.admit_binary(binary, initial_data)
 
     def _admit_phone(self, exchange: Exchange, headers: dict[bytes, str], head: bytes) -> None:
-        phone = Phone(headers[b"x-pyrycode-server"], self._board)
-        sent = self._board.counts.binary_to_phone
+        phone = self._router.new_phone(headers[b"x-pyrycode-server"])
+        sent = self._counts.binary_to_phone
         names = exchange.header(b"x-pyrycode-device-name") or [b""]
         device_name = names[0].decode(errors="replace")[:MAX_DEVICE_NAME]
-        phone.connection, early = self._connect(exchange, head, phone, sent)
-        self._board.admit_phone(phone, device_name, exchange.client or "", early)
+        phone.connection, initial_data = self._connect(exchange, head, phone, sent)
+        self._router.admit_phone(phone, device_name, exchange.client or "", initial_data)
 
     def _connect(
         self, exchange: Exchange, head: bytes, handler: Handler, sent: SentCounter
     ) -> tuple[Connection, bytes]:
-        transport, early = exchange.switch_protocols(head)
-        connection = Connection(transport, handler, self._conditions, sent)
+        transport, initial_data = exchange.switch_protocols(head)
+        connection = Connection(transport, handler, self._context, sent)
         self._live.add(connection, exchange.client or "")
-        return connection, early
+        return connection, initial_data

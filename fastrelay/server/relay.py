@@ -13,20 +13,22 @@ from fastrelay.metrics.connections import expose_connections
 from fastrelay.metrics.push import PushMetrics
 from fastrelay.metrics.state import State, StateMetrics
 from fastrelay.policy.caps import LiveConnections, Lobby
+from fastrelay.policy.held_bytes import BufferBudget
 from fastrelay.policy.registry import Registry
 from fastrelay.policy.token_buckets import TokenBuckets
 from fastrelay.protocol.cause import Cause
 from fastrelay.protocol.close_codes import SHUTTING_DOWN
 from fastrelay.push.waker import make_waker
 from fastrelay.routing.binary import Binary
+from fastrelay.routing.context import RoutingContext
 from fastrelay.routing.phone import Phone
-from fastrelay.routing.router import Switchboard
+from fastrelay.routing.router import Router
 from fastrelay.server.endpoints import Doorway
 from fastrelay.server.healthz import healthz
 from fastrelay.server.listeners import Entrances
 from fastrelay.server.metrics_page import metrics_page
 from fastrelay.websocket.connection import Connection
-from fastrelay.websocket.context import Conditions
+from fastrelay.websocket.context import ConnectionContext
 
 
 class Relay:
@@ -42,7 +44,7 @@ class Relay:
         on_failure: called when a listener breaks: the relay should be drained.
 
     Attributes:
-        errors, registry, board, waker, live, lobby, entrances, wheel, chores: the relay's state,
+        errors, registry, router, waker, live, lobby, entrances, wheel, chores: the relay's state,
             each in its one place; for looking at.
 
     Raises:
@@ -77,15 +79,10 @@ class Relay:
             else None
         )
         self.waker = make_waker(settings, counters.wakes, log)
-        self.board = Switchboard(
-            self.registry,
-            self.wheel,
-            settings.intervals,
-            limits,
-            counters,
-            metrics.upgrades,
-            self.waker,
-            log,
+        held_bytes = BufferBudget(limits.buffered_bytes)
+        context = RoutingContext(limits, counters, held_bytes, self.waker, log)
+        self.router = Router(
+            self.registry, self.wheel, settings.intervals, context, metrics.upgrades
         )
         self.entrances = Entrances(settings, self.wheel, self.lobby, log, on_failure)
         self.chores: list[PeriodicTask] = []
@@ -116,11 +113,11 @@ class Relay:
         certificates = self.entrances.certificates
         state = State(
             refused=lambda: self.live.refused,
-            backlog=lambda: self.board.budget.total,
-            takeovers=lambda: self.board.takeovers,
-            evictions=lambda: self.board.evictions,
+            backlog=lambda: self.router.context.held_bytes.total,
+            takeovers=lambda: self.router.takeovers,
+            evictions=lambda: self.router.evictions,
             internal_errors=lambda: self.errors.count,
-            grace_expiries=lambda: self.board.grace_expiries,
+            grace_expiries=lambda: self.router.grace_expiries,
             certificate_expiry=(lambda: certificates.expires) if self._settings.tls else None,
         )
         StateMetrics(state, self._metrics.registry)
@@ -134,12 +131,10 @@ class Relay:
 
     def _routes(self) -> dict[str, Route]:
         settings, started = self._settings, self._loop.time()
-        conditions = Conditions(
+        context = ConnectionContext(
             self.wheel, settings.intervals, settings.limits.message_bytes, self.live
         )
-        doorway = Doorway(
-            self.board, conditions, self.live, self._buckets, self._metrics, self._log
-        )
+        doorway = Doorway(self.router, context, self.live, self._buckets, self._metrics, self._log)
         health = healthz(
             lambda: self.registry.connected_binaries,
             lambda: self.registry.connected_phones,

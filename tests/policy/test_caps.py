@@ -13,7 +13,7 @@ from fastrelay.policy.counters.frames import FrameCounts
 from fastrelay.policy.held_bytes import BufferBudget
 from fastrelay.protocol.close_codes import BACKLOG_FULL, CloseReason
 from fastrelay.routing.phone import Phone as RoutedPhone
-from fastrelay.routing.router import Switchboard
+from fastrelay.routing.router import Router
 from fastrelay.websocket.connection import Connection as LiveConnection
 
 # -- caps -----------------------------------------------------------------------------------------
@@ -236,7 +236,7 @@ class Connection:
 
 def test_four_mebibytes_are_within_the_budget_of_a_phone_and_one_byte_more_is_not() -> None:
     board, connection = Board(), Connection()
-    one = RoutedPhone("s1", cast("Switchboard", board))
+    one = RoutedPhone("s1", cast("Router", board))
     one.connection = cast("LiveConnection", connection)
     one.on_backlog(4 * 1024 * 1024)
     assert (board.budget.total, connection.failed) == (4 * 1024 * 1024, [])
