@@ -11,7 +11,7 @@ import stat
 import tempfile
 from pathlib import Path
 
-from fastrelay.config.errors import Refusal
+from fastrelay.config.errors import ConfigurationError
 
 _PRIVATE = 0o700
 
@@ -23,8 +23,8 @@ class CertificateCache:
         tightened: whether other users had access to the directory until it was opened here.
 
     Raises:
-        Refusal: the directory cannot be created or written to, or other users have access to it
-            and it belongs to another user.
+        ConfigurationError: the directory cannot be created or written to, or other users have
+            access to it and it belongs to another user.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -37,14 +37,14 @@ class CertificateCache:
                 self._tighten(status.st_uid)
             self._check_writable()
         except OSError as error:
-            raise Refusal(
+            raise ConfigurationError(
                 f"--cert-cache: cannot use {str(directory)!r}: {error.strerror}",
                 "name a directory that this user may create or write to",
             ) from None
 
     def _tighten(self, owner: int) -> None:
         if owner != os.geteuid():
-            raise Refusal(
+            raise ConfigurationError(
                 f"--cert-cache: others can read {str(self._directory)!r}, and it is not ours",
                 "chown it to the user the relay runs as, or name another directory",
             )

@@ -62,41 +62,41 @@ class LiveConnections(Generic[Live]):
                 del self._by_key[key]
 
 
-class Visitor(Protocol):
+class Pending(Protocol):
     """A connection that is not upgraded yet; hashable by identity."""
 
     def abort(self) -> None:
-        """Drop it without a word."""
+        """Drop the connection without an answer."""
 
 
-class Lobby:
-    """Connections between accept and upgrade: past ``most`` the oldest is dropped.
+class PendingConnections:
+    """Connections between accept and upgrade; past ``most`` the oldest is dropped.
 
-    An honest request head takes milliseconds, so whoever has been here longest is the one who
-    fills the place. Without the cap, sockets that say nothing would use up all descriptors.
+    The request head of an honest client takes milliseconds, so the oldest connection is the least
+    likely to be one. Without the cap, sockets that say nothing would use up all descriptors.
     """
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._visitors: dict[Visitor, None] = {}
+        self._connections: dict[Pending, None] = {}
 
     def __len__(self) -> int:
-        """How many there are."""
-        return len(self._visitors)
+        """The number of pending connections."""
+        return len(self._connections)
 
-    def enter(self, visitor: Visitor) -> None:
+    def add(self, connection: Pending) -> None:
         """Count one more; may drop the oldest."""
-        self._visitors[visitor] = None
-        if len(self._visitors) > self._most:
-            oldest = next(iter(self._visitors))
-            del self._visitors[oldest]
+        self._connections[connection] = None
+        if len(self._connections) > self._most:
+            oldest = next(iter(self._connections))
+            del self._connections[oldest]
             oldest.abort()
 
-    def leave(self, visitor: Visitor) -> None:
-        """It was upgraded, or has ended."""
-        self._visitors.pop(visitor, None)
+    def discard(self, connection: Pending) -> None:
+        """Count the connection no more: it was upgraded, or has ended."""
+        self._connections.pop(connection, None)
 
     def drop_all(self) -> None:
-        """Drop everybody."""
-        for visitor in tuple(self._visitors):
-            visitor.abort()
+        """Drop all pending connections."""
+        for connection in tuple(self._connections):
+            connection.abort()

@@ -40,7 +40,7 @@ def make_source(
     """The source that the settings ask for.
 
     Raises:
-        Refusal: the certificate cache cannot be used.
+        ConfigurationError: the certificate cache cannot be used.
     """
     if isinstance(tls, TlsFiles):
         return CertificateFiles(tls, certificates, wheel, intervals.certificate_check, log)

@@ -29,7 +29,7 @@ from fastrelay.http.connection import HttpProtocol, Route, Site
 from fastrelay.log import Log
 from fastrelay.loop.timer_wheel import TimerWheel
 from fastrelay.net.listener import Listener, bind
-from fastrelay.policy.caps import Lobby
+from fastrelay.policy.caps import PendingConnections
 from tests.support.certificates import authority
 from tests.support.pebble import Pebble, pebble
 from tests.support.programs import needs
@@ -75,8 +75,8 @@ async def http_listener(responder: ChallengeResponder) -> AsyncIterator[int]:
     """What the CA validates against; yields its port."""
     loop = asyncio.get_running_loop()
     wheel = TimerWheel(loop, 0.01)
-    lobby = Lobby(10)
-    site = Site(responder, socket_peer, wheel, loop.call_soon, 16384, 5.0, 0.1, lobby)
+    pending = PendingConnections(10)
+    site = Site(responder, socket_peer, wheel, loop.call_soon, 16384, 5.0, 0.1, pending)
     sock = bind(Address("127.0.0.1", 0))
     listener = Listener(sock, partial(HttpProtocol, site), loop, Log(lambda line: None), sys.exit)
     try:
@@ -84,8 +84,8 @@ async def http_listener(responder: ChallengeResponder) -> AsyncIterator[int]:
     finally:
         listener.close()
         await listener.opened()
-        lobby.drop_all()
-        while len(lobby):
+        pending.drop_all()
+        while len(pending):
             await asyncio.sleep(0)
         wheel.close()
 

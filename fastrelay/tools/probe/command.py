@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
-from fastrelay.config.checks import RefusingParser, number
-from fastrelay.config.errors import Refusal
+from fastrelay.config.checks import CommandLineParser, number
+from fastrelay.config.errors import ConfigurationError
 from fastrelay.tools.probe.checks import STEPS, Result
 from fastrelay.tools.probe.client import Endpoint
 from fastrelay.tools.probe.rounds import Round, as_json, as_line, run_round, write_metrics
@@ -49,13 +49,13 @@ def main(arguments: Sequence[str]) -> int:
     """Check the relay that ``arguments`` name; returns the exit code.
 
     Raises:
-        Refusal: the arguments are not valid.
+        ConfigurationError: the arguments are not valid.
     """
     options = _parser().parse_args(arguments)
     endpoint = parse_endpoint(options.url, options.ca_file)
     output = Output(as_json=options.json, metrics_file=options.metrics_file)
     if output.metrics_file is not None and not os.access(output.metrics_file.parent, os.W_OK):
-        raise Refusal(
+        raise ConfigurationError(
             f"--metrics-file {str(output.metrics_file)!r}: nothing can be put into its directory",
             "name a file in node_exporter's --collector.textfile.directory, ending in .prom",
         )
@@ -72,8 +72,8 @@ def main(arguments: Sequence[str]) -> int:
         return EXIT_FAILED
 
 
-def _parser() -> RefusingParser:
-    parser = RefusingParser(
+def _parser() -> CommandLineParser:
+    parser = CommandLineParser(
         prog="fastrelay probe",
         description=_DESCRIPTION,
         epilog=_EXIT_CODES,
@@ -224,24 +224,26 @@ def parse_endpoint(url: str, ca_file: str | None = None) -> Endpoint:
         ca_file: a PEM file of the CA certificates to trust; ``None`` for the system's.
 
     Raises:
-        Refusal: the URL has another form, or ``ca_file`` cannot be used. The text never quotes the
-            URL, because it may contain a password.
+        ConfigurationError: the URL has another form, or ``ca_file`` cannot be used. The text never
+            quotes the URL, because it may contain a password.
     """
     try:
         parts = urlsplit(url)
         port = parts.port
         host = (parts.hostname or "").encode("idna").decode("ascii")
     except ValueError:  # UnicodeError of idna is a ValueError
-        raise Refusal("the URL has no HOST:PORT that can be used", _EXAMPLES) from None
+        raise ConfigurationError("the URL has no HOST:PORT that can be used", _EXAMPLES) from None
     if parts.scheme not in _DEFAULT_PORTS:
-        raise Refusal("the URL does not begin with ws:// or wss://", _EXAMPLES)
+        raise ConfigurationError("the URL does not begin with ws:// or wss://", _EXAMPLES)
     if not _HOST.fullmatch(host) or port == 0:
-        raise Refusal("the URL has no HOST:PORT that can be used", _EXAMPLES)
+        raise ConfigurationError("the URL has no HOST:PORT that can be used", _EXAMPLES)
     if not _is_origin_only(parts):
-        raise Refusal("the URL has more than a scheme, a host and a port", _EXAMPLES)
+        raise ConfigurationError("the URL has more than a scheme, a host and a port", _EXAMPLES)
     tls = _client_ssl_context(ca_file) if parts.scheme == "wss" else None
     if ca_file is not None and tls is None:
-        raise Refusal("--ca-file has no meaning with ws://", "leave it out, or use wss://")
+        raise ConfigurationError(
+            "--ca-file has no meaning with ws://", "leave it out, or use wss://"
+        )
     return Endpoint(host, port or _DEFAULT_PORTS[parts.scheme], tls)
 
 
@@ -256,7 +258,7 @@ def _client_ssl_context(ca_file: str | None) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=ca_file)
     except OSError as error:  # an SSLError is an OSError
         why = "no certificates in it" if isinstance(error, ssl.SSLError) else error.strerror
-        raise Refusal(
+        raise ConfigurationError(
             f"--ca-file {ca_file!r} cannot be used: {why}",
             "name a readable file of PEM certificates",
         ) from None

@@ -5,8 +5,8 @@ import sys
 import time
 from collections.abc import Sequence
 
-from fastrelay.config.checks import RefusingParser, number
-from fastrelay.config.errors import Refusal
+from fastrelay.config.checks import CommandLineParser, number
+from fastrelay.config.errors import ConfigurationError
 
 EXIT_UNAVAILABLE = 1
 
@@ -15,9 +15,9 @@ def main(arguments: Sequence[str]) -> int:
     """Show a relay once or until interrupted; returns the exit code.
 
     Raises:
-        Refusal: the arguments are not valid, or the extra is not installed.
+        ConfigurationError: the arguments are not valid, or the extra is not installed.
     """
-    parser = RefusingParser(
+    parser = CommandLineParser(
         prog="fastrelay top",
         description="A live view of a running relay: rates, outcomes, drops, backlog, latency.",
         epilog="exit codes: 0, 1 when there is nothing to show, 2 when the arguments make no sense",
@@ -40,7 +40,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--once", action="store_true", help="look twice, print, and exit")
     options = parser.parse_args(arguments)
     if importlib.util.find_spec("rich") is None:
-        raise Refusal("fastrelay top needs the extra top", "pip install 'fastrelay[top]'")
+        raise ConfigurationError(
+            "fastrelay top needs the extra top", "pip install 'fastrelay[top]'"
+        )
     return _show(options.url, options.interval, once=options.once)
 
 
