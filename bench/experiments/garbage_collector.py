@@ -18,7 +18,7 @@ from fastrelay.config.settings import Intervals
 from fastrelay.loop.timer_wheel import TimerWheel
 from fastrelay.policy.caps import LiveConnections
 from fastrelay.policy.counters import Counters
-from fastrelay.process.garbage_collection import tame_garbage_collector
+from fastrelay.process.garbage_collection import configure_gc
 from fastrelay.websocket.connection import Connection
 from fastrelay.websocket.context import ConnectionContext
 
@@ -76,7 +76,7 @@ def main() -> None:
 
 async def _measure() -> None:
     before = _pauses_with(CONNECTIONS)
-    tame_garbage_collector()
+    configure_gc()
     after = _pauses_with(CONNECTIONS)
     for label, pauses in (("as Python sets it", before), ("as the relay sets it", after)):
         print(

@@ -5,7 +5,7 @@ import sys
 import fastrelay.process.run
 from fastrelay.cli import main
 
-fastrelay.process.garbage_collection.tame_garbage_collector = lambda: None
+fastrelay.process.garbage_collection.configure_gc = lambda: None
 
 if __name__ == "__main__":
     sys.exit(main())

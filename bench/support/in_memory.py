@@ -9,13 +9,13 @@ from fastrelay.http.connection import HttpProtocol, Site
 from fastrelay.log import Log
 from fastrelay.loop.timer_wheel import TimerWheel
 from fastrelay.metrics import make_metrics
-from fastrelay.policy.caps import LiveConnections, Lobby
+from fastrelay.policy.caps import LiveConnections, PendingConnections
 from fastrelay.policy.held_bytes import BufferBudget
 from fastrelay.policy.registry import Registry
 from fastrelay.push.waker import make_waker
 from fastrelay.routing.context import RoutingContext
 from fastrelay.routing.router import Router
-from fastrelay.server.endpoints import Doorway
+from fastrelay.server.endpoints import Endpoints
 from fastrelay.websocket.connection import Connection
 from fastrelay.websocket.context import ConnectionContext
 
@@ -57,7 +57,7 @@ def make_site(loop: asyncio.AbstractEventLoop) -> Site:
     router = Router(registry, wheel, intervals, shared, metrics.upgrades)
     live: LiveConnections[Connection] = LiveConnections(limits.connections)
     context = ConnectionContext(wheel, intervals, limits.message_bytes, live)
-    routes = Doorway(router, context, live, None, metrics, log).routes()
+    routes = Endpoints(router, context, live, None, metrics, log).routes()
     return Site(
         routes,
         socket_peer,
@@ -66,7 +66,7 @@ def make_site(loop: asyncio.AbstractEventLoop) -> Site:
         limits.head_bytes,
         intervals.head,
         intervals.linger,
-        Lobby(10),
+        PendingConnections(10),
     )
 
 

@@ -18,7 +18,7 @@ from fastrelay.http.exchange import Exchange, render
 from fastrelay.http.responses import MISDIRECTED_REQUEST, NOT_FOUND, error
 from fastrelay.loop.internal_errors import report
 from fastrelay.loop.timer_wheel import TimerWheel
-from fastrelay.policy.caps import Lobby
+from fastrelay.policy.caps import PendingConnections
 
 MAX_REQUESTS: Final = 100
 """Plain requests one connection may make: what it never reads of our answers stays small."""
@@ -40,7 +40,7 @@ class Site:
         routes: by exact path; anything else is 404.
         client_address: the client's address from the peer's and the request; ``None`` if none.
         next_turn: calls back in the loop's next turn.
-        lobby: where connections are counted until they are upgraded or end.
+        pending: where connections are counted until they are upgraded or end.
         host: the only name it answers to, in lower case; ``None``: any.
         head_bytes, head_timeout, linger: see :class:`fastrelay.config.settings.Settings`.
     """
@@ -52,7 +52,7 @@ class Site:
     head_bytes: int
     head_timeout: float
     linger: float
-    lobby: Lobby
+    pending: PendingConnections
     host: bytes | None = None
 
 
@@ -73,18 +73,18 @@ class HttpProtocol(asyncio.Protocol):
         self._received = 0
         self._requests = 0
         self._deaf = False
-        self._began = time.perf_counter()
+        self._started_at = time.perf_counter()
         self.wheel_tick = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transport has the interface, but not the base class.
         self._transport = cast("asyncio.Transport", transport)
         self._site.wheel.after(self, self._site.head_timeout)
-        self._site.lobby.enter(self)
+        self._site.pending.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._site.wheel.cancel(self)
-        self._site.lobby.leave(self)
+        self._site.pending.discard(self)
 
     def abort(self) -> None:
         """Drop the connection without an answer."""
@@ -114,8 +114,8 @@ class HttpProtocol(asyncio.Protocol):
             if self._serve_next() and self._http.trailing_data[0]:
                 self._transport.pause_reading()
                 self._site.next_turn(self._go_on)
-        except h11.RemoteProtocolError as fault:
-            self._refuse(HTTPStatus(fault.error_status_hint))
+        except h11.RemoteProtocolError as error:
+            self._refuse(HTTPStatus(error.error_status_hint))
 
     def _go_on(self) -> None:
         if not self._transport.is_closing():
@@ -150,10 +150,10 @@ class HttpProtocol(asyncio.Protocol):
             self._transport,
             self._http,
             self._detach,
-            began=self._began,
+            started_at=self._started_at,
         )
-        if fault := exchange.fault:
-            self._refuse(fault)
+        if status := exchange.protocol_error:
+            self._refuse(status)
             return False
         self._received = behind
         self._requests += 1
@@ -175,7 +175,7 @@ class HttpProtocol(asyncio.Protocol):
         reusable = self._http.our_state is h11.DONE and self._http.their_state is h11.DONE
         if reusable and self._requests < MAX_REQUESTS:
             self._http.start_next_cycle()
-            self._began = time.perf_counter()
+            self._started_at = time.perf_counter()
             self._site.wheel.after(self, self._site.head_timeout)
         else:
             self._hang_up()
@@ -197,5 +197,5 @@ class HttpProtocol(asyncio.Protocol):
     def _detach(self) -> tuple[asyncio.Transport, bytes]:
         self._deaf = True
         self._site.wheel.cancel(self)
-        self._site.lobby.leave(self)
+        self._site.pending.discard(self)
         return self._transport, self._http.trailing_data[0]

@@ -19,7 +19,7 @@ class Exchange:
     Attributes:
         request: the request head.
         client: the address of the client, ``None`` if there is no usable one.
-        began: :func:`time.perf_counter` at the accept, or at the end of the request before.
+        started_at: :func:`time.perf_counter` at the accept, or at the end of the request before.
         on_first_status: called with the first status written for this request.
     """
 
@@ -31,11 +31,11 @@ class Exchange:
         http: h11.Connection,
         detach: Callable[[], tuple[asyncio.Transport, bytes]],
         *,
-        began: float,
+        started_at: float,
     ) -> None:
         self.request = request
         self.client = client
-        self.began = began
+        self.started_at = started_at
         self.on_first_status: StatusHook | None = None
         self.finished = False
         self._transport = transport
@@ -68,7 +68,7 @@ class Exchange:
         return b"transfer-encoding" in self._headers or any(int(length) for length in lengths)
 
     @property
-    def fault(self) -> HTTPStatus | None:
+    def protocol_error(self) -> HTTPStatus | None:
         """What h11 lets pass and we do not: another major version, and a body framed in two ways,
         of which another parser might believe the other (RFC 9112 §2.5, §6.3)."""
         if not self.request.http_version.startswith(b"1."):

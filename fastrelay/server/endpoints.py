@@ -27,7 +27,7 @@ MAX_DEVICE_NAME = 128
 """Characters of a device name that are logged."""
 
 
-class Doorway:
+class Endpoints:
     """Makes the routes of ``/v1/server`` and ``/v1/client``; what they let in lives on its own."""
 
     def __init__(

@@ -50,7 +50,7 @@ def timed(observe: Callable[[float], None], inner: Route) -> Route:
 
     def route(exchange: Exchange) -> None:
         inner(exchange)
-        observe(time.perf_counter() - exchange.began)
+        observe(time.perf_counter() - exchange.started_at)
 
     return route
 

@@ -20,12 +20,12 @@ from fastrelay.http.exchange import Exchange
 from fastrelay.http.handshake import accept_upgrade
 from fastrelay.log import Log
 from fastrelay.loop.timer_wheel import TimerWheel
-from fastrelay.policy.caps import Lobby
+from fastrelay.policy.caps import PendingConnections
 from fastrelay.policy.counters.frames import DirectionCounts
 from fastrelay.protocol.cause import Cause
 from fastrelay.protocol.close_codes import requested_close
 from fastrelay.protocol.frames import text_header
-from fastrelay.server.listeners import Entrances
+from fastrelay.server.listeners import Listeners
 from fastrelay.websocket.connection import Connection
 from fastrelay.websocket.context import ConnectionContext
 from tests.support.certificates import local_certificate
@@ -156,26 +156,26 @@ class EchoServer:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         self._loop.set_exception_handler(lambda _, context: self.faults.append(context))
         self._wheel = TimerWheel(self._loop, 0.25)
-        entrances = [self._listen(secure) for secure in (False, True)]
+        listeners = [self._listen(secure) for secure in (False, True)]
         ready()
         await self._stop.wait()
-        for entrance in entrances:
-            await entrance.stop()
+        for listener in listeners:
+            await listener.stop()
         assert not len(self._wheel)
         self._wheel.close()
 
-    def _listen(self, secure: bool) -> Entrances:
+    def _listen(self, secure: bool) -> Listeners:
         settings = Settings(
             listen=Address("127.0.0.1", 0), tls=local_certificate() if secure else None
         )
         log = Log(lambda line: self.faults.append({"message": line}), "warning")
         failed = {"message": "the listener broke"}
-        entrances = Entrances(
-            settings, self._wheel, Lobby(10), log, lambda: self.faults.append(failed)
+        listeners = Listeners(
+            settings, self._wheel, PendingConnections(10), log, lambda: self.faults.append(failed)
         )
-        entrances.open({"/": self._connect}, {})
-        self.ports[secure] = entrances.ports[0]
-        return entrances
+        listeners.open({"/": self._connect}, {})
+        self.ports[secure] = listeners.ports[0]
+        return listeners
 
     def _connect(self, exchange: Exchange) -> None:
         wish = dict(parse_qsl(exchange.request.target.partition(b"?")[2].decode()))

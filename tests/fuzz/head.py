@@ -18,7 +18,7 @@ from fastrelay.http.connection import HttpProtocol, Route, Site
 from fastrelay.http.exchange import Exchange
 from fastrelay.log import Log
 from fastrelay.loop.timer_wheel import TimerWheel
-from fastrelay.policy.caps import Lobby
+from fastrelay.policy.caps import PendingConnections
 from fastrelay.policy.token_buckets import TokenBuckets
 from fastrelay.server.gates import (
     CLIENT_HEADERS,
@@ -137,9 +137,9 @@ def one_input(data: bytes) -> None:
 
 def visit(choice: int, pieces: list[bytes]) -> Visit:
     """Let a connection send ``pieces``; then its time is up."""
-    visited, lobby, loop = Visit(), Lobby(9), Loop()
+    visited, pending, loop = Visit(), PendingConnections(9), Loop()
     wheel = TimerWheel(loop, 0.25)  # type: ignore[arg-type]
-    protocol = HttpProtocol(site_for(choice, visited, lobby, wheel, loop), "192.0.2.1")
+    protocol = HttpProtocol(site_for(choice, visited, pending, wheel, loop), "192.0.2.1")
     protocol.connection_made(visited.transport)  # type: ignore[arg-type]
     for piece in pieces:
         if visited.upgraded is None:
@@ -148,15 +148,17 @@ def visit(choice: int, pieces: list[bytes]) -> Visit:
                 visited.turns.pop()()
         else:
             visited.early += piece
-    assert len(lobby) == (visited.upgraded is None)
+    assert len(pending) == (visited.upgraded is None)
     loop.advance(10.0)
     assert visited.transport.aborted == (visited.upgraded is None)
     protocol.connection_lost(None)
-    assert len(lobby) == len(wheel) == 0
+    assert len(pending) == len(wheel) == 0
     return visited
 
 
-def site_for(choice: int, visited: Visit, lobby: Lobby, wheel: TimerWheel, loop: Loop) -> Site:
+def site_for(
+    choice: int, visited: Visit, pending: PendingConnections, wheel: TimerWheel, loop: Loop
+) -> Site:
     """What a listener serves, with some of its settings chosen."""
     networks: tuple[Network, ...] = TRUSTED if choice & 1 else ()
     resolver = forwarded_for(networks) if choice & 2 else socket_peer
@@ -184,7 +186,7 @@ def site_for(choice: int, visited: Visit, lobby: Lobby, wheel: TimerWheel, loop:
         head_bytes=HEAD_BYTES,
         head_timeout=5.0,
         linger=1.0,
-        lobby=lobby,
+        pending=pending,
         host=b"a" if choice & 16 else None,
     )
 

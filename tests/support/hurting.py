@@ -133,9 +133,9 @@ def resident() -> int:
 async def nothing_left(relay: RunningRelay) -> None:
     """Everybody has gone: no connection, slot, timer or byte remains, and the counts add up."""
     await relay.until(lambda: relay.live == 0 and relay.registry_size == 0)
-    await relay.until(lambda: relay.timers == relay.chores)
+    await relay.until(lambda: relay.timers == relay.periodic_tasks)
     assert relay.buffered == 0
-    assert relay.visitors == 0
+    assert relay.pending == 0
     await asyncio.sleep(0)
     gc.collect()
     kinds = (Connection, Phone, Binary, HttpProtocol, Grace, LivenessCheck)

@@ -185,7 +185,7 @@ async def test_every_answer_of_an_endpoint_is_timed_and_nothing_else() -> None:
 async def test_an_upgrade_lasts_from_the_accept_to_the_status() -> None:
     async with running_relay() as relay:
         client = await relay.http()
-        await relay.until(lambda: relay.visitors == 1)
+        await relay.until(lambda: relay.pending == 1)
         await asyncio.sleep(WAIT)  # a head that takes its time
         client.send(request("/v1/server", upgrade_headers()))
         assert (await client.response())[0] == 400
@@ -197,7 +197,7 @@ async def test_an_upgrade_lasts_from_the_accept_to_the_status() -> None:
 async def test_a_second_request_begins_where_the_first_has_ended() -> None:
     async with running_relay() as relay:
         client = await relay.http()
-        await relay.until(lambda: relay.visitors == 1)
+        await relay.until(lambda: relay.pending == 1)
         await asyncio.sleep(WAIT)
         started = time.perf_counter()
         for path in ("/healthz", "/v1/server"):

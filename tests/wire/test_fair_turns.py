@@ -83,7 +83,7 @@ async def test_of_a_pipeline_one_request_is_served_in_a_turn() -> None:
         served = [0]
         while served[-1] < 90:
             await asyncio.sleep(0)
-            served += [protocol._requests for protocol in relay.relay.lobby._visitors] or [0]
+            served += [protocol._requests for protocol in relay.relay.pending._connections] or [0]
         assert max(b - a for a, b in itertools.pairwise(served)) == 1
         for _ in range(90):
             assert (await client.response())[0] == 200

@@ -253,5 +253,5 @@ async def test_a_visitor_whose_answer_is_held_is_dropped_in_time(version: str) -
         visitor = relay.own(await dial(relay.port, version))
         head_and_half(visitor, "/healthz", {}, version)
         await visitor.hung_up()
-        await relay.until(lambda: relay.visitors == 0)
+        await relay.until(lambda: relay.pending == 0)
         assert not visitor.tls.plain
