@@ -24,11 +24,12 @@ PHASES: Final = {
     "h11": ("h11:Connection.__init__", "h11:Connection.receive_data", "h11:Connection.next_event"),
     "exchange": ("fastrelay.http.exchange:Exchange.__init__",),
     "gates": (
-        "fastrelay.server.gates:_check_headers",
+        "fastrelay.server.endpoints:Endpoint._admit",
+        "fastrelay.server.endpoints:check_headers",
         "fastrelay.policy.caps:LiveConnections.has_room",
     ),
-    "handshake": ("fastrelay.server.gates:accept_upgrade",),
-    "write the 101": ("fastrelay.http.exchange:Exchange.switch_protocols",),
+    "handshake": ("fastrelay.server.endpoints:check_handshake",),
+    "write the 101": ("fastrelay.server.owner:switch_protocols",),
     "connection": ("fastrelay.websocket.connection:Connection.__init__",),
     "registration": (
         "fastrelay.routing.router:Router.admit_binary",

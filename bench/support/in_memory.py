@@ -15,7 +15,7 @@ from fastrelay.policy.registry import Registry
 from fastrelay.push.waker import make_waker
 from fastrelay.routing.context import RoutingContext
 from fastrelay.routing.router import Router
-from fastrelay.server.endpoints import Endpoints
+from fastrelay.server.routes import public_routes
 from fastrelay.websocket.connection import Connection
 from fastrelay.websocket.context import ConnectionContext
 
@@ -57,7 +57,7 @@ def make_site(loop: asyncio.AbstractEventLoop) -> Site:
     router = Router(registry, wheel, intervals, shared, metrics.upgrades)
     live: LiveConnections[Connection] = LiveConnections(limits.connections)
     context = ConnectionContext(wheel, intervals, limits.message_bytes, live)
-    routes = Endpoints(router, context, live, None, metrics, log).routes()
+    routes = public_routes(router, context, live, None, metrics, log)
     return Site(
         routes,
         socket_peer,
