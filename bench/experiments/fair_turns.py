@@ -43,7 +43,7 @@ def change() -> None:
         return self._conditions.rooms.whole
 
     def room_filled(self: Connection, rooms: Rooms, nbytes: int) -> None:
-        self._take_read(nbytes)
+        self.process_read(nbytes)
 
     Connection.get_buffer = get_buffer  # type: ignore[method-assign]
     Connection._room_filled = room_filled  # type: ignore[method-assign]

@@ -11,9 +11,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from fastrelay.loop.internal_errors import describe
-from fastrelay.loop.timer_wheel import TimerWheel
 from fastrelay.protocol.cause import Cause
-from tests.support.clock import Loop
 from tests.support.faulty import MemoryPeer, MemoryRelay
 from tests.support.peer import PING, client_frame
 
@@ -300,21 +298,3 @@ def test_text_of_an_exception_is_not_said() -> None:
     with pytest.raises(UnicodeDecodeError) as caught:
         b"secret\xff".decode()
     assert describe(caught.value) == "UnicodeDecodeError"
-
-
-def test_a_timer_whose_callback_raises_is_called_again() -> None:
-    class Item:
-        wheel_tick = calls = 0
-
-        def on_timer(self) -> None:
-            self.calls += 1
-            if self.calls == 1:
-                raise RuntimeError
-
-    loop, item = Loop(), Item()
-    wheel = TimerWheel(loop, 0.25)  # type: ignore[arg-type]
-    wheel.after(item, 1.0)
-    loop.advance(5.0)
-    assert item.calls == 2
-    assert len(loop.faults) == 1
-    assert len(wheel) == 0
