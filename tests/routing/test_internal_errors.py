@@ -257,9 +257,8 @@ SCENARIOS: list[Scenario] = [
 async def test_a_transport_that_raises(scenario: Scenario) -> None:
     caught = 0
     for raise_at in range(MOST_CALLS):
-        relay = MemoryRelay(binary_backlog_bytes=3000, buffered_bytes=8000)
-        victim = await scenario(relay, raise_at)
-        await relay.end()
+        async with MemoryRelay(binary_backlog_bytes=3000, buffered_bytes=8000) as relay:
+            victim = await scenario(relay, raise_at)
         caught += relay.relay.errors.count
         assert relay.relay.errors.count == len(relay.log_of("internal_error"))
         if raise_at and victim.transport.calls < raise_at:
@@ -270,28 +269,26 @@ async def test_a_transport_that_raises(scenario: Scenario) -> None:
 
 
 async def test_what_is_logged_names_the_place_and_quotes_nothing() -> None:
-    relay = MemoryRelay()
-    relay.binary()
-    calls = relay.phone().transport.calls
-    victim = relay.phone(raise_at=calls + 1)
-    victim.receive(client_frame(b"secret", PING))
-    assert victim.transport.is_closing()
-    (line,) = relay.log_of("internal_error")
-    assert re.search(r"level=ERROR .* err=\"Fault in websocket/connection\.py:\d+\"", line)
-    assert not any("secret" in line for line in relay.lines)
-    await relay.end()
+    async with MemoryRelay() as relay:
+        relay.binary()
+        calls = relay.phone().transport.calls
+        victim = relay.phone(raise_at=calls + 1)
+        victim.receive(client_frame(b"secret", PING))
+        assert victim.transport.is_closing()
+        (line,) = relay.log_of("internal_error")
+        assert re.search(r"level=ERROR .* err=\"Fault in websocket/connection\.py:\d+\"", line)
+        assert not any("secret" in line for line in relay.lines)
 
 
 async def test_the_close_is_counted_and_the_binary_is_told() -> None:
-    relay = MemoryRelay()
-    binary = relay.binary()
-    calls = relay.phone().transport.calls
-    victim = relay.phone(raise_at=calls + 1)
-    victim.receive(client_frame(b"", PING))
-    assert binary.messages()[-1]["close_code"] == 1001
-    assert relay.metrics.counters.closes.phones.cells[Cause.INTERNAL_ERROR, "none"] == 1
-    assert victim.close_code() is None
-    await relay.end()
+    async with MemoryRelay() as relay:
+        binary = relay.binary()
+        calls = relay.phone().transport.calls
+        victim = relay.phone(raise_at=calls + 1)
+        victim.receive(client_frame(b"", PING))
+        assert binary.messages()[-1]["close_code"] == 1001
+        assert relay.metrics.counters.closes.phones.cells[Cause.INTERNAL_ERROR, "none"] == 1
+        assert victim.close_code() is None
 
 
 def test_text_of_an_exception_is_not_said() -> None:
