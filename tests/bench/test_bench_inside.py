@@ -1,6 +1,7 @@
 """Profiles, experiments and micro-benchmarks look into the relay: they must notice a change."""
 
 import ast
+import functools
 import importlib
 import os
 import subprocess
@@ -46,6 +47,19 @@ def test_frames_by_function() -> None:
     text = profile_frames("fastrelay", load, 60, "cProfile")
     for function in ("decoder.py", "on_messages", "check_frame", "unwrap"):
         assert function in text
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_what_a_change_replaces_is_there(name: str) -> None:
+    """Else it would be an addition that no code looks at, and the two relays compared the same."""
+    module = MODULES[name]
+    tree = ast.parse(Path(module.__file__ or "").read_text())
+    for node in (node for node in ast.walk(tree) if isinstance(node, ast.Assign)):
+        for target in (each for each in node.targets if isinstance(each, ast.Attribute)):
+            *owners, attribute = ast.unparse(target).split(".")
+            if owners[0] in vars(module):
+                owner = functools.reduce(getattr, owners[1:], vars(module)[owners[0]])
+                assert hasattr(owner, attribute), ast.unparse(target)
 
 
 @pytest.mark.parametrize("name", CHANGES)

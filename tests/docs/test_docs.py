@@ -22,8 +22,11 @@ def test_every_test_the_threat_model_names_is_there() -> None:
         r"`((?:\w+/)?test_\w+\.py)::(test_\w+)`", (DOCS / "threat-model.md").read_text()
     )
     assert len(named) > 40
+    files = {path.name: path for path in (ROOT / "tests").rglob("test_*.py")}
     for file, test in named:
-        source = (ROOT / "tests" / file).read_text()
+        path = files[Path(file).name]
+        assert path.as_posix().endswith(f"/{file}"), f"{file} is in {path.parent}"
+        source = path.read_text()
         assert re.search(rf"^(async )?def {test}\(", source, re.MULTILINE), f"{file}::{test}"
 
 
