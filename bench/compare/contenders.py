@@ -1,6 +1,7 @@
 """What is measured: our relay, others, and floors; how each is started."""
 
 import contextlib
+import importlib.util
 import shlex
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from bench.support.certificate import self_signed
 from bench.support.generator import Generator
 from bench.support.ports import free_port
 from bench.support.relay import Relay, running
@@ -23,6 +25,7 @@ NAMES: Final = (
     *("fastrelay", "fastrelay tls", "go", "go tls", "websockets", "aiohttp", "picows"),
     *FLOORS,
 )
+_PACKAGES: Final = ("websockets", "aiohttp", "picows")
 _CONNECTIONS = 16_000
 _PYTHON = shlex.quote(sys.executable)
 _FLAGS = (
@@ -63,7 +66,6 @@ class Workshop:
         self._external = external
         self._absent: dict[str, str] = {}
         self._haproxy = shutil.which("haproxy", path="/usr/sbin:/usr/bin:/usr/local/sbin")
-        self._certificate, self._key = directory / "cert.pem", directory / "key.pem"
 
     def why_absent(self, name: str) -> str:
         """Why there is no such contender here; empty if there is one."""
@@ -76,6 +78,8 @@ class Workshop:
             return "no --relay was given"
         if name == "haproxy" and self._haproxy is None:
             return "HAProxy is not installed"
+        if name in _PACKAGES and importlib.util.find_spec(name) is None:
+            return f"the package {name} is not installed: pip install '.[bench]'"
         if name.startswith("go"):
             return self._build_go()
         return ""
@@ -91,19 +95,8 @@ class Workshop:
 
     @property
     def ca_file(self) -> str:
-        """What verifies the certificate of those that serve TLS: ECDSA P-256, for 127.0.0.1."""
-        if not self._certificate.exists():
-            subprocess.run(
-                [
-                    *("openssl", "req", "-x509", "-newkey", "ec", "-nodes", "-days", "30"),
-                    *("-pkeyopt", "ec_paramgen_curve:P-256", "-subj", "/CN=bench"),
-                    *("-addext", "subjectAltName=IP:127.0.0.1"),
-                    *("-keyout", str(self._key), "-out", str(self._certificate)),
-                ],
-                check=True,
-                capture_output=True,
-            )
-        return str(self._certificate)
+        """What verifies the certificate of those that serve TLS."""
+        return str(self_signed(self.directory)[0])
 
     @contextlib.contextmanager
     def start(
@@ -131,14 +124,14 @@ class Workshop:
 
     def _command(self, name: str, backend: int, flags: str, module: str) -> str:
         ours = f"{_PYTHON} -m {module} {_FLAGS} {flags}"
-        pair = f"{self._certificate} {self._key}"
+        certificate, key = self_signed(self.directory) if name.endswith(" tls") else ("", "")
         go = self.directory / "go-relay"
         return {
             "fastrelay": f"{ours} --insecure-listen 127.0.0.1:{{port}}",
             "fastrelay tls": f"{ours} --https-listen 127.0.0.1:{{port}}"
-            f" --tls-cert {self._certificate} --tls-key {self._key}",
+            f" --tls-cert {certificate} --tls-key {key}",
             "go": f"{go} {{port}}",
-            "go tls": f"{go} {{port}} {pair}",
+            "go tls": f"{go} {{port}} {certificate} {key}",
             "websockets": f"{_PYTHON} {PEERS / 'websockets_relay.py'} {{port}}",
             "aiohttp": f"{_PYTHON} {PEERS / 'aiohttp_relay.py'} {{port}}",
             "picows": f"{_PYTHON} {PEERS / 'picows_relay.py'} {{port}}",

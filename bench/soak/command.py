@@ -12,7 +12,6 @@ import platform
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import uvloop
 
@@ -20,6 +19,7 @@ from bench.soak.honest import Household
 from bench.soak.hostile import QUICK, SLOW, Act, Enemy, attack
 from bench.soak.report import Watch, complaints, figures, table
 from bench.soak.tally import Tally
+from bench.support.arguments import Arguments
 from bench.support.client import Client
 from bench.support.meter import Cost, measure
 from bench.support.relay import OURS, Relay, running
@@ -31,19 +31,14 @@ _QUESTIONS = 90
 
 def main(arguments: Sequence[str]) -> int:
     """Run the soak; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m bench soak", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=20.0, help="default: %(default)g")
-    parser.add_argument("--households", type=int, default=16, help="daemons; default: %(default)s")
-    parser.add_argument("--phones", type=int, default=8, help="of each; default: %(default)s")
-    parser.add_argument(
-        "--rate",
-        type=float,
-        default=4.0,
-        help="messages a second, of each phone; default: %(default)g",
-    )
-    parser.add_argument("--relay", default=OURS, metavar="COMMAND", help="with {port}, {metrics}")
-    parser.add_argument("--log", type=Path, help="where the relay's output goes")
-    parser.add_argument("--json", type=Path, help="where the figures go as well")
+    parser = Arguments("soak", __doc__)
+    parser.option("--minutes", 20.0, "length of the soak")
+    parser.option("--households", 16, "honest daemons, each with its phones")
+    parser.option("--phones", 8, "phones of each daemon")
+    parser.option("--rate", 4.0, "messages a second of each phone")
+    parser.option("--relay", OURS, "its command, with {port} and {metrics}", metavar="COMMAND")
+    parser.file("--log", "where the relay's output goes")
+    parser.file("--json", "where the figures go as well")
     options = parser.parse_args(arguments)
     with running(options.relay, options.log) as relay:
         tally = Tally()

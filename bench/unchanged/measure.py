@@ -1,17 +1,20 @@
 """What is compared between two checkouts, and how: always in turns, always in pairs."""
 
+import math
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from bench.compare.contenders import Contender, Workshop
 from bench.compare.plan import FOUR, Load
 from bench.compare.results import Results
-from bench.compare.turns import say, show
+from bench.compare.turns import fill, say, take_turns
 from bench.unchanged.instructions import available, count_instructions
 
 THIS, BASE = "this", "base"
@@ -25,6 +28,9 @@ come from several processes."""
 
 _FIRST, _WARM_UP = 0.1, 0.01
 """Seconds before the first turn of a connection, and before each turn."""
+
+_REOPEN: Final = 12.0
+"""Seconds after which connections are replaced: the relay pings after 30, and no ping must come."""
 
 _UPGRADES, _UPGRADE_PAIRS = 300, 24
 _IDLE: Final = {PLAIN: 4000, TLS: 800}
@@ -94,10 +100,11 @@ class Comparison:
         for which in (THIS, BASE):
             environment = self._checkouts.environment(which)
             found[which] = count_instructions(self._checkouts.shop, name, environment, FOUR)
-            show(f"instructions, {name}", which, found[which])
         for load in FOUR:
-            label = f"{name}, {load.label}"
-            self._add(label, {which: {"instructions": found[which][load.label]} for which in found})
+            counts = {
+                which: partial(dict, instructions=found[which][load.label]) for which in found
+            }
+            take_turns(self._results, f"{name}, {load.label}", counts, 0)
 
     def loads(self, name: str) -> None:
         """CPU a round trip under the four loads."""
@@ -125,22 +132,20 @@ class Comparison:
             return {"cpu_upgrade": found["cpu_upgrade"]}
 
         for number, both in self._restarted(name):
+            measures = {which: partial(measure, contender) for which, contender in both.items()}
             for pair in range(self._of_restart(_UPGRADE_PAIRS)):
-                self._in_turns(f"{name}, upgrades", both, number + pair, measure)
+                take_turns(self._results, f"{name}, upgrades", measures, number + pair)
 
     def idle(self, name: str) -> None:
         """Bytes of an idle connection: of relays started anew for each turn."""
-        count = _IDLE[name]
+
+        def measure(which: str) -> dict[str, float]:
+            with self._checkouts.start(which, name) as contender:
+                return {"memory": fill(contender, _IDLE[name], _IDLE[name] // 2)["memory"]}
+
+        measures = {which: partial(measure, which) for which in (THIS, BASE)}
         for number in range(_RESTARTS):
-            found = {}
-            for which in (THIS, BASE) if number % 2 else (BASE, THIS):
-                with self._checkouts.start(which, name) as contender:
-                    # These fill memory that was freed at start, and make what is made once.
-                    contender.generator.run("connect", count=count // 2)
-                    found[which] = contender.generator.run("connect", count=count)
-                show(f"{name}, idle", which, found[which])
-            memory = {which: {"memory": found[which]["memory"]} for which in (THIS, BASE)}
-            self._add(f"{name}, idle", memory)
+            take_turns(self._results, f"{name}, idle", measures, number)
 
     def _restarted(self, name: str) -> Iterator[tuple[int, dict[str, Contender]]]:
         """Several processes of each checkout's relay, one after another."""
@@ -163,30 +168,14 @@ class Comparison:
                 "turn", seconds=self._seconds, warm_up=_WARM_UP, fewest=fewest
             )
 
-        arguments = load.arguments(0.0)
-        del arguments["seconds"]
-        for contender in two.values():
-            contender.generator.run("open", shape=load.shape, **arguments)
-            contender.generator.run("turn", seconds=_FIRST)
+        measures = {name: partial(measure, contender) for name, contender in two.items()}
+        opened = -math.inf
         for pair in range(self._of_restart(self._pairs)):
-            self._in_turns(label, two, number + pair, measure)
+            if time.monotonic() - opened > _REOPEN:
+                opened = time.monotonic()
+                for contender in two.values():
+                    contender.generator.run("open", shape=load.shape, **load.arguments())
+                    contender.generator.run("turn", seconds=_FIRST)
+            take_turns(self._results, label, measures, number + pair)
         for contender in two.values():
             contender.generator.run("close")
-
-    def _in_turns(
-        self,
-        label: str,
-        two: Mapping[str, Contender],
-        number: int,
-        measure: Callable[[Contender], dict[str, float]],
-    ) -> None:
-        """One turn of each; which is first changes from round to round."""
-        found = {}
-        for which in two if number % 2 else reversed(two):
-            found[which] = measure(two[which])
-            show(label, which, found[which])
-        self._add(label, {which: found[which] for which in two})
-
-    def _add(self, label: str, found: Mapping[str, Mapping[str, float]]) -> None:
-        ours, theirs = found.items()
-        self._results.add_pair(label, ours, theirs)
