@@ -38,7 +38,7 @@ def measure_tail(
             for name, flags, module in (
                 (EVERYTHING, "--log-level info", "fastrelay"),
                 (QUIET, "--log-level error", "fastrelay"),
-                (UNTAMED, "--log-level info", "bench.peers.untamed"),
+                (UNTAMED, "--log-level info", "bench.experiments.variant garbage_collector"),
             )
         }
         crowds = {}

@@ -78,7 +78,7 @@ class _Stopwatch:
         return timed
 
     def _switch(self, phase: str | None) -> None:
-        """Enter ``phase``, or leave the current one; charge the time to the phase that ran until now."""
+        """Enter ``phase``, or leave the current one; the time until now is that of the current."""
         now = time.thread_time_ns()
         if self._running:
             self._spent[self._running[-1]] += now - self._since
