@@ -6,6 +6,8 @@ import signal
 import sys
 from typing import Final, TextIO
 
+from bench.support.generator import Failed
+
 COMMANDS: Final = {
     "compare": ("bench.compare.command", "every target beside what is measured, ours and others"),
     "unchanged": (
@@ -61,7 +63,11 @@ def main() -> int:
         return 2
     # On SIGTERM contexts are left as well: relays have process groups of their own.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    code: int = importlib.import_module(COMMANDS[name][0]).main(sys.argv[2:])
+    try:
+        code: int = importlib.import_module(COMMANDS[name][0]).main(sys.argv[2:])
+    except Failed as failed:
+        sys.stderr.write(f"not right: {failed}\n")
+        return 1
     return code
 
 

@@ -49,13 +49,16 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--tls", action="store_true", help="over TLS as well")
     parser.option("--pairs", 80, "pairs of turns for each ratio; at least 20 say something")
     parser.option("--seconds", 0.05, "length of a turn")
+    parser.option("--processes", 4, "relays of each checkout, over which the pairs are spread")
     parser.names("--only", PARTS, "what is compared; the flood only with --tls")
     options = parser.parse_args(arguments)
     results = Results()
     began = time.monotonic()
     with workshop() as shop:
         checkouts = Checkouts(shop, options.base)
-        comparison = Comparison(checkouts, results, options.pairs, options.seconds)
+        comparison = Comparison(
+            checkouts, results, options.pairs, options.seconds, options.processes
+        )
         for name in (PLAIN, TLS) if options.tls else (PLAIN,):
             for part in options.only:
                 if part != "flood":

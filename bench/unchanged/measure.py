@@ -12,19 +12,15 @@ from pathlib import Path
 from typing import Final
 
 from bench.compare.contenders import Contender, Workshop
+from bench.compare.instructions import available, count_instructions
 from bench.compare.plan import FOUR, Load
 from bench.compare.results import Results
 from bench.compare.turns import fill, say, take_turns
-from bench.unchanged.instructions import available, count_instructions
 
 THIS, BASE = "this", "base"
 PLAIN, TLS = "fastrelay", "fastrelay tls"
 FLOOD: Final = Load(4, 1, 500, shape="up")
 """Phones that send messages of one byte as fast as they can."""
-
-_RESTARTS: Final = 4
-"""Where a process's memory happens to lie changes its speed by some percent, so that the pairs
-come from several processes."""
 
 _FIRST, _WARM_UP = 0.1, 0.01
 """Seconds before the first turn of a connection, and before each turn."""
@@ -83,13 +79,18 @@ class Comparison:
     Args:
         pairs: how many pairs of turns each ratio comes from.
         seconds: of a turn.
+        processes: how many of each checkout's relay the pairs are spread over. Where the memory of
+            a process happens to lie changes its speed by some percent.
     """
 
-    def __init__(self, checkouts: Checkouts, results: Results, pairs: int, seconds: float) -> None:
+    def __init__(
+        self, checkouts: Checkouts, results: Results, pairs: int, seconds: float, processes: int
+    ) -> None:
         self._checkouts = checkouts
         self._results = results
         self._pairs = pairs
         self._seconds = seconds
+        self._processes = processes
 
     def instructions(self, name: str) -> None:
         """Instructions a round trip under the four loads."""
@@ -99,7 +100,7 @@ class Comparison:
         found = {}
         for which in (THIS, BASE):
             environment = self._checkouts.environment(which)
-            found[which] = count_instructions(self._checkouts.shop, name, environment, FOUR)
+            found[which] = count_instructions(self._checkouts.shop, name, FOUR, environment)
         for load in FOUR:
             counts = {
                 which: partial(dict, instructions=found[which][load.label]) for which in found
@@ -114,7 +115,7 @@ class Comparison:
 
     def flood(self) -> None:
         """CPU a message of one byte, over TLS against plain, of each checkout."""
-        for number in range(_RESTARTS):
+        for number in range(self._processes):
             for which in (THIS, BASE):
                 with ExitStack() as stack:
                     kinds = {
@@ -144,18 +145,18 @@ class Comparison:
                 return {"memory": fill(contender, _IDLE[name], _IDLE[name] // 2)["memory"]}
 
         measures = {which: partial(measure, which) for which in (THIS, BASE)}
-        for number in range(_RESTARTS):
+        for number in range(self._processes):
             take_turns(self._results, f"{name}, idle", measures, number)
 
     def _restarted(self, name: str) -> Iterator[tuple[int, dict[str, Contender]]]:
         """Several processes of each checkout's relay, one after another."""
-        for number in range(_RESTARTS):
-            say(f" processes {number + 1} of {_RESTARTS}")
+        for number in range(self._processes):
+            say(f" processes {number + 1} of {self._processes}")
             with self._checkouts.both(name) as both:
                 yield number, both
 
     def _of_restart(self, pairs: int) -> int:
-        return -(-pairs // _RESTARTS)
+        return -(-pairs // self._processes)
 
     def _traffic(self, label: str, two: Mapping[str, Contender], load: Load, number: int) -> None:
         """Short turns on connections that stay open, so that the other load of the machine, which
