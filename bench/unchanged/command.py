@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.compare.contenders import workshop
-from bench.compare.plan import FOUR
+from bench.compare.plan import FOUR, LARGE
 from bench.compare.ratios import table
 from bench.compare.results import Results
 from bench.compare.turns import say
@@ -39,6 +39,10 @@ BOUNDS: Final = {
 }
 """The largest ratios that count as unchanged, by load and figure."""
 
+# How many reads it takes to receive large messages over TLS depends on timing, and so do the
+# instructions: two runs of the same relay differ by up to 8 %.
+del BOUNDS[f"{TLS}, {LARGE.label}", "instructions"]
+
 
 def main(arguments: Sequence[str]) -> int:
     """Measure and print; returns the exit code."""
@@ -49,7 +53,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--tls", action="store_true", help="over TLS as well")
     parser.option("--pairs", 80, "pairs of turns for each ratio; at least 20 say something")
     parser.option("--seconds", 0.05, "length of a turn")
-    parser.option("--processes", 4, "relays of each checkout, over which the pairs are spread")
+    parser.option("--processes", 8, "relays of each checkout, over which the pairs are spread")
     parser.names("--only", PARTS, "what is compared; the flood only with --tls")
     options = parser.parse_args(arguments)
     results = Results()
