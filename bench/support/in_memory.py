@@ -36,18 +36,12 @@ class Transport:
     def get_write_buffer_size(self) -> int:
         return 0
 
-    def receive(self, data: bytes) -> None:
-        """Give an upgraded connection bytes, in one read."""
-        self.protocol._quota = room = self.protocol._context.buffer.whole
-        room[: len(data)] = data
-        self.protocol.buffer_updated(len(data))
-
 
 def make_site(loop: asyncio.AbstractEventLoop) -> Site:
     """The two endpoints with everything behind them, metrics and log included."""
     settings = Settings(listen=Address("127.0.0.1", 0))
     intervals, limits, metrics = settings.intervals, settings.limits, make_metrics()
-    log = Log(len)  # made, and read by nobody
+    log = Log(len)  # Lines are made and thrown away.
     wheel = TimerWheel(loop, intervals.tick)
     waker = make_waker(settings, metrics.counters.wakes, log)
     registry: Registry[Any, Any] = Registry(limits.phones)
