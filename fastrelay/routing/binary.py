@@ -109,7 +109,9 @@ class Binary:
                     phone = self.find_phone(envelope.conn_id or "")
                     if phone is not None:
                         counts.received += 1
-                        phone.deliver([text_header(len(frame)), frame])
+                        text = b"".join((text_header(len(frame)), frame))
+                        if not phone.connection.send_frame(text):
+                            counts.closing += 1
                         return
         batches: dict[Phone, list[bytes]] = {}
         for message in messages:

@@ -153,12 +153,9 @@ class Phone:
 
     def deliver(self, batch: list[bytes]) -> None:
         """Send a batch of text frames, given as header, payload, …; never blocks the binary."""
-        if len(batch) == 2 and len(batch[1]) < SMALL_FRAME:
-            taken = self.connection.send_frame(b"".join(batch))
-        else:
-            taken = self.connection.send(gather(batch), len(batch) // 2)
-        if not taken:
-            self._context.counters.frames.binary_to_phone.closing += len(batch) // 2
+        frames = len(batch) // 2
+        if not self.connection.send(gather(batch), frames):
+            self._context.counters.frames.binary_to_phone.closing += frames
 
     def close_as_requested(self, code: int, batch: list[bytes]) -> None:
         """Send ``batch``, if any, then close behind everything sent, as the binary asked."""
