@@ -1,4 +1,4 @@
-"""Who fills the room it is given waits for the next turn, against reading on and on.
+"""A connection whose read fills its buffer waits for the next loop iteration, against reading on.
 
 Found (median round trip of others beside a flood, without against ours): 3 s against 2.2 ms beside
 messages of one byte, 5 s against 4.3 beside empty fragments, 35 against 0.8 ms beside 4 KiB. CPU a
@@ -17,6 +17,7 @@ from typing import Final
 
 from bench.compare.plan import BATCH, LARGE, MEDIUM
 from bench.experiments.against import compare
+from bench.load.pairs import Line
 from bench.support.relay import OURS, running
 from bench.support.wire import PONG, binary_handshake, client_frame, phone_handshake
 from fastrelay.loop.fair_reads import ReceiveBuffer
@@ -108,15 +109,9 @@ def _swallow(sock: socket.socket) -> None:
 
 @contextlib.contextmanager
 def _joined(port: int, server_id: str) -> Iterator[tuple[socket.socket, socket.socket]]:
+    line = Line(port)
     with (
-        _dialled(port, binary_handshake(server_id)) as binary,
-        _dialled(port, phone_handshake(server_id)) as phone,
+        line.dial(binary_handshake(server_id)) as binary,
+        line.dial(phone_handshake(server_id)) as phone,
     ):
         yield binary, phone
-
-
-def _dialled(port: int, head: bytes) -> socket.socket:
-    sock = socket.create_connection(("127.0.0.1", port))
-    sock.sendall(head)
-    assert sock.recv(4096).startswith(b"HTTP/1.1 101")
-    return sock

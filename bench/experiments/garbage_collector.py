@@ -14,6 +14,7 @@ from typing import Any
 
 import uvloop
 
+import fastrelay.process.run
 from fastrelay.config.settings import Intervals
 from fastrelay.loop.timer_wheel import TimerWheel
 from fastrelay.policy.caps import LiveConnections
@@ -67,6 +68,11 @@ def _pauses_with(connections: int) -> _Pauses:
     gc.callbacks.remove(pauses)
     conditions.wheel.close()
     return pauses
+
+
+def change() -> None:
+    """Leave the collector as Python sets it."""
+    fastrelay.process.run.configure_gc = lambda: None
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from fastrelay.policy.registry import Registry
 from fastrelay.push.waker import make_waker
 from fastrelay.routing.context import RoutingContext
 from fastrelay.routing.router import Router
-from fastrelay.server.endpoints import Endpoints
+from fastrelay.server.routes import public_routes
 from fastrelay.websocket.connection import Connection
 from fastrelay.websocket.context import ConnectionContext
 
@@ -36,18 +36,12 @@ class Transport:
     def get_write_buffer_size(self) -> int:
         return 0
 
-    def receive(self, data: bytes) -> None:
-        """Give an upgraded connection bytes, in one read."""
-        self.protocol._quota = room = self.protocol._context.buffer.whole
-        room[: len(data)] = data
-        self.protocol.buffer_updated(len(data))
-
 
 def make_site(loop: asyncio.AbstractEventLoop) -> Site:
     """The two endpoints with everything behind them, metrics and log included."""
     settings = Settings(listen=Address("127.0.0.1", 0))
     intervals, limits, metrics = settings.intervals, settings.limits, make_metrics()
-    log = Log(len)  # made, and read by nobody
+    log = Log(len)  # Lines are made and thrown away.
     wheel = TimerWheel(loop, intervals.tick)
     waker = make_waker(settings, metrics.counters.wakes, log)
     registry: Registry[Any, Any] = Registry(limits.phones)
@@ -57,7 +51,7 @@ def make_site(loop: asyncio.AbstractEventLoop) -> Site:
     router = Router(registry, wheel, intervals, shared, metrics.upgrades)
     live: LiveConnections[Connection] = LiveConnections(limits.connections)
     context = ConnectionContext(wheel, intervals, limits.message_bytes, live)
-    routes = Endpoints(router, context, live, None, metrics, log).routes()
+    routes = public_routes(router, context, live, None, metrics, log)
     return Site(
         routes,
         socket_peer,

@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import Enum, auto
 from http import HTTPStatus
 from typing import Final, cast
 
@@ -16,6 +17,7 @@ import h11
 
 from fastrelay.http.exchange import Exchange, render
 from fastrelay.http.responses import MISDIRECTED_REQUEST, NOT_FOUND, error
+from fastrelay.http.status import write_status
 from fastrelay.loop.internal_errors import report
 from fastrelay.loop.timer_wheel import TimerWheel
 from fastrelay.policy.caps import PendingConnections
@@ -25,6 +27,20 @@ MAX_REQUESTS: Final = 100
 
 MAX_FIELDS: Final = 100
 """Header fields of one request. h11 takes 2 µs for each, and 16 KiB hold four thousand."""
+
+
+class _State(Enum):
+    """How the bytes of the peer are taken."""
+
+    READING = auto()
+    """They are request heads."""
+
+    LINGERING = auto()
+    """They are dropped: the last response was written, and the peer is given time to read it."""
+
+    DETACHED = auto()
+    """They go to another protocol."""
+
 
 _HEAD_END: Final = re.compile(rb"\n\r?\n")
 
@@ -72,7 +88,7 @@ class HttpProtocol(asyncio.Protocol):
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=site.head_bytes)
         self._received = 0
         self._requests = 0
-        self._deaf = False
+        self._state = _State.READING
         self._started_at = time.perf_counter()
         self.wheel_tick = 0
 
@@ -99,7 +115,7 @@ class HttpProtocol(asyncio.Protocol):
         self.abort()
 
     def data_received(self, data: bytes) -> None:
-        if self._deaf:
+        if self._state is not _State.READING:
             return
         self._received += len(data)
         self._http.receive_data(data)
@@ -158,7 +174,7 @@ class HttpProtocol(asyncio.Protocol):
         self._received = behind
         self._requests += 1
         self._serve(exchange)
-        return not self._deaf
+        return self._state is _State.READING
 
     def _serve(self, exchange: Exchange) -> None:
         route = self._site.routes.get(exchange.path)
@@ -168,7 +184,7 @@ class HttpProtocol(asyncio.Protocol):
             exchange.respond(NOT_FOUND)
         else:
             route(exchange)
-        if self._deaf:
+        if self._state is not _State.READING:
             return
         if not exchange.has_body:
             self._http.next_event()  # the end of the request
@@ -183,19 +199,22 @@ class HttpProtocol(asyncio.Protocol):
     def _refuse(self, status: HTTPStatus) -> None:
         """Answer a head that is no request, if the answer can still be framed."""
         if self._http.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
-            self._transport.write(render(self._http, error(status)))
+            write_status(self._transport, status, render(self._http, error(status)), None)
         self._hang_up()
 
     def _hang_up(self) -> None:
-        """Say that no more will come, and read on a little: an unread byte left in the socket
-        when it is closed would reset it, and the peer might never see the answer."""
-        self._deaf = True
+        """Send no more, and read for a little longer.
+
+        A byte left unread in the socket when it is closed would reset the connection, and the peer
+        might never see the response.
+        """
+        self._state = _State.LINGERING
         if not self._transport.is_closing():
             self._transport.write_eof()
             self._site.wheel.after(self, self._site.linger)
 
     def _detach(self) -> tuple[asyncio.Transport, bytes]:
-        self._deaf = True
+        self._state = _State.DETACHED
         self._site.wheel.cancel(self)
         self._site.pending.discard(self)
         return self._transport, self._http.trailing_data[0]

@@ -60,6 +60,7 @@ class FrameDecoder:
     :attr:`controls` until :meth:`take_controls`. After the end everything is ignored.
 
     Attributes:
+        idle: nothing is unfinished, no control frame waits, and the stream has not ended.
         unfinished: a frame or a fragmented message has begun and not ended.
 
     Args:
@@ -78,6 +79,7 @@ class FrameDecoder:
         "_shared",
         "_utf8_tail",
         "controls",
+        "idle",
         "unfinished",
     )
 
@@ -91,6 +93,7 @@ class FrameDecoder:
         self._utf8_tail: bytes | None = None
         self._ended = False
         self.controls: list[Control] | None = None
+        self.idle = True
         self.unfinished = False
 
     def get_buffer(self) -> memoryview:
@@ -103,15 +106,15 @@ class FrameDecoder:
         # Nearly every read of a conversation is one whole ASCII message and nothing else: that
         # takes no loop and no state (bench/experiments/short_way.py). Anything else is left to
         # _decode before anything has been done.
-        if view[0] in _WHOLE and count > 5 and not self.unfinished and not self._ended:
-            length, payload_at = view[1] - 0x80, 6
-            if length == 126:
-                length, payload_at = view[2] << 8 | view[3], 8
-            if (
-                payload_at + length == count
-                and length <= self._max_message
-                and (length < 126) is (payload_at == 6)
-            ):
+        if self.idle and count > 5 and view[0] in _WHOLE:
+            length = view[1] - 0x80
+            if length < 126:
+                payload_at = 6
+            elif length == 126 and (length := view[2] << 8 | view[3]) > 125:
+                payload_at = 8
+            else:
+                payload_at = count + 1  # a 64-bit length, or not the shortest form: no match
+            if payload_at + length == count and length <= self._max_message:
                 message = unmask(view[payload_at:count], view[payload_at - 4 : payload_at])
                 if message.isascii():
                     return [message]
@@ -146,6 +149,7 @@ class FrameDecoder:
     def take_controls(self) -> list[Control]:
         """The control frames decoded since the last call, in the order they came."""
         controls, self.controls = self.controls, None
+        self.idle = not self.unfinished and not self._ended
         return controls or []
 
     def _decode(self, view: memoryview, position: int, end: int) -> list[bytes]:
@@ -206,6 +210,7 @@ class FrameDecoder:
         else:
             self._partial = None
         self.unfinished = self._partial is not None or self._fragments is not None
+        self.idle = not self.unfinished and not self._ended and self.controls is None
 
     def _header_fault(self, head: int, length: int) -> CloseReason | None:
         """What RFC 6455 §5 forbids in a header; ``length`` is the 7-bit one, negative unmasked."""

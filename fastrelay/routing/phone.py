@@ -84,16 +84,17 @@ class Phone:
 
     def on_messages(self, messages: list[bytes]) -> None:
         """Forward one read's messages as one batch; the first bad one ends the connection."""
-        counts, uplink = self._counts, self.uplink
+        counts, uplink, message = self._counts, self.uplink, messages[0]
         if counts.received >= counts.sample_at:
             self._measure_duration(messages)
             return
         counts.received += len(messages)
         valid = 0
         try:
-            if len(messages) == 1 and uplink is not None and len(messages[0]) < SMALL_FRAME:
-                check_frame(messages[0])
-                if not uplink.send_frame(wrap_small(self._prefix, messages[0])):
+            if len(messages) == 1 and uplink is not None and len(message) < SMALL_FRAME:
+                # Nearly every read of a conversation: no batch.
+                check_frame(message)
+                if not uplink.send_frame(wrap_small(self._prefix, message)):
                     self._has_no_binary(1)
                 return
             for message in messages:
@@ -153,12 +154,11 @@ class Phone:
     def deliver(self, batch: list[bytes]) -> None:
         """Send a batch of text frames, given as header, payload, …; never blocks the binary."""
         if len(batch) == 2 and len(batch[1]) < SMALL_FRAME:
-            frames, taken = 1, self.connection.send_frame(b"".join(batch))
+            taken = self.connection.send_frame(b"".join(batch))
         else:
-            frames = len(batch) // 2
-            taken = self.connection.send(gather(batch), frames)
+            taken = self.connection.send(gather(batch), len(batch) // 2)
         if not taken:
-            self._context.counters.frames.binary_to_phone.closing += frames
+            self._context.counters.frames.binary_to_phone.closing += len(batch) // 2
 
     def close_as_requested(self, code: int, batch: list[bytes]) -> None:
         """Send ``batch``, if any, then close behind everything sent, as the binary asked."""

@@ -23,10 +23,10 @@ from fastrelay.routing.binary import Binary
 from fastrelay.routing.context import RoutingContext
 from fastrelay.routing.phone import Phone
 from fastrelay.routing.router import Router
-from fastrelay.server.endpoints import Endpoints
 from fastrelay.server.healthz import healthz
 from fastrelay.server.listeners import Listeners
 from fastrelay.server.metrics_page import metrics_page
+from fastrelay.server.routes import public_routes
 from fastrelay.websocket.connection import Connection
 from fastrelay.websocket.context import ConnectionContext
 
@@ -136,7 +136,7 @@ class Relay:
         context = ConnectionContext(
             self.wheel, settings.intervals, settings.limits.message_bytes, self.live
         )
-        endpoints = Endpoints(
+        endpoints = public_routes(
             self.router, context, self.live, self._buckets, self._metrics, self._log
         )
         health = healthz(
@@ -144,7 +144,7 @@ class Relay:
             lambda: self.registry.connected_phones,
             lambda: self._loop.time() - started,
         )
-        return {**endpoints.routes(), "/healthz": health}
+        return {**endpoints, "/healthz": health}
 
     async def drain(self) -> None:
         """Stop accepting, close everybody with 1001, and wait until they and all wakes have gone.

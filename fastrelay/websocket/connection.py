@@ -58,14 +58,16 @@ class Connection(Sender):
     # -- incoming ---------------------------------------------------------------------------
 
     def buffer_updated(self, nbytes: int) -> None:
-        if nbytes < len(self._quota):
-            messages = self._decoder.buffer_updated(nbytes)
-            if self._is_plain and messages:
-                self._handler.on_messages(messages)
-            else:
-                self._received(messages)
-        else:
+        if nbytes >= len(self._quota):
             self._quota_used(self._context.buffer, nbytes)
+            return
+        decoder = self._decoder
+        was_idle = decoder.idle
+        messages = decoder.buffer_updated(nbytes)
+        if was_idle and decoder.idle and self._state is _OPEN:
+            self._handler.on_messages(messages)  # and there is nothing else to do
+        else:
+            self._received(messages)
 
     @property
     def receive_buffer(self) -> memoryview:

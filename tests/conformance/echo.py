@@ -17,7 +17,7 @@ import uvloop
 
 from fastrelay.config.settings import Address, Intervals, Settings
 from fastrelay.http.exchange import Exchange
-from fastrelay.http.handshake import accept_upgrade
+from fastrelay.http.handshake import check_handshake, switch_protocols
 from fastrelay.log import Log
 from fastrelay.loop.timer_wheel import TimerWheel
 from fastrelay.policy.caps import PendingConnections
@@ -181,7 +181,9 @@ class EchoServer:
         wish = dict(parse_qsl(exchange.request.target.partition(b"?")[2].decode()))
         echo = Echo(self.endings.put)
         context = ConnectionContext(self._wheel, Intervals(), int(wish.get("limit", LIMIT)), echo)
-        transport, early = exchange.switch_protocols(accept_upgrade(exchange))
+        accept_token = check_handshake(exchange)
+        transport, early = exchange.detach()
+        switch_protocols(transport, accept_token, None)
         if "read" in wish:
             size = int(wish["read"])
             echo.connection = InPieces(transport, echo, context, DirectionCounts(), size)

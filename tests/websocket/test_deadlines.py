@@ -41,6 +41,9 @@ class Transport:
     def set_write_buffer_limits(self, high: int) -> None:
         self.high = high
 
+    def get_extra_info(self, name: str) -> None:
+        """A plain transport knows nothing of what TLS holds back."""
+
     def get_write_buffer_size(self) -> int:
         return len(self.waiting)
 

@@ -8,6 +8,7 @@ import h11
 import pytest
 
 from fastrelay.http.exchange import Exchange
+from fastrelay.http.handshake import switch_protocols
 from fastrelay.http.responses import too_many_requests
 from tests.support.attempts import CLIENT, ENDPOINTS, ERROR_HEADERS, SERVER, ask, attempts
 from tests.support.harness import running_relay
@@ -179,7 +180,7 @@ def test_the_hook_sees_the_first_status_and_no_other() -> None:
         request, "127.0.0.1", transport, http, lambda: (transport, b""), started_at=0.0
     )
     exchange.on_first_status = seen.append
-    exchange.switch_protocols(b"HTTP/1.1 101 \r\n\r\n")
+    switch_protocols(exchange.detach()[0], b"token", exchange.on_first_status)
     exchange.respond(too_many_requests(1))
     assert seen == [101]
 
