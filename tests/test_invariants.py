@@ -1,4 +1,4 @@
-"""Invariants that the source shows: no mutable module state, no task per frame, one writer of status lines.
+"""Invariants that the source shows: module state, settings, the path of frames, status lines.
 
 See ``docs/invariants.md`` for these and for those that other tests hold.
 """
