@@ -120,7 +120,7 @@ class _Detail(msgspec.Struct):
 
 class _Error(msgspec.Struct):
     status: str = ""
-    details: list[_Detail] = []
+    details: tuple[_Detail, ...] = ()
 
 
 class _ErrorReply(msgspec.Struct):

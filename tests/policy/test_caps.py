@@ -227,9 +227,9 @@ class Connection:
 
 def test_four_mebibytes_are_within_the_budget_of_a_phone_and_one_byte_more_is_not() -> None:
     budget, connection = BufferBudget(2**40), Connection()
-    unused = cast("Any", None)
-    context = RoutingContext(Limits(), Counters(), budget, unused, unused)
-    one = RoutedPhone("s1", context, unused)
+    nothing = cast("Any", None)
+    context = RoutingContext(Limits(), Counters(), budget, waker=nothing, log=nothing)
+    one = RoutedPhone("s1", context, router=nothing)
     one.connection = cast("LiveConnection", connection)
     one.on_backlog(4 * 1024 * 1024)
     assert (budget.total, connection.failed) == (4 * 1024 * 1024, [])
