@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import uvloop
 
-from fastrelay.config.errors import Refusal
+from fastrelay.config.errors import ConfigurationError
 from fastrelay.config.flags import make_parser
 from fastrelay.config.from_flags import asks_to_listen, read_settings
 from fastrelay.process.run import serve
@@ -15,7 +15,7 @@ from fastrelay.tools.top.command import main as top
 
 EXIT_REFUSED = 2
 
-_WAYS = """\
+_USAGE = """\
 fastrelay: no listener was asked for
 
   fastrelay --insecure-listen 127.0.0.1:8080   runs a relay on plain HTTP: for development, or
@@ -38,9 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return top(arguments[1:])
         options = make_parser().parse_args(arguments)
         if not asks_to_listen(options):
-            sys.stderr.write(_WAYS)
+            sys.stderr.write(_USAGE)
             return EXIT_REFUSED
         return uvloop.run(serve(read_settings(options, os.environ)))
-    except Refusal as refusal:
+    except ConfigurationError as refusal:
         sys.stderr.write(f"fastrelay: {refusal.what}\nfastrelay: {refusal.fix}\n")
         return EXIT_REFUSED

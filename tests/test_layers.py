@@ -224,7 +224,7 @@ def test_an_import_upwards_is_found(module: str, line: str) -> None:
 
 
 def test_a_circle_is_found() -> None:
-    line = "if TYPE_CHECKING:\n    from fastrelay.routing.router import Switchboard"
+    line = "if TYPE_CHECKING:\n    from fastrelay.routing.router import Router"
     found = circle(with_line("fastrelay.routing.phone", line))
     assert {"fastrelay.routing.phone", "fastrelay.routing.router"} <= set(found)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from bench.compare.plan import SMALL
 from fastrelay.net.tls.layer import TlsBuffers, TlsLayer
-from fastrelay.server.listeners import Entrances
+from fastrelay.server.listeners import Listeners
 
 CONTENDER = "fastrelay tls"
 LOADS = (SMALL,)
@@ -19,7 +19,7 @@ def change() -> None:
     """Make the buffers with the connection."""
 
     def speak(
-        self: Entrances, inner: Callable[[str], asyncio.BaseProtocol]
+        self: Listeners, inner: Callable[[str], asyncio.BaseProtocol]
     ) -> Callable[[str], asyncio.BaseProtocol]:
         return lambda client: TlsLayer(
             inner(client),
@@ -27,4 +27,4 @@ def change() -> None:
             TlsBuffers(self._wheel, self._settings.intervals.tls_stall),
         )
 
-    Entrances._speaking_tls = speak  # type: ignore[method-assign]
+    Listeners._tls_factory = speak  # type: ignore[method-assign]

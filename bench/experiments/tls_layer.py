@@ -12,7 +12,7 @@ from typing import Any
 from bench.compare.plan import FOUR
 from fastrelay.net.listener import Listener
 from fastrelay.net.tls.certificates import Certificates
-from fastrelay.server.listeners import Entrances
+from fastrelay.server.listeners import Listeners
 from fastrelay.websocket.connection import Connection
 
 CONTENDER = "fastrelay tls"
@@ -55,7 +55,7 @@ def change() -> None:
         make_connection(self, _Patient(transport), *rest)  # type: ignore[arg-type]
         self._transport = transport
 
-    def secure(self: Entrances, inner: Callable[[str], asyncio.BaseProtocol]) -> Secured:
+    def secure(self: Listeners, inner: Callable[[str], asyncio.BaseProtocol]) -> Secured:
         return Secured(inner, self.certificates)
 
     def open_(self: Any, sock: Any, client: str) -> None:
@@ -71,5 +71,5 @@ def change() -> None:
         task.add_done_callback(self._opened)
 
     Connection.__init__ = connect  # type: ignore[method-assign]
-    Entrances._speaking_tls = secure  # type: ignore[method-assign, assignment]
+    Listeners._tls_factory = secure  # type: ignore[method-assign, assignment]
     Listener._open = open_  # type: ignore[method-assign]

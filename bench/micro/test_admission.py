@@ -1,13 +1,15 @@
 """An upgrade by phase, and what a connection costs the registry, the limiter and the counters."""
 
 import itertools
+from typing import Any
 
 import h11
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from bench.support.in_memory import Transport
 from bench.support.wire import phone_handshake
-from fastrelay.http.handshake import switching_protocols
+from fastrelay.http.handshake import generate_accept_token, switch_protocols
 from fastrelay.metrics import make_metrics
 from fastrelay.metrics.exposition import render
 from fastrelay.policy.registry import Registry
@@ -28,7 +30,13 @@ def test_parse_the_head(benchmark: BenchmarkFixture) -> None:
 
 @pytest.mark.benchmark(group="upgrade, by phase")
 def test_perform_the_handshake(benchmark: BenchmarkFixture) -> None:
-    assert benchmark(switching_protocols, b"AAAAAAAAAAAAAAAAAAAAAA==").startswith(b"HTTP/1.1 101")
+    transport: Any = Transport()
+
+    def perform() -> None:
+        switch_protocols(transport, generate_accept_token(b"AAAAAAAAAAAAAAAAAAAAAA=="), None)
+
+    benchmark(perform)
+    assert transport.written[0].startswith(b"HTTP/1.1 101")
 
 
 @pytest.mark.benchmark(group="upgrade, by phase")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, NoReturn
 
-from fastrelay.config.errors import Refusal
+from fastrelay.config.errors import ConfigurationError
 from fastrelay.config.settings import Address, Network
 
 RESERVED_DESCRIPTORS = 64
@@ -25,12 +25,12 @@ _STATUS: Final = Path("/proc/self/status")
 _CAP_NET_BIND_SERVICE: Final = 1 << 10
 
 
-class RefusingParser(argparse.ArgumentParser):
+class CommandLineParser(argparse.ArgumentParser):
     """Says what is wrong with a command line the way every refusal does."""
 
     def error(self, message: str) -> NoReturn:
-        """Raise :class:`Refusal`."""
-        raise Refusal(message, f"{self.prog} --help shows every flag and its default")
+        """Raise :class:`ConfigurationError`."""
+        raise ConfigurationError(message, f"{self.prog} --help shows every flag and its default")
 
 
 def number(
@@ -57,16 +57,20 @@ def parse_address(flag: str, text: str) -> Address:
     """``HOST:PORT``, ``:PORT`` or ``[IPv6]:PORT`` with a port from 1 to 65535.
 
     Raises:
-        Refusal: it is none of these.
+        ConfigurationError: it is none of these.
     """
     host, colon, port = text.rpartition(":")
     if bracketed := host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     good_host = host.isascii() and bracketed == (":" in host)
     if not colon or not good_host or not port.isascii() or not port.isdigit():
-        raise Refusal(f"{flag} {text!r} is not HOST:PORT", "for example 127.0.0.1:8080, or :8080")
+        raise ConfigurationError(
+            f"{flag} {text!r} is not HOST:PORT", "for example 127.0.0.1:8080, or :8080"
+        )
     if len(port) > 5 or not 1 <= int(port) <= 65535:
-        raise Refusal(f"{flag} {text!r} has no port from 1 to 65535", "name the port to listen on")
+        raise ConfigurationError(
+            f"{flag} {text!r} has no port from 1 to 65535", "name the port to listen on"
+        )
     return Address(host, int(port))
 
 
@@ -77,7 +81,7 @@ def parse_metrics_address(text: str) -> Address | None:
     refused even if it means loopback today: what it means can change behind our back.
 
     Raises:
-        Refusal: anything else.
+        ConfigurationError: anything else.
     """
     if not text:
         return None
@@ -87,7 +91,7 @@ def parse_metrics_address(text: str) -> Address | None:
     except ValueError:
         loopback = False
     if not loopback:
-        raise Refusal(
+        raise ConfigurationError(
             f"--metrics-listen {text!r} is not a loopback address",
             "use 127.0.0.1:PORT or [::1]:PORT, or an empty value for no metrics",
         )
@@ -98,8 +102,8 @@ def parse_networks(flag: str) -> Callable[[str], tuple[Network, ...]]:
     """An argparse type for ``flag``: comma-separated networks or addresses, at least one.
 
     Raises:
-        Refusal: an entry is neither. So is an empty list: no networks mean that any peer is
-            believed, and an unset variable in a unit file must not come to mean that.
+        ConfigurationError: an entry is neither, or the list is empty. No networks would mean that
+            any peer is believed, and an unset variable in a unit file must not come to mean that.
     """
 
     def parse(text: str) -> tuple[Network, ...]:
@@ -107,23 +111,23 @@ def parse_networks(flag: str) -> Callable[[str], tuple[Network, ...]]:
             return tuple(ipaddress.ip_network(entry.strip()) for entry in text.split(","))
         except ValueError as error:
             fix = "for example 10.0.0.0/8,fd00::/8, or without networks to believe any peer"
-            raise Refusal(f"{flag}: {error}", fix) from None
+            raise ConfigurationError(f"{flag}: {error}", fix) from None
 
     return parse
 
 
-def trust(flag: str, file: str | None) -> ssl.SSLContext:
+def client_ssl_context(flag: str, file: str | None) -> ssl.SSLContext:
     """A client's TLS context that trusts the PEM certificates in ``file``, or the system's.
 
     Raises:
-        Refusal: it holds none. An empty name is refused too: it would mean the system's.
+        ConfigurationError: it holds none. An empty name is refused too: it would mean the system's.
     """
     try:
         if file == "":
             raise FileNotFoundError("no file is named")
         return ssl.create_default_context(cafile=file)
     except (OSError, ValueError) as error:  # an SSLError is an OSError
-        raise Refusal(
+        raise ConfigurationError(
             f"{flag} {file!r}: {error}",
             "name a file of PEM certificates to trust instead of the system's",
         ) from None
@@ -145,13 +149,13 @@ def share_descriptors(descriptors: int, wanted: int | None) -> tuple[int, int]:
     :data:`MOST_CONNECTIONS`, for WebSockets.
 
     Raises:
-        Refusal: ``wanted`` WebSockets do not fit, or not a single one does.
+        ConfigurationError: ``wanted`` WebSockets do not fit, or not a single one does.
     """
     usable = descriptors - RESERVED_DESCRIPTORS
     handshakes = max(LEAST_HANDSHAKES, min(1_000, usable // 10))
     room = usable - handshakes
     if room < 1:
-        raise Refusal(
+        raise ConfigurationError(
             f"this process may open {descriptors} file descriptors, too few for a relay",
             "raise the limit (ulimit -n, LimitNOFILE=), to"
             f" {RESERVED_DESCRIPTORS + LEAST_HANDSHAKES + 1} or more",
@@ -159,7 +163,7 @@ def share_descriptors(descriptors: int, wanted: int | None) -> tuple[int, int]:
     if wanted is None:
         wanted = min(MOST_CONNECTIONS, room)
     if wanted > room:
-        raise Refusal(
+        raise ConfigurationError(
             f"--max-connections {wanted} needs more than the {descriptors} file descriptors"
             " this process may open",
             f"ask for at most {room}, or raise the limit (ulimit -n, LimitNOFILE=)",
@@ -171,11 +175,11 @@ def read_switch(environment: Mapping[str, str], name: str) -> bool:
     """Whether the variable is 1; it is that or not set.
 
     Raises:
-        Refusal: it has another value, which is not shown.
+        ConfigurationError: it has another value, which is not shown.
     """
     value = environment.get(name)
     if value not in {None, "1"}:
-        raise Refusal(f"{name} is neither 1 nor unset", f"set {name}=1, or unset it")
+        raise ConfigurationError(f"{name} is neither 1 nor unset", f"set {name}=1, or unset it")
     return value == "1"
 
 
@@ -183,18 +187,18 @@ def check_privileges(*, production: bool) -> None:
     """Root is refused in ``production``; who is not root may bind low ports and nothing else.
 
     Raises:
-        Refusal: this process may do more than a relay needs.
+        ConfigurationError: this process may do more than a relay needs.
     """
     if os.geteuid() == 0:
         if production:
-            raise Refusal(
+            raise ConfigurationError(
                 "a relay in production does not run as root",
                 "run it as a user of its own; CAP_NET_BIND_SERVICE lets it have ports 80 and 443",
             )
         return
     held = _capabilities() & ~_CAP_NET_BIND_SERVICE
     if held:
-        raise Refusal(
+        raise ConfigurationError(
             f"this process has capabilities that a relay does not need (CapPrm {held:#x})",
             "leave it CAP_NET_BIND_SERVICE at most",
         )

@@ -1,7 +1,7 @@
 """What is raised when a relay will not start."""
 
 
-class Refusal(Exception):
+class ConfigurationError(Exception):
     """The relay will not start.
 
     Attributes:

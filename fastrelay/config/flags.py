@@ -7,7 +7,7 @@ A flag that only some modes use has no default here, so that its presence can be
 import argparse
 
 from fastrelay import __version__
-from fastrelay.config.checks import RefusingParser, number, parse_networks
+from fastrelay.config.checks import CommandLineParser, number, parse_networks
 from fastrelay.config.from_flags import (
     CERT_CACHE,
     HTTP_LISTEN,
@@ -21,8 +21,8 @@ from fastrelay.log import LEVELS
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The parser; it raises :class:`Refusal` where argparse would exit."""
-    parser = RefusingParser(
+    """The parser; it raises :class:`ConfigurationError` where argparse would exit."""
+    parser = CommandLineParser(
         prog="fastrelay",
         description="Joins phones to the daemon on their user's machine, by server-id.",
         epilog="See also: fastrelay probe --help (checks a running relay), fastrelay top --help.",

@@ -12,14 +12,14 @@ from typing import Final
 
 from fastrelay.config.checks import (
     check_privileges,
+    client_ssl_context,
     parse_address,
     parse_metrics_address,
     raise_descriptor_limit,
     read_switch,
     share_descriptors,
-    trust,
 )
-from fastrelay.config.errors import Refusal
+from fastrelay.config.errors import ConfigurationError
 from fastrelay.config.push import read_push
 from fastrelay.config.settings import Acme, Intervals, Limits, Settings, TlsFiles
 
@@ -48,7 +48,7 @@ def read_settings(options: argparse.Namespace, environment: Mapping[str, str]) -
     """The settings that flags and environment ask for.
 
     Raises:
-        Refusal: they ask for something that cannot or must not be.
+        ConfigurationError: they ask for something that cannot or must not be.
     """
     tls = _read_tls(options)
     _check_environment(options, environment)
@@ -103,12 +103,12 @@ def _read_tls(options: argparse.Namespace) -> TlsFiles | Acme | None:
     if any(_given(options, flag) for flag in _FILE_FLAGS):
         ways.append("--tls-cert/--tls-key")
     if len(ways) > 1:
-        raise Refusal(f"{' and '.join(ways)} exclude one another", "give one of them")
+        raise ConfigurationError(f"{' and '.join(ways)} exclude one another", "give one of them")
     if options.insecure_listen is not None:
         _refuse(options, (*_TLS_FLAGS, *_ACME_FLAGS), "--insecure-listen, which serves no TLS")
         return None
     if _given(options, "--proxy-protocol-from") and not options.https_proxy_protocol:
-        raise Refusal(
+        raise ConfigurationError(
             "--proxy-protocol-from does nothing without --https-proxy-protocol",
             "give both, or none",
         )
@@ -117,30 +117,30 @@ def _read_tls(options: argparse.Namespace) -> TlsFiles | Acme | None:
     _refuse(options, _ACME_FLAGS, "--tls-cert, whose certificate somebody else renews")
     for flag in _FILE_FLAGS:
         if not _given(options, flag):
-            raise Refusal(f"{flag} is missing", "--tls-cert and --tls-key go together")
+            raise ConfigurationError(f"{flag} is missing", "--tls-cert and --tls-key go together")
     return TlsFiles(certificate=Path(options.tls_cert), key=Path(options.tls_key))
 
 
 def _refuse(options: argparse.Namespace, flags: tuple[str, ...], way: str) -> None:
     for flag in flags:
         if _given(options, flag):
-            raise Refusal(f"{flag} does nothing with {way}", "leave it out")
+            raise ConfigurationError(f"{flag} does nothing with {way}", "leave it out")
 
 
 def _read_acme(options: argparse.Namespace) -> Acme:
     domain = options.domain.lower()
     if not _DOMAIN.fullmatch(domain):
-        raise Refusal(
+        raise ConfigurationError(
             f"--domain {options.domain!r} is not a domain name", "for example relay.example.org"
         )
     if importlib.util.find_spec("acme") is None:
-        raise Refusal("--domain needs the extra acme", "pip install 'fastrelay[acme]'")
+        raise ConfigurationError("--domain needs the extra acme", "pip install 'fastrelay[acme]'")
     directory = _or(options.acme_directory, LETS_ENCRYPT)
     if not directory.startswith("https://"):
-        raise Refusal(
+        raise ConfigurationError(
             f"--acme-directory {directory!r} is not an https URL", f"for example {LETS_ENCRYPT}"
         )
-    trust("--acme-ca-file", options.acme_ca_file)
+    client_ssl_context("--acme-ca-file", options.acme_ca_file)
     return Acme(
         domain=domain,
         http_listen=parse_address("--http-listen", _or(options.http_listen, HTTP_LISTEN)),
@@ -154,23 +154,25 @@ def _read_acme(options: argparse.Namespace) -> Acme:
 def _cache_directory(text: str) -> Path:
     fix = f"name a directory of the relay's own; where HOME is not set, {CERT_CACHE} is none"
     if not text:
-        raise Refusal("--cert-cache names no directory", fix)
+        raise ConfigurationError("--cert-cache names no directory", fix)
     try:
         return Path(text).expanduser()
     except RuntimeError:
-        raise Refusal(f"--cert-cache {text!r}: there is no such home directory", fix) from None
+        raise ConfigurationError(
+            f"--cert-cache {text!r}: there is no such home directory", fix
+        ) from None
 
 
 def _check_environment(options: argparse.Namespace, environment: Mapping[str, str]) -> None:
     production = read_switch(environment, PRODUCTION)
     single = read_switch(environment, SINGLE_INSTANCE)
     if production and options.insecure_listen is not None:
-        raise Refusal(
+        raise ConfigurationError(
             f"--insecure-listen is refused while {PRODUCTION} is 1",
             "serve TLS with --domain or --tls-cert, or unset the variable behind a proxy",
         )
     if "FLY_APP_NAME" in environment and not single:
-        raise Refusal(
+        raise ConfigurationError(
             f"this platform can run several copies, and {SINGLE_INSTANCE} is not set",
             f"scale to one machine and set {SINGLE_INSTANCE}=1: who is connected is known to one"
             " process alone",

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
-from fastrelay.config.checks import trust
-from fastrelay.config.errors import Refusal
+from fastrelay.config.checks import client_ssl_context
+from fastrelay.config.errors import ConfigurationError
 from fastrelay.config.settings import Push, ServiceAccount
 
 CREDENTIALS: Final = "PYRYCODE_RELAY_FCM_CREDENTIALS"
@@ -24,8 +24,8 @@ def read_push(
     """What the environment and the three flags (``None``: not given) ask for; ``None``: no push.
 
     Raises:
-        Refusal: the credential cannot be used, or a flag is wrong or would do nothing. What it
-            says shows none of the credential.
+        ConfigurationError: the credential cannot be used, or a flag is wrong or would do nothing.
+            Its text shows none of the credential.
     """
     text = environment.get(CREDENTIALS)
     flags = {
@@ -36,7 +36,7 @@ def read_push(
     if text is None:
         for flag, value in flags.items():
             if value is not None:
-                raise Refusal(
+                raise ConfigurationError(
                     f"{flag} does nothing, because push is off",
                     f"set {CREDENTIALS} to turn it on, or leave the flag out",
                 )
@@ -44,7 +44,7 @@ def read_push(
     account = _read_account(text)
     endpoint = _check_url("--push-endpoint", ENDPOINT if endpoint is None else endpoint)
     token_url = _check_url("--push-token-url", TOKEN_URL if token_url is None else token_url)
-    trust("--push-ca-file", ca_file)
+    client_ssl_context("--push-ca-file", ca_file)
     return Push(
         account=account, endpoint=endpoint.rstrip("/"), token_url=token_url, ca_file=ca_file
     )
@@ -58,14 +58,14 @@ def _read_account(text: str) -> ServiceAccount:
 
         from fastrelay.config.service_account import BadCredential, read_service_account
     except ModuleNotFoundError as missing:
-        raise Refusal(
+        raise ConfigurationError(
             f"{CREDENTIALS} is set, but push needs {missing.name}, which is not installed",
             "install fastrelay with the extra push: pip install 'fastrelay[push]'",
         ) from None
     try:
         return read_service_account(text)
     except BadCredential as bad:
-        raise Refusal(
+        raise ConfigurationError(
             f"{CREDENTIALS} {bad}",
             "set it to the whole JSON key of a service account (not the name of a file),"
             " or unset it to run without push",
@@ -88,7 +88,7 @@ def _check_url(flag: str, text: str) -> str:
     except ValueError:
         good = False
     if not good:
-        raise Refusal(
+        raise ConfigurationError(
             # Not quoted: what is wrong with it may be the password in it.
             f"{flag} is not an https URL without user, query and fragment",
             "for example https://push-proxy.example:8443",

@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import Enum, auto
 from http import HTTPStatus
 from typing import Final, cast
 
@@ -16,15 +17,30 @@ import h11
 
 from fastrelay.http.exchange import Exchange, render
 from fastrelay.http.responses import MISDIRECTED_REQUEST, NOT_FOUND, error
+from fastrelay.http.status import write_status
 from fastrelay.loop.internal_errors import report
 from fastrelay.loop.timer_wheel import TimerWheel
-from fastrelay.policy.caps import Lobby
+from fastrelay.policy.caps import PendingConnections
 
 MAX_REQUESTS: Final = 100
 """Plain requests one connection may make: what it never reads of our answers stays small."""
 
 MAX_FIELDS: Final = 100
 """Header fields of one request. h11 takes 2 µs for each, and 16 KiB hold four thousand."""
+
+
+class _State(Enum):
+    """How the bytes of the peer are taken."""
+
+    READING = auto()
+    """They are request heads."""
+
+    LINGERING = auto()
+    """They are dropped: the last response was written, and the peer is given time to read it."""
+
+    DETACHED = auto()
+    """They go to another protocol."""
+
 
 _HEAD_END: Final = re.compile(rb"\n\r?\n")
 
@@ -40,7 +56,7 @@ class Site:
         routes: by exact path; anything else is 404.
         client_address: the client's address from the peer's and the request; ``None`` if none.
         next_turn: calls back in the loop's next turn.
-        lobby: where connections are counted until they are upgraded or end.
+        pending: where connections are counted until they are upgraded or end.
         host: the only name it answers to, in lower case; ``None``: any.
         head_bytes, head_timeout, linger: see :class:`fastrelay.config.settings.Settings`.
     """
@@ -52,7 +68,7 @@ class Site:
     head_bytes: int
     head_timeout: float
     linger: float
-    lobby: Lobby
+    pending: PendingConnections
     host: bytes | None = None
 
 
@@ -72,19 +88,19 @@ class HttpProtocol(asyncio.Protocol):
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=site.head_bytes)
         self._received = 0
         self._requests = 0
-        self._deaf = False
-        self._began = time.perf_counter()
+        self._state = _State.READING
+        self._started_at = time.perf_counter()
         self.wheel_tick = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transport has the interface, but not the base class.
         self._transport = cast("asyncio.Transport", transport)
         self._site.wheel.after(self, self._site.head_timeout)
-        self._site.lobby.enter(self)
+        self._site.pending.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._site.wheel.cancel(self)
-        self._site.lobby.leave(self)
+        self._site.pending.discard(self)
 
     def abort(self) -> None:
         """Drop the connection without an answer."""
@@ -99,7 +115,7 @@ class HttpProtocol(asyncio.Protocol):
         self.abort()
 
     def data_received(self, data: bytes) -> None:
-        if self._deaf:
+        if self._state is not _State.READING:
             return
         self._received += len(data)
         self._http.receive_data(data)
@@ -114,8 +130,8 @@ class HttpProtocol(asyncio.Protocol):
             if self._serve_next() and self._http.trailing_data[0]:
                 self._transport.pause_reading()
                 self._site.next_turn(self._go_on)
-        except h11.RemoteProtocolError as fault:
-            self._refuse(HTTPStatus(fault.error_status_hint))
+        except h11.RemoteProtocolError as error:
+            self._refuse(HTTPStatus(error.error_status_hint))
 
     def _go_on(self) -> None:
         if not self._transport.is_closing():
@@ -150,15 +166,15 @@ class HttpProtocol(asyncio.Protocol):
             self._transport,
             self._http,
             self._detach,
-            began=self._began,
+            started_at=self._started_at,
         )
-        if fault := exchange.fault:
-            self._refuse(fault)
+        if status := exchange.protocol_error:
+            self._refuse(status)
             return False
         self._received = behind
         self._requests += 1
         self._serve(exchange)
-        return not self._deaf
+        return self._state is _State.READING
 
     def _serve(self, exchange: Exchange) -> None:
         route = self._site.routes.get(exchange.path)
@@ -168,14 +184,14 @@ class HttpProtocol(asyncio.Protocol):
             exchange.respond(NOT_FOUND)
         else:
             route(exchange)
-        if self._deaf:
+        if self._state is not _State.READING:
             return
         if not exchange.has_body:
             self._http.next_event()  # the end of the request
         reusable = self._http.our_state is h11.DONE and self._http.their_state is h11.DONE
         if reusable and self._requests < MAX_REQUESTS:
             self._http.start_next_cycle()
-            self._began = time.perf_counter()
+            self._started_at = time.perf_counter()
             self._site.wheel.after(self, self._site.head_timeout)
         else:
             self._hang_up()
@@ -183,19 +199,22 @@ class HttpProtocol(asyncio.Protocol):
     def _refuse(self, status: HTTPStatus) -> None:
         """Answer a head that is no request, if the answer can still be framed."""
         if self._http.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
-            self._transport.write(render(self._http, error(status)))
+            write_status(self._transport, status, render(self._http, error(status)), None)
         self._hang_up()
 
     def _hang_up(self) -> None:
-        """Say that no more will come, and read on a little: an unread byte left in the socket
-        when it is closed would reset it, and the peer might never see the answer."""
-        self._deaf = True
+        """Send no more, and read for a little longer.
+
+        A byte left unread in the socket when it is closed would reset the connection, and the peer
+        might never see the response.
+        """
+        self._state = _State.LINGERING
         if not self._transport.is_closing():
             self._transport.write_eof()
             self._site.wheel.after(self, self._site.linger)
 
     def _detach(self) -> tuple[asyncio.Transport, bytes]:
-        self._deaf = True
+        self._state = _State.DETACHED
         self._site.wheel.cancel(self)
-        self._site.lobby.leave(self)
+        self._site.pending.discard(self)
         return self._transport, self._http.trailing_data[0]

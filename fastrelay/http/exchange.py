@@ -1,4 +1,4 @@
-"""One request and its response; what a route is given."""
+"""One request and its response: the argument of a route."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,19 +8,17 @@ from http import HTTPStatus
 import h11
 
 from fastrelay.http.responses import Response
-
-StatusHook = Callable[[int], None]
-"""Sees the first status of a request."""
+from fastrelay.http.status import StatusHook, write_status
 
 
 class Exchange:
-    """One request being served. Every status line that leaves the relay is written here.
+    """One request being served: it ends with a response, or with a transport that is taken away.
 
     Attributes:
         request: the request head.
         client: the address of the client, ``None`` if there is no usable one.
-        began: :func:`time.perf_counter` at the accept, or at the end of the request before.
-        on_first_status: called with the first status written for this request.
+        started_at: :func:`time.perf_counter` at the accept, or at the end of the request before.
+        on_first_status: told the first status written for this request.
     """
 
     def __init__(
@@ -31,17 +29,17 @@ class Exchange:
         http: h11.Connection,
         detach: Callable[[], tuple[asyncio.Transport, bytes]],
         *,
-        began: float,
+        started_at: float,
     ) -> None:
         self.request = request
         self.client = client
-        self.began = began
+        self.started_at = started_at
         self.on_first_status: StatusHook | None = None
         self.finished = False
         self._transport = transport
         self._http = http
         self._detach = detach
-        # The request is asked for a dozen of them, and h11 makes every look a loop.
+        # A dozen headers are looked up in a request, and each lookup in h11 is a loop.
         self._headers: dict[bytes, list[bytes]] = {}
         for name, value in request.headers.raw_items():
             self._headers.setdefault(name.lower(), []).append(value)
@@ -68,9 +66,12 @@ class Exchange:
         return b"transfer-encoding" in self._headers or any(int(length) for length in lengths)
 
     @property
-    def fault(self) -> HTTPStatus | None:
-        """What h11 lets pass and we do not: another major version, and a body framed in two ways,
-        of which another parser might believe the other (RFC 9112 §2.5, §6.3)."""
+    def protocol_error(self) -> HTTPStatus | None:
+        """The status that refuses what h11 accepts and the relay does not; ``None``: it is fine.
+
+        That is another major version, and a body framed in two ways: another parser on the way
+        might go by the other one (RFC 9112 §2.5, §6.3).
+        """
         if not self.request.http_version.startswith(b"1."):
             return HTTPStatus.HTTP_VERSION_NOT_SUPPORTED
         if b"transfer-encoding" in self._headers and b"content-length" in self._headers:
@@ -83,22 +84,18 @@ class Exchange:
 
     def respond(self, response: Response) -> None:
         """Write a whole response; ends the exchange."""
-        self._write(response.status, render(self._http, response, self.request.method))
+        data = render(self._http, response, self.request.method)
+        hook = None if self.finished else self.on_first_status
+        write_status(self._transport, response.status, data, hook)
         self.finished = True
 
-    def switch_protocols(self, head: bytes) -> tuple[asyncio.Transport, bytes]:
-        """Write a 101 whose bytes are ``head``; ends the exchange and HTTP.
+    def detach(self) -> tuple[asyncio.Transport, bytes]:
+        """End the exchange and HTTP without a response, which the caller has to write.
 
         Returns the transport, now the caller's, and the bytes that came behind the request head.
         """
-        self._write(HTTPStatus.SWITCHING_PROTOCOLS, head)
         self.finished = True
         return self._detach()
-
-    def _write(self, status: HTTPStatus, data: bytes) -> None:
-        if self.on_first_status is not None and not self.finished:
-            self.on_first_status(status)
-        self._transport.write(data)
 
 
 def render(http: h11.Connection, response: Response, method: bytes = b"GET") -> bytes:

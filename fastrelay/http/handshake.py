@@ -4,7 +4,9 @@ wsproto performs it. What it would accept and the standard does not (a key that 
 two keys, a body) is refused here first, with the status the standard asks for.
 """
 
+import asyncio
 import binascii
+from http import HTTPStatus
 from typing import Final
 
 import wsproto
@@ -19,9 +21,10 @@ from fastrelay.http.responses import (
     VERSION_REQUIRED,
     Response,
 )
+from fastrelay.http.status import StatusHook, write_status
 
 _HOST: Final = (b"Host", b"relay")
-"""What wsproto is told: it wants one, decodes it, and uses it for nothing."""
+"""wsproto requires a Host header and decodes it, but the response does not depend on it."""
 
 
 def _perform(key: bytes) -> bytes:
@@ -46,7 +49,7 @@ _ANY_KEY: Final = b"AAAAAAAAAAAAAAAAAAAAAA=="
 _BEFORE_TOKEN, _, _AFTER_TOKEN = _perform(_ANY_KEY).partition(generate_accept_token(_ANY_KEY))
 
 
-class Refused(Exception):
+class BadHandshake(Exception):
     """The request is no acceptable handshake; ``response`` says why."""
 
     def __init__(self, response: Response) -> None:
@@ -54,23 +57,23 @@ class Refused(Exception):
         self.response = response
 
 
-def accept_upgrade(exchange: Exchange) -> bytes:
-    """The bytes of the 101. No extension and no subprotocol is ever negotiated.
+def check_handshake(exchange: Exchange) -> bytes:
+    """The accept token that answers the handshake (RFC 6455 §4.2.2).
 
     Raises:
-        Refused: not GET (405), not a WebSocket upgrade or another version (426), or a handshake
+        BadHandshake: not GET (405), no WebSocket upgrade or another version (426), or a handshake
             that breaks RFC 6455 §4.2.1 (400).
     """
     request = exchange.request
     if request.method != b"GET":
-        raise Refused(METHOD_NOT_ALLOWED)
+        raise BadHandshake(METHOD_NOT_ALLOWED)
     if not _names(exchange, b"upgrade", b"websocket"):
-        raise Refused(UPGRADE_REQUIRED)
+        raise BadHandshake(UPGRADE_REQUIRED)
     if not _names(exchange, b"connection", b"upgrade"):
-        raise Refused(UPGRADE_REQUIRED)
+        raise BadHandshake(UPGRADE_REQUIRED)
     versions = exchange.header(b"sec-websocket-version")
     if versions and versions != [b"13"]:
-        raise Refused(VERSION_REQUIRED)
+        raise BadHandshake(VERSION_REQUIRED)
     keys = exchange.header(b"sec-websocket-key")
     if (
         not versions
@@ -80,13 +83,19 @@ def accept_upgrade(exchange: Exchange) -> bytes:
         or request.http_version != b"1.1"
         or len(exchange.header(b"host")) != 1
     ):
-        raise Refused(BAD_REQUEST)
-    return switching_protocols(keys[0])
+        raise BadHandshake(BAD_REQUEST)
+    return generate_accept_token(keys[0])
 
 
-def switching_protocols(key: bytes) -> bytes:
-    """The 101 for a checked handshake: wsproto's, with the accept token of this ``key``."""
-    return _BEFORE_TOKEN + generate_accept_token(key) + _AFTER_TOKEN
+def switch_protocols(
+    transport: asyncio.Transport, accept_token: bytes, hook: StatusHook | None
+) -> None:
+    """Write the 101: wsproto's, with this accept token.
+
+    No extension and no subprotocol is ever negotiated.
+    """
+    head = _BEFORE_TOKEN + accept_token + _AFTER_TOKEN
+    write_status(transport, HTTPStatus.SWITCHING_PROTOCOLS, head, hook)
 
 
 def _names(exchange: Exchange, header: bytes, token: bytes) -> bool:

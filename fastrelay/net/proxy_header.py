@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from fastrelay.config.settings import Network
 from fastrelay.loop.timer_wheel import TimerWheel
-from fastrelay.policy.caps import Lobby
+from fastrelay.policy.caps import PendingConnections
 from fastrelay.protocol.proxy_v2 import FIXED_BYTES, BadHeader, length_of, source_of
 
 
@@ -22,7 +22,7 @@ class HeaderReader:
         done: given the socket and the client's address once the header is there.
     """
 
-    __slots__ = ("_done", "_header", "_lobby", "_loop", "_sock", "_wheel", "wheel_tick")
+    __slots__ = ("_done", "_header", "_loop", "_pending", "_sock", "_wheel", "wheel_tick")
 
     def __init__(
         self,
@@ -30,17 +30,17 @@ class HeaderReader:
         done: Callable[[socket.socket, str], None],
         wheel: TimerWheel,
         timeout: float,
-        lobby: Lobby,
+        pending: PendingConnections,
     ) -> None:
         self._sock = sock
         self._done = done
         self._wheel = wheel
-        self._lobby = lobby
+        self._pending = pending
         self._loop = asyncio.get_running_loop()
         self._header = b""
         self.wheel_tick = 0
         wheel.after(self, timeout)
-        lobby.enter(self)
+        pending.add(self)
         self._loop.add_reader(sock, self._read)
 
     def _read(self) -> None:
@@ -72,7 +72,7 @@ class HeaderReader:
 
     def _leave(self) -> None:
         self._wheel.cancel(self)
-        self._lobby.leave(self)
+        self._pending.discard(self)
         self._loop.remove_reader(self._sock)
 
 
@@ -82,16 +82,20 @@ class ProxyHeaders:
     Args:
         believed: networks whose header is believed; others are dropped. Empty: anybody's.
         timeout: seconds for a header.
-        lobby: where connections are counted meanwhile.
+        pending: where connections are counted meanwhile.
     """
 
     def __init__(
-        self, believed: Sequence[Network], wheel: TimerWheel, timeout: float, lobby: Lobby
+        self,
+        believed: Sequence[Network],
+        wheel: TimerWheel,
+        timeout: float,
+        pending: PendingConnections,
     ) -> None:
         self._believed = believed
         self._wheel = wheel
         self._timeout = timeout
-        self._lobby = lobby
+        self._pending = pending
 
     def read(
         self, sock: socket.socket, peer: str, done: Callable[[socket.socket, str], None]
@@ -101,4 +105,4 @@ class ProxyHeaders:
         if self._believed and not any(address in network for network in self._believed):
             sock.close()
             return
-        HeaderReader(sock, done, self._wheel, self._timeout, self._lobby)
+        HeaderReader(sock, done, self._wheel, self._timeout, self._pending)

@@ -1,4 +1,4 @@
-"""How many connections there may be, before and after the upgrade."""
+"""Limits on the number of connections, before and after the upgrade."""
 
 from collections.abc import Iterator
 from typing import Generic, Protocol, TypeVar
@@ -9,14 +9,15 @@ Live = TypeVar("Live")
 
 
 class LiveConnections(Generic[Live]):
-    """Every live WebSocket of a relay, counted relay-wide and by address.
+    """Every live WebSocket of a relay, counted relay-wide and by client address.
 
     Args:
-        most: relay-wide cap.
-        most_per_ip: cap per address (IPv6: per /64); 0 for none.
+        most: the relay-wide cap.
+        most_per_ip: the cap per address (IPv6: per /64); 0 for no cap.
 
     Attributes:
-        refused: how often :meth:`has_room` said no for the relay-wide cap, and for an address.
+        refused: how often :meth:`has_room` refused because of the relay-wide cap, and how often
+            because of the cap per address.
     """
 
     def __init__(self, most: int, most_per_ip: int = 0) -> None:
@@ -27,15 +28,15 @@ class LiveConnections(Generic[Live]):
         self.refused = (0, 0)
 
     def __len__(self) -> int:
-        """How many there are."""
+        """The number of live connections."""
         return len(self._keys)
 
     def __iter__(self) -> Iterator[Live]:
-        """The connections, oldest first; as a copy, since closing one may remove it."""
+        """The connections, oldest first. It walks a copy, because closing one may remove it."""
         return iter(tuple(self._keys))
 
     def has_room(self, client: str) -> bool:
-        """Whether one more of that address may live; a no is counted."""
+        """Whether one more connection of that address is allowed; a refusal is counted."""
         by_relay, by_address = self.refused
         if len(self._keys) >= self._most:
             self.refused = by_relay + 1, by_address
@@ -46,14 +47,14 @@ class LiveConnections(Generic[Live]):
         return True
 
     def add(self, connection: Live, client: str) -> None:
-        """Count a connection of that address until :meth:`discard`."""
+        """Count a connection of the address ``client`` until :meth:`discard`."""
         key = bucket_key(client) if self._most_per_ip else ""
         self._keys[connection] = key
         if key:
             self._by_key[key] = self._by_key.get(key, 0) + 1
 
     def discard(self, connection: Live) -> None:
-        """Give the slot back; once is enough and twice is harmless."""
+        """Stop counting a connection; no effect if it is not counted."""
         key = self._keys.pop(connection, "")
         if key:
             self._by_key[key] -= 1
@@ -61,41 +62,41 @@ class LiveConnections(Generic[Live]):
                 del self._by_key[key]
 
 
-class Visitor(Protocol):
+class Pending(Protocol):
     """A connection that is not upgraded yet; hashable by identity."""
 
     def abort(self) -> None:
-        """Drop it without a word."""
+        """Drop the connection without an answer."""
 
 
-class Lobby:
-    """Connections between accept and upgrade: past ``most`` the oldest is dropped.
+class PendingConnections:
+    """Connections between accept and upgrade; past ``most`` the oldest is dropped.
 
-    An honest request head takes milliseconds, so whoever has been here longest is the one who
-    fills the place. Without the cap, sockets that say nothing would use up all descriptors.
+    The request head of an honest client takes milliseconds, so the oldest connection is the least
+    likely to be one. Without the cap, sockets that say nothing would use up all descriptors.
     """
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._visitors: dict[Visitor, None] = {}
+        self._connections: dict[Pending, None] = {}
 
     def __len__(self) -> int:
-        """How many there are."""
-        return len(self._visitors)
+        """The number of pending connections."""
+        return len(self._connections)
 
-    def enter(self, visitor: Visitor) -> None:
+    def add(self, connection: Pending) -> None:
         """Count one more; may drop the oldest."""
-        self._visitors[visitor] = None
-        if len(self._visitors) > self._most:
-            oldest = next(iter(self._visitors))
-            del self._visitors[oldest]
+        self._connections[connection] = None
+        if len(self._connections) > self._most:
+            oldest = next(iter(self._connections))
+            del self._connections[oldest]
             oldest.abort()
 
-    def leave(self, visitor: Visitor) -> None:
-        """It was upgraded, or has ended."""
-        self._visitors.pop(visitor, None)
+    def discard(self, connection: Pending) -> None:
+        """Count the connection no more: it was upgraded, or has ended."""
+        self._connections.pop(connection, None)
 
     def drop_all(self) -> None:
-        """Drop everybody."""
-        for visitor in tuple(self._visitors):
-            visitor.abort()
+        """Drop all pending connections."""
+        for connection in tuple(self._connections):
+            connection.abort()

@@ -7,7 +7,7 @@ _YOUNG_OBJECTS: Final = 10_000
 _NEVER: Final = 10_000
 
 
-def tame_garbage_collector() -> None:
+def configure_gc() -> None:
     """Let no collection look at what lives long: its pause would grow with the connections.
 
     What is there now is never looked at again; young objects still are, a millisecond's worth at

@@ -6,14 +6,14 @@ import signal
 import sys
 
 from fastrelay import __version__
-from fastrelay.config.errors import Refusal
+from fastrelay.config.errors import ConfigurationError
 from fastrelay.config.settings import Acme, Settings
 from fastrelay.log import Log
 from fastrelay.loop.internal_errors import report
-from fastrelay.loop.timer_wheel import Every
+from fastrelay.loop.timer_wheel import PeriodicTask
 from fastrelay.metrics import make_metrics
 from fastrelay.net.tls.certificates import UnusableCertificate
-from fastrelay.process.garbage_collection import tame_garbage_collector
+from fastrelay.process.garbage_collection import configure_gc
 from fastrelay.process.systemd import Notifier
 from fastrelay.server.relay import Relay
 
@@ -28,7 +28,7 @@ async def serve(settings: Settings) -> int:
     certificates again.
 
     Raises:
-        Refusal: an address cannot be bound, or a certificate not used.
+        ConfigurationError: an address cannot be bound, or a certificate not used.
     """
     log = Log(
         sys.stderr.write,
@@ -36,26 +36,31 @@ async def serve(settings: Settings) -> int:
         as_json=settings.log_format == "json",
         flood_interval=settings.intervals.log_flood,
     )
-    ends: asyncio.Queue[int] = asyncio.Queue()
+    exit_requests: asyncio.Queue[int] = asyncio.Queue()
     relay = Relay(
-        settings, log, make_metrics(), on_failure=lambda: ends.put_nowait(EXIT_LISTENER_FAILED)
+        settings,
+        log,
+        make_metrics(),
+        on_failure=lambda: exit_requests.put_nowait(EXIT_LISTENER_FAILED),
     )
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(relay.errors.from_loop)
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, ends.put_nowait, EXIT_DRAINED)
-    loop.add_signal_handler(signal.SIGHUP, relay.entrances.reload)
+        loop.add_signal_handler(number, exit_requests.put_nowait, EXIT_DRAINED)
+    loop.add_signal_handler(signal.SIGHUP, relay.listeners.reload)
     _start(relay)
     notifier = Notifier(os.environ)
     if notifier.watchdog:
-        relay.chores.append(Every(relay.wheel, notifier.watchdog / 2, notifier.alive))
-    _say_hello(settings, log)
-    tame_garbage_collector()
+        relay.periodic_tasks.append(
+            PeriodicTask(relay.wheel, notifier.watchdog / 2, notifier.alive)
+        )
+    _log_startup(settings, log)
+    configure_gc()
     notifier.ready()
-    exit_code = await ends.get()
+    exit_code = await exit_requests.get()
     notifier.stopping()
     log.info("draining", version=__version__)
-    await _drain(relay, ends)
+    await _drain(relay, exit_requests)
     await relay.stop()
     log.info("stopped", version=__version__)
     return exit_code
@@ -66,24 +71,26 @@ def _start(relay: Relay) -> None:
         relay.start()
     except UnusableCertificate as error:
         fix = "name a PEM chain that has not expired, and its unencrypted private key"
-        raise Refusal(f"cannot serve TLS: {error}", fix) from None
+        raise ConfigurationError(f"cannot serve TLS: {error}", fix) from None
     except OSError as error:
-        raise Refusal(f"cannot listen: {error}", "free that address, or name another") from None
+        raise ConfigurationError(
+            f"cannot listen: {error}", "free that address, or name another"
+        ) from None
 
 
-async def _drain(relay: Relay, ends: asyncio.Queue[int]) -> None:
+async def _drain(relay: Relay, exit_requests: asyncio.Queue[int]) -> None:
     """Drain, until that is done or somebody loses patience."""
-    impatient = asyncio.create_task(ends.get())
+    second_signal = asyncio.create_task(exit_requests.get())
     drained = asyncio.create_task(relay.drain())
-    await asyncio.wait({impatient, drained}, return_when=asyncio.FIRST_COMPLETED)
-    for task in (impatient, drained):
+    await asyncio.wait({second_signal, drained}, return_when=asyncio.FIRST_COMPLETED)
+    for task in (second_signal, drained):
         task.cancel()
-    for end in await asyncio.gather(impatient, drained, return_exceptions=True):
+    for end in await asyncio.gather(second_signal, drained, return_exceptions=True):
         if isinstance(end, Exception):
             report(end)
 
 
-def _say_hello(settings: Settings, log: Log) -> None:
+def _log_startup(settings: Settings, log: Log) -> None:
     mode = "insecure" if settings.tls is None else "tls"
     if isinstance(settings.tls, Acme):
         mode = "acme"

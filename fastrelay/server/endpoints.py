@@ -1,95 +1,139 @@
-"""The public routes: from a request that passed the gates to a session on a live connection."""
+"""The two public endpoints: gates 2 to 5 of the admission table, and the status observer.
 
+Gate 1, a complete request head, is :mod:`fastrelay.http.connection`. Gate 6, the registry, is
+behind the owner of the server-id (:mod:`fastrelay.server.owner`).
+"""
+
+import time
 from collections.abc import Callable
+from typing import Final
 
+from fastrelay.address import bucket_key
 from fastrelay.http.connection import Route
 from fastrelay.http.exchange import Exchange
+from fastrelay.http.handshake import BadHandshake, check_handshake
+from fastrelay.http.responses import BAD_REQUEST, SERVICE_UNAVAILABLE, too_many_requests
+from fastrelay.http.status import StatusHook
 from fastrelay.log import Log
-from fastrelay.metrics import Metrics
-from fastrelay.policy.caps import LiveConnections
 from fastrelay.policy.token_buckets import TokenBuckets
-from fastrelay.routing.binary import Binary
-from fastrelay.routing.phone import Phone
-from fastrelay.routing.router import Switchboard
-from fastrelay.server.gates import (
-    CLIENT_HEADERS,
-    SERVER_HEADERS,
-    connection_cap,
-    observe_status,
-    on_rate_limit_deny,
-    rate_limit,
-    timed,
-    upgrade,
-)
-from fastrelay.websocket.connection import Connection
-from fastrelay.websocket.context import Conditions, SentCounter
-from fastrelay.websocket.handler import Handler
+from fastrelay.server.admitted import Admitted, Role
+from fastrelay.server.required_headers import CLIENT_HEADERS, SERVER_HEADERS, check_headers
 
-MAX_DEVICE_NAME = 128
+MAX_DEVICE_NAME: Final = 128
 """Characters of a device name that are logged."""
 
+_REQUIRED: Final = {Role.BINARY: SERVER_HEADERS, Role.PHONE: CLIENT_HEADERS}
 
-class Doorway:
-    """Makes the routes of ``/v1/server`` and ``/v1/client``; what they let in lives on its own."""
+
+def count_denials(count: Callable[[], None]) -> StatusHook:
+    """A status hook that calls ``count`` for each 429."""
+
+    def hook(status: int) -> None:
+        if status == 429:
+            count()
+
+    return hook
+
+
+def observe_first_status(hook: StatusHook, inner: Route) -> Route:
+    """Let ``hook`` see the first status that is written for each request of ``inner``.
+
+    This is around the rate limiter, not in it: a denial is counted by what the client is told.
+    """
+
+    def route(exchange: Exchange) -> None:
+        exchange.on_first_status = hook
+        inner(exchange)
+
+    return route
+
+
+class Endpoint:
+    """The route of ``/v1/server`` or ``/v1/client``.
+
+    The first gate that refuses ends the request, and nothing behind it is looked at.
+
+    Args:
+        buckets: of the rate limit, one for each address; ``None``: there is no limit.
+        has_room: whether one more connection of an address may live.
+        count_header_reject: called for each refusal by the header gate.
+        observe_duration: told how long each refusal took, in seconds.
+        adopt: takes what was admitted, and answers it.
+    """
 
     def __init__(
         self,
-        board: Switchboard,
-        conditions: Conditions[Connection],
-        live: LiveConnections[Connection],
+        role: Role,
+        *,
         buckets: TokenBuckets | None,
-        metrics: Metrics,
+        has_room: Callable[[str], bool],
+        count_header_reject: Callable[[], None],
+        observe_duration: Callable[[float], None],
+        adopt: Callable[[Admitted], None],
         log: Log,
     ) -> None:
-        self._board = board
-        self._conditions = conditions
-        self._live = live
+        self._role = role
         self._buckets = buckets
-        self._metrics = metrics
+        self._has_room = has_room
+        self._required = _REQUIRED[role]
+        self._count_header_reject = count_header_reject
+        self._observe_duration = observe_duration
+        self._adopt = adopt
         self._log = log
 
-    def routes(self) -> dict[str, Route]:
-        """The two endpoints, each behind all gates."""
-        events, durations = self._metrics.upgrades, self._metrics.counters.durations
-        server = upgrade(SERVER_HEADERS, events.server_header_reject, self._admit_binary)
-        client = upgrade(CLIENT_HEADERS, events.client_header_reject, self._admit_phone)
-        return {
-            "/v1/server": timed(
-                durations.server.observe, self._gated(events.server_rate_limit_deny, server)
-            ),
-            "/v1/client": timed(
-                durations.client.observe, self._gated(events.client_rate_limit_deny, client)
-            ),
-        }
+    def __call__(self, exchange: Exchange) -> None:
+        """Refuse the request, or have it adopted."""
+        admitted = self._admit(exchange)
+        if admitted is not None:
+            self._adopt(admitted)
+        else:
+            self._observe_duration(time.perf_counter() - exchange.started_at)
 
-    def _gated(self, count_deny: Callable[[], None], inner: Route) -> Route:
-        capped = connection_cap(self._live.has_room, self._log, inner)
-        limited = rate_limit(self._buckets, self._log, capped)
-        return observe_status(on_rate_limit_deny(count_deny), limited)
-
-    def _admit_binary(self, exchange: Exchange, headers: dict[bytes, str], head: bytes) -> None:
-        binary = Binary(
-            headers[b"x-pyrycode-server"],
-            headers[b"x-pyrycode-version"],
-            exchange.client or "",
-            self._board,
+    def _admit(self, exchange: Exchange) -> Admitted | None:
+        """Gates 2 to 5 in the order of the admission table; ``None``: one of them refused."""
+        wait = self._seconds_to_wait(exchange.client)
+        if wait:
+            exchange.respond(too_many_requests(wait))
+            self._log.limited("rate_limited", remote=exchange.client or "", path=exchange.path)
+            return None
+        client = exchange.client or ""
+        if not self._has_room(client):
+            exchange.respond(SERVICE_UNAVAILABLE)
+            self._log.limited("conn_cap_reached", remote=client, path=exchange.path)
+            return None
+        headers = check_headers(exchange, self._required)
+        if headers is None:
+            exchange.respond(BAD_REQUEST)
+            self._count_header_reject()
+            return None
+        try:
+            accept_token = check_handshake(exchange)
+        except BadHandshake as bad:
+            exchange.respond(bad.response)
+            return None
+        transport, initial_data = exchange.detach()
+        return Admitted(
+            role=self._role,
+            server_id=headers[b"x-pyrycode-server"],
+            version=headers.get(b"x-pyrycode-version", ""),
+            device_name=_device_name(exchange) if self._role is Role.PHONE else "",
+            client=client,
+            accept_token=accept_token,
+            initial_data=initial_data,
+            transport=transport,
+            started_at=exchange.started_at,
         )
-        sent = self._board.counts.phone_to_binary
-        binary.connection, early = self._connect(exchange, head, binary, sent)
-        self._board.admit_binary(binary, early)
 
-    def _admit_phone(self, exchange: Exchange, headers: dict[bytes, str], head: bytes) -> None:
-        phone = Phone(headers[b"x-pyrycode-server"], self._board)
-        sent = self._board.counts.binary_to_phone
-        names = exchange.header(b"x-pyrycode-device-name") or [b""]
-        device_name = names[0].decode(errors="replace")[:MAX_DEVICE_NAME]
-        phone.connection, early = self._connect(exchange, head, phone, sent)
-        self._board.admit_phone(phone, device_name, exchange.client or "", early)
+    def _seconds_to_wait(self, client: str | None) -> float:
+        """Until the client may try again; 0.0: it may now, and has one token less.
 
-    def _connect(
-        self, exchange: Exchange, head: bytes, handler: Handler, sent: SentCounter
-    ) -> tuple[Connection, bytes]:
-        transport, early = exchange.switch_protocols(head)
-        connection = Connection(transport, handler, self._conditions, sent)
-        self._live.add(connection, exchange.client or "")
-        return connection, early
+        A client without a usable address is refused: it cannot be told from any other.
+        """
+        if client is None:
+            return 1.0
+        return 0.0 if self._buckets is None else self._buckets.take(bucket_key(client))
+
+
+def _device_name(exchange: Exchange) -> str:
+    names = exchange.header(b"x-pyrycode-device-name")
+    return names[0].decode(errors="replace")[:MAX_DEVICE_NAME] if names else ""

@@ -17,35 +17,35 @@ from fastrelay.net.listener import Listener, Prelude, bind
 from fastrelay.net.proxy_header import ProxyHeaders
 from fastrelay.net.tls.certificates import Certificates
 from fastrelay.net.tls.layer import TlsBuffers, TlsLayer
-from fastrelay.policy.caps import Lobby
+from fastrelay.policy.caps import PendingConnections
 from fastrelay.server.certificate_source import CertificateSource, make_source
 
 
-class Entrances:
+class Listeners:
     """The listeners of one relay, and the certificate it shows.
 
     Args:
-        lobby: where connections are counted until they are upgraded or end.
+        pending: where connections are counted until they are upgraded or end.
         on_failure: called when a listener breaks.
 
     Attributes:
         certificates: what is shown to clients; empty for ever without TLS.
 
     Raises:
-        Refusal: the certificate cache cannot be used.
+        ConfigurationError: the certificate cache cannot be used.
     """
 
     def __init__(
         self,
         settings: Settings,
         wheel: TimerWheel,
-        lobby: Lobby,
+        pending: PendingConnections,
         log: Log,
         on_failure: Callable[[], None],
     ) -> None:
         self._settings = settings
         self._wheel = wheel
-        self._lobby = lobby
+        self._pending = pending
         self._log = log
         self._on_failure = on_failure
         self._listeners: list[Listener] = []
@@ -74,9 +74,9 @@ class Entrances:
         try:
             self._open_public(public)
             if settings.metrics_listen is not None:
-                self._listen(settings.metrics_listen, self._speaking_http(self._site(metrics)))
+                self._listen(settings.metrics_listen, self._http_factory(self._site(metrics)))
             if isinstance(settings.tls, Acme):
-                challenges = self._speaking_http(self._site(self._responder))
+                challenges = self._http_factory(self._site(self._responder))
                 self._listen(settings.tls.http_listen, challenges)
             if self._source is not None:
                 self._source.start()
@@ -91,11 +91,11 @@ class Entrances:
 
     async def close(self) -> None:
         """Accept no more, and drop whoever is not upgraded; the certificate stays in use."""
-        self._lobby.drop_all()
+        self._pending.drop_all()
         closed = self._close()
         for listener in closed:
             await listener.opened()
-        self._lobby.drop_all()
+        self._pending.drop_all()
 
     async def stop(self) -> None:
         """Close, and look for certificates no more."""
@@ -113,13 +113,13 @@ class Entrances:
         settings = self._settings
         tls = settings.tls
         host = tls.domain.encode() if isinstance(tls, Acme) else None
-        make_protocol = self._speaking_http(self._site(routes, host))
+        make_protocol = self._http_factory(self._site(routes, host))
         if tls is not None:
-            make_protocol = self._speaking_tls(make_protocol)
+            make_protocol = self._tls_factory(make_protocol)
         prelude = None
         if settings.proxy_headers is not None:
             prelude = ProxyHeaders(
-                settings.proxy_headers, self._wheel, settings.intervals.proxy_header, self._lobby
+                settings.proxy_headers, self._wheel, settings.intervals.proxy_header, self._pending
             )
         self._listen(settings.listen, make_protocol, prelude)
 
@@ -135,10 +135,10 @@ class Entrances:
             Listener(sock, make_protocol, loop, self._log, self._on_failure, prelude)
         )
 
-    def _speaking_http(self, site: Site) -> Callable[[str], asyncio.BaseProtocol]:
+    def _http_factory(self, site: Site) -> Callable[[str], asyncio.BaseProtocol]:
         return lambda client: HttpProtocol(site, client)
 
-    def _speaking_tls(
+    def _tls_factory(
         self, inner: Callable[[str], asyncio.BaseProtocol]
     ) -> Callable[[str], asyncio.BaseProtocol]:
         buffers = TlsBuffers(self._wheel, self._settings.intervals.tls_stall)
@@ -154,6 +154,6 @@ class Entrances:
             settings.limits.head_bytes,
             settings.intervals.head,
             settings.intervals.linger,
-            self._lobby,
+            self._pending,
             host,
         )

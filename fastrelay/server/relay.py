@@ -7,26 +7,28 @@ from fastrelay.config.settings import Settings
 from fastrelay.http.connection import Route
 from fastrelay.log import Log
 from fastrelay.loop.internal_errors import InternalErrors
-from fastrelay.loop.timer_wheel import Every, TimerWheel
+from fastrelay.loop.timer_wheel import PeriodicTask, TimerWheel
 from fastrelay.metrics import Metrics
 from fastrelay.metrics.connections import expose_connections
 from fastrelay.metrics.push import PushMetrics
 from fastrelay.metrics.state import State, StateMetrics
-from fastrelay.policy.caps import LiveConnections, Lobby
+from fastrelay.policy.caps import LiveConnections, PendingConnections
+from fastrelay.policy.held_bytes import BufferBudget
 from fastrelay.policy.registry import Registry
 from fastrelay.policy.token_buckets import TokenBuckets
 from fastrelay.protocol.cause import Cause
 from fastrelay.protocol.close_codes import SHUTTING_DOWN
 from fastrelay.push.waker import make_waker
 from fastrelay.routing.binary import Binary
+from fastrelay.routing.context import RoutingContext
 from fastrelay.routing.phone import Phone
-from fastrelay.routing.router import Switchboard
-from fastrelay.server.endpoints import Doorway
+from fastrelay.routing.router import Router
 from fastrelay.server.healthz import healthz
-from fastrelay.server.listeners import Entrances
+from fastrelay.server.listeners import Listeners
 from fastrelay.server.metrics_page import metrics_page
+from fastrelay.server.routes import public_routes
 from fastrelay.websocket.connection import Connection
-from fastrelay.websocket.context import Conditions
+from fastrelay.websocket.context import ConnectionContext
 
 
 class Relay:
@@ -42,11 +44,11 @@ class Relay:
         on_failure: called when a listener breaks: the relay should be drained.
 
     Attributes:
-        errors, registry, board, waker, live, lobby, entrances, wheel, chores: the relay's state,
-            each in its one place; for looking at.
+        errors, registry, router, waker, live, pending, listeners, wheel, periodic_tasks: the state
+            of the relay, each part of it in one place.
 
     Raises:
-        Refusal: the certificate cache cannot be used.
+        ConfigurationError: the certificate cache cannot be used.
     """
 
     def __init__(
@@ -63,7 +65,7 @@ class Relay:
         self.errors = InternalErrors(log)
         counters = metrics.counters
         self.wheel = TimerWheel(self._loop, settings.intervals.tick, counters.durations.lag.observe)
-        self.lobby = Lobby(settings.limits.handshakes)
+        self.pending = PendingConnections(settings.limits.handshakes)
         limits = settings.limits
         self.live: LiveConnections[Connection] = LiveConnections(
             limits.connections, limits.connections_per_ip
@@ -77,23 +79,18 @@ class Relay:
             else None
         )
         self.waker = make_waker(settings, counters.wakes, log)
-        self.board = Switchboard(
-            self.registry,
-            self.wheel,
-            settings.intervals,
-            limits,
-            counters,
-            metrics.upgrades,
-            self.waker,
-            log,
+        held_bytes = BufferBudget(limits.buffered_bytes)
+        context = RoutingContext(limits, counters, held_bytes, self.waker, log)
+        self.router = Router(
+            self.registry, self.wheel, settings.intervals, context, metrics.upgrades
         )
-        self.entrances = Entrances(settings, self.wheel, self.lobby, log, on_failure)
-        self.chores: list[Every] = []
+        self.listeners = Listeners(settings, self.wheel, self.pending, log, on_failure)
+        self.periodic_tasks: list[PeriodicTask] = []
 
     @property
     def ports(self) -> list[int]:
-        """See :attr:`Entrances.ports`."""
-        return self.entrances.ports
+        """See :attr:`Listeners.ports`."""
+        return self.listeners.ports
 
     def start(self) -> None:
         """Bind and begin to serve.
@@ -103,22 +100,26 @@ class Relay:
             UnusableCertificate: the same.
         """
         self._expose()
-        self.entrances.open(self._routes(), {"/metrics": metrics_page(self._metrics.registry)})
+        self.listeners.open(self._routes(), {"/metrics": metrics_page(self._metrics.registry)})
         intervals = self._settings.intervals
-        self.chores.append(Every(self.wheel, intervals.log_flood, self._log.flush))
+        self.periodic_tasks.append(PeriodicTask(self.wheel, intervals.log_flood, self._log.flush))
         if self._buckets is not None:
-            self.chores.append(Every(self.wheel, intervals.bucket_sweep, self._buckets.sweep))
-        self.chores.append(Every(self.wheel, intervals.bucket_sweep, self.waker.sweep))
+            self.periodic_tasks.append(
+                PeriodicTask(self.wheel, intervals.bucket_sweep, self._buckets.sweep)
+            )
+        self.periodic_tasks.append(
+            PeriodicTask(self.wheel, intervals.bucket_sweep, self.waker.sweep)
+        )
 
     def _expose(self) -> None:
-        certificates = self.entrances.certificates
+        certificates = self.listeners.certificates
         state = State(
             refused=lambda: self.live.refused,
-            backlog=lambda: self.board.budget.total,
-            takeovers=lambda: self.board.takeovers,
-            evictions=lambda: self.board.evictions,
+            backlog=lambda: self.router.context.held_bytes.total,
+            takeovers=lambda: self.router.takeovers,
+            evictions=lambda: self.router.evictions,
             internal_errors=lambda: self.errors.count,
-            grace_expiries=lambda: self.board.grace_expiries,
+            grace_expiries=lambda: self.router.grace_expiries,
             certificate_expiry=(lambda: certificates.expires) if self._settings.tls else None,
         )
         StateMetrics(state, self._metrics.registry)
@@ -132,25 +133,25 @@ class Relay:
 
     def _routes(self) -> dict[str, Route]:
         settings, started = self._settings, self._loop.time()
-        conditions = Conditions(
+        context = ConnectionContext(
             self.wheel, settings.intervals, settings.limits.message_bytes, self.live
         )
-        doorway = Doorway(
-            self.board, conditions, self.live, self._buckets, self._metrics, self._log
+        endpoints = public_routes(
+            self.router, context, self.live, self._buckets, self._metrics, self._log
         )
         health = healthz(
             lambda: self.registry.connected_binaries,
             lambda: self.registry.connected_phones,
             lambda: self._loop.time() - started,
         )
-        return {**doorway.routes(), "/healthz": health}
+        return {**endpoints, "/healthz": health}
 
     async def drain(self) -> None:
         """Stop accepting, close everybody with 1001, and wait until they and all wakes have gone.
 
         Returns when nothing is left or the drain interval is over, whichever is first.
         """
-        await self.entrances.close()
+        await self.listeners.close()
         for connection in self.live:
             connection.close(SHUTTING_DOWN)
         deadline = self._loop.time() + self._settings.intervals.drain
@@ -159,14 +160,14 @@ class Relay:
 
     async def stop(self) -> None:
         """Drop whatever is left, at once."""
-        await self.entrances.stop()
+        await self.listeners.stop()
         for connection in self.live:
             connection.abort(Cause.SHUTDOWN)
         deadline = self._loop.time() + self._settings.intervals.close
-        while (len(self.live) or len(self.lobby)) and self._loop.time() < deadline:
+        while (len(self.live) or len(self.pending)) and self._loop.time() < deadline:
             await asyncio.sleep(0)
         await self.waker.stop()
-        for chore in self.chores:
-            chore.cancel()
+        for task in self.periodic_tasks:
+            task.cancel()
         self.wheel.close()
         self._log.flush(final=True)

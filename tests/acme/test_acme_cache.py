@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fastrelay.acme.cache import CertificateCache
-from fastrelay.config.errors import Refusal
+from fastrelay.config.errors import ConfigurationError
 
 
 def test_a_wide_directory_of_ours_is_tightened(tmp_path: Path) -> None:
@@ -24,14 +24,14 @@ def test_a_wide_directory_of_somebody_else_is_refused(
     directory = tmp_path / "wide"
     directory.mkdir(mode=0o755)
     monkeypatch.setattr(os, "geteuid", lambda: directory.stat().st_uid + 1)
-    with pytest.raises(Refusal, match="others can read"):
+    with pytest.raises(ConfigurationError, match="others can read"):
         CertificateCache(directory)
     assert stat.S_IMODE(directory.stat().st_mode) == 0o755
 
 
 def test_a_directory_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(Refusal, match="cannot use"):
+    with pytest.raises(ConfigurationError, match="cannot use"):
         CertificateCache(tmp_path / "file")
 
 

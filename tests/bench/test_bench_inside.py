@@ -100,11 +100,6 @@ def test_nothing_counts_in_what_the_cost_of_metrics_is_compared_with(module: str
     assert bare != ast.unparse(ast.parse(source))
 
 
-def test_without_counting_it_relays_as_well() -> None:
-    alone = (sys.executable, "-m", "bench.experiments.metrics_cost", "bare", "4096", "8", "3")
-    assert subprocess.run(alone, check=True, capture_output=True, text=True).stdout == "24\n"
-
-
 def test_micro_benchmarks_run() -> None:
     few = ("--seconds", "0.001", "-k", "decode_ping or test_unwrap or a_phone or header")
     command = (sys.executable, "-m", "bench", "micro", *few)

@@ -17,17 +17,17 @@ import uvloop
 
 from fastrelay.config.settings import Address, Intervals, Settings
 from fastrelay.http.exchange import Exchange
-from fastrelay.http.handshake import accept_upgrade
+from fastrelay.http.handshake import check_handshake, switch_protocols
 from fastrelay.log import Log
 from fastrelay.loop.timer_wheel import TimerWheel
-from fastrelay.policy.caps import Lobby
+from fastrelay.policy.caps import PendingConnections
 from fastrelay.policy.counters.frames import DirectionCounts
 from fastrelay.protocol.cause import Cause
-from fastrelay.protocol.close_codes import directed
+from fastrelay.protocol.close_codes import requested_close
 from fastrelay.protocol.frames import text_header
-from fastrelay.server.listeners import Entrances
+from fastrelay.server.listeners import Listeners
 from fastrelay.websocket.connection import Connection
-from fastrelay.websocket.context import Conditions
+from fastrelay.websocket.context import ConnectionContext
 from tests.support.certificates import local_certificate
 
 LIMIT = 128 * 1024
@@ -68,14 +68,11 @@ class Echo:
         self._closes: list[int | None] = []
         self._ignored = 0
 
-    def on_message(self, message: bytes) -> None:
-        self.on_messages([message])
-
     def on_messages(self, messages: list[bytes]) -> None:
         """Send them back, or close."""
         for message in messages:
             if message.startswith(CLOSE_ME):
-                self.connection.close(directed(int(message.removeprefix(CLOSE_ME))))
+                self.connection.close(requested_close(int(message.removeprefix(CLOSE_ME))))
                 return
             answer = answer_to(message)
             self.connection.send((text_header(len(answer)), answer), 1)
@@ -106,6 +103,9 @@ class InPieces(Connection):
     def __init__(self, *given: Any) -> None:
         *others, self._size = given
         super().__init__(*others)
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.process_read(nbytes)
 
     def process_read(self, nbytes: int) -> int:
         room = self.receive_buffer
@@ -156,36 +156,38 @@ class EchoServer:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         self._loop.set_exception_handler(lambda _, context: self.faults.append(context))
         self._wheel = TimerWheel(self._loop, 0.25)
-        entrances = [self._listen(secure) for secure in (False, True)]
+        listeners = [self._listen(secure) for secure in (False, True)]
         ready()
         await self._stop.wait()
-        for entrance in entrances:
-            await entrance.stop()
+        for listener in listeners:
+            await listener.stop()
         assert not len(self._wheel)
         self._wheel.close()
 
-    def _listen(self, secure: bool) -> Entrances:
+    def _listen(self, secure: bool) -> Listeners:
         settings = Settings(
             listen=Address("127.0.0.1", 0), tls=local_certificate() if secure else None
         )
         log = Log(lambda line: self.faults.append({"message": line}), "warning")
         failed = {"message": "the listener broke"}
-        entrances = Entrances(
-            settings, self._wheel, Lobby(10), log, lambda: self.faults.append(failed)
+        listeners = Listeners(
+            settings, self._wheel, PendingConnections(10), log, lambda: self.faults.append(failed)
         )
-        entrances.open({"/": self._connect}, {})
-        self.ports[secure] = entrances.ports[0]
-        return entrances
+        listeners.open({"/": self._connect}, {})
+        self.ports[secure] = listeners.ports[0]
+        return listeners
 
     def _connect(self, exchange: Exchange) -> None:
         wish = dict(parse_qsl(exchange.request.target.partition(b"?")[2].decode()))
         echo = Echo(self.endings.put)
-        conditions = Conditions(self._wheel, Intervals(), int(wish.get("limit", LIMIT)), echo)
-        transport, early = exchange.switch_protocols(accept_upgrade(exchange))
+        context = ConnectionContext(self._wheel, Intervals(), int(wish.get("limit", LIMIT)), echo)
+        accept_token = check_handshake(exchange)
+        transport, early = exchange.detach()
+        switch_protocols(transport, accept_token, None)
         if "read" in wish:
             size = int(wish["read"])
-            echo.connection = InPieces(transport, echo, conditions, DirectionCounts(), size)
+            echo.connection = InPieces(transport, echo, context, DirectionCounts(), size)
         else:
-            echo.connection = Connection(transport, echo, conditions, DirectionCounts())
+            echo.connection = Connection(transport, echo, context, DirectionCounts())
         if early:
             echo.connection.receive(early)

@@ -16,19 +16,15 @@ from fastrelay.config.settings import Network
 from fastrelay.http.client_address import forwarded_for, socket_peer
 from fastrelay.http.connection import HttpProtocol, Route, Site
 from fastrelay.http.exchange import Exchange
+from fastrelay.http.handshake import switch_protocols
 from fastrelay.log import Log
 from fastrelay.loop.timer_wheel import TimerWheel
-from fastrelay.policy.caps import Lobby
+from fastrelay.policy.caps import PendingConnections
 from fastrelay.policy.token_buckets import TokenBuckets
-from fastrelay.server.gates import (
-    CLIENT_HEADERS,
-    SERVER_HEADERS,
-    connection_cap,
-    observe_status,
-    rate_limit,
-    upgrade,
-)
+from fastrelay.server.admitted import Admitted, Role
+from fastrelay.server.endpoints import Endpoint, observe_first_status
 from fastrelay.server.healthz import healthz
+from fastrelay.server.required_headers import CLIENT_HEADERS, SERVER_HEADERS
 from tests.fuzz.chunks import cut
 from tests.support.clock import Loop
 
@@ -102,16 +98,17 @@ class Visit:
     upgraded: h11.Request | None = None
     early: bytes = b""
 
-    def admit(self, exchange: Exchange, headers: dict[bytes, str], head: bytes) -> None:
-        """Where a session would begin."""
-        transport, self.early = exchange.switch_protocols(head)
-        assert transport is self.transport  # type: ignore[comparison-overlap]
+    def adopt(self, admitted: Admitted) -> None:
+        """Where a connection would begin."""
+        self.early = admitted.initial_data
+        assert admitted.transport is self.transport  # type: ignore[comparison-overlap]
+        switch_protocols(admitted.transport, admitted.accept_token, self.statuses.append)
         self.transport.handed_on = True
-        self.upgraded = exchange.request
+        self.upgraded = self.requests[-1]
 
     def observed(self, inner: Route) -> Route:
         """``inner``, with every first status noted."""
-        noted = observe_status(self.statuses.append, inner)
+        noted = observe_first_status(self.statuses.append, inner)
 
         def route(exchange: Exchange) -> None:
             self.routed += 1
@@ -137,9 +134,9 @@ def one_input(data: bytes) -> None:
 
 def visit(choice: int, pieces: list[bytes]) -> Visit:
     """Let a connection send ``pieces``; then its time is up."""
-    visited, lobby, loop = Visit(), Lobby(9), Loop()
+    visited, pending, loop = Visit(), PendingConnections(9), Loop()
     wheel = TimerWheel(loop, 0.25)  # type: ignore[arg-type]
-    protocol = HttpProtocol(site_for(choice, visited, lobby, wheel, loop), "192.0.2.1")
+    protocol = HttpProtocol(site_for(choice, visited, pending, wheel, loop), "192.0.2.1")
     protocol.connection_made(visited.transport)  # type: ignore[arg-type]
     for piece in pieces:
         if visited.upgraded is None:
@@ -148,15 +145,17 @@ def visit(choice: int, pieces: list[bytes]) -> Visit:
                 visited.turns.pop()()
         else:
             visited.early += piece
-    assert len(lobby) == (visited.upgraded is None)
+    assert len(pending) == (visited.upgraded is None)
     loop.advance(10.0)
     assert visited.transport.aborted == (visited.upgraded is None)
     protocol.connection_lost(None)
-    assert len(lobby) == len(wheel) == 0
+    assert len(pending) == len(wheel) == 0
     return visited
 
 
-def site_for(choice: int, visited: Visit, lobby: Lobby, wheel: TimerWheel, loop: Loop) -> Site:
+def site_for(
+    choice: int, visited: Visit, pending: PendingConnections, wheel: TimerWheel, loop: Loop
+) -> Site:
     """What a listener serves, with some of its settings chosen."""
     networks: tuple[Network, ...] = TRUSTED if choice & 1 else ()
     resolver = forwarded_for(networks) if choice & 2 else socket_peer
@@ -168,12 +167,20 @@ def site_for(choice: int, visited: Visit, lobby: Lobby, wheel: TimerWheel, loop:
     log = Log(lambda line: None, "error", flood_interval=0.0)
     buckets = TokenBuckets(1, 10.0, 10, loop.time) if choice & 4 else None
 
-    def gated(inner: Route) -> Route:
-        return rate_limit(buckets, log, connection_cap(lambda client: not choice & 8, log, inner))
+    def endpoint(role: Role) -> Endpoint:
+        return Endpoint(
+            role,
+            buckets=buckets,
+            has_room=lambda client: not choice & 8,
+            count_header_reject=lambda: None,
+            observe_duration=lambda seconds: None,
+            adopt=visited.adopt,
+            log=log,
+        )
 
-    routes = {
-        "/v1/server": gated(upgrade(SERVER_HEADERS, lambda: None, visited.admit)),
-        "/v1/client": gated(upgrade(CLIENT_HEADERS, lambda: None, visited.admit)),
+    routes: dict[str, Route] = {
+        "/v1/server": endpoint(Role.BINARY),
+        "/v1/client": endpoint(Role.PHONE),
         "/healthz": healthz(lambda: 0, lambda: 0, lambda: 0.0),
     }
     return Site(
@@ -184,7 +191,7 @@ def site_for(choice: int, visited: Visit, lobby: Lobby, wheel: TimerWheel, loop:
         head_bytes=HEAD_BYTES,
         head_timeout=5.0,
         linger=1.0,
-        lobby=lobby,
+        pending=pending,
         host=b"a" if choice & 16 else None,
     )
 

@@ -9,7 +9,7 @@ from typing import cast
 
 from fastrelay.loop.timer_wheel import TimerWheel
 from fastrelay.net.proxy_header import HeaderReader
-from fastrelay.policy.caps import Lobby
+from fastrelay.policy.caps import PendingConnections
 from tests.fuzz.chunks import cut
 from tests.support.clock import Loop
 
@@ -71,17 +71,17 @@ def one_input(data: bytes) -> None:
         return
     plan, stream = data[1 : 1 + PLAN_BYTES], data[1 + PLAN_BYTES :]
     sock = Socket(list(cut(plan, stream)), breaks=bool(data[0] & 1))
-    loop, lobby, clients = ReadingLoop(), Lobby(9), []
+    loop, pending, clients = ReadingLoop(), PendingConnections(9), []
     wheel = TimerWheel(cast("asyncio.AbstractEventLoop", loop), 0.25)
     asyncio._set_running_loop(cast("asyncio.AbstractEventLoop", loop))
     try:
-        HeaderReader(sock, lambda _, client: clients.append(client), wheel, 5.0, lobby)  # type: ignore[arg-type]
-        assert len(lobby) == len(wheel) == 1
+        HeaderReader(sock, lambda _, client: clients.append(client), wheel, 5.0, pending)  # type: ignore[arg-type]
+        assert len(pending) == len(wheel) == 1
         while loop.reader:
             loop.reader()
     finally:
         asyncio._set_running_loop(None)
-    assert len(lobby) == len(wheel) == 0
+    assert len(pending) == len(wheel) == 0
     expected = client_of(stream)
     if expected is None:
         assert (clients, sock.closed) == ([], 1)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from fastrelay.loop.timer_wheel import Every, TimerWheel
+from fastrelay.loop.timer_wheel import PeriodicTask, TimerWheel
 from tests.support.clock import Loop
 
 TICK = 0.25
@@ -228,7 +228,7 @@ def test_closing_from_within_a_call_is_the_end(loop: Loop) -> None:
     items = [Item(loop, lambda: wheel.close()) for _ in range(5)]
     for item in items:
         wheel.after(item, 1)
-    every = [Every(wheel, 1, wheel.close) for _ in range(5)]
+    every = [PeriodicTask(wheel, 1, wheel.close) for _ in range(5)]
     wheel.after(later := Item(loop), 2)
     loop.advance(10)
     assert sum(len(item.calls) for item in items) <= 1
@@ -304,7 +304,7 @@ TestModel = Model.TestCase
 def test_every_acts_at_its_interval_until_cancelled(loop: Loop) -> None:
     wheel, times = made(loop), list[float]()
     begin = loop.now
-    every = Every(wheel, 2, lambda: times.append(loop.now - begin))
+    every = PeriodicTask(wheel, 2, lambda: times.append(loop.now - begin))
     assert not times
     loop.advance(9)
     assert len(times) == 4
@@ -322,7 +322,7 @@ def test_an_action_that_fails_is_tried_again(loop: Loop) -> None:
         tries.append(loop.now)
         raise OSError("full")
 
-    every = Every(wheel, 1, act)
+    every = PeriodicTask(wheel, 1, act)
     loop.advance(3 * (1 + TICK))
     assert len(tries) == 3
     assert len(loop.faults) == 3
@@ -331,7 +331,7 @@ def test_an_action_that_fails_is_tried_again(loop: Loop) -> None:
 
 def test_an_action_may_cancel_itself(loop: Loop) -> None:
     wheel = made(loop)
-    every = Every(wheel, 1, lambda: every.cancel())
+    every = PeriodicTask(wheel, 1, lambda: every.cancel())
     loop.advance(5)
     assert (len(wheel), loop.pending) == (0, 0)
 
@@ -340,7 +340,7 @@ async def test_on_a_real_loop() -> None:
     loop = asyncio.get_running_loop()
     wheel, called = TimerWheel(loop, 0.005), asyncio.Event()
     begin = loop.time()
-    every = Every(wheel, 0.02, called.set)
+    every = PeriodicTask(wheel, 0.02, called.set)
     await asyncio.wait_for(called.wait(), 5)
     assert loop.time() - begin > 0.019  # its clock has milliseconds
     every.cancel()

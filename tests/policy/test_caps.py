@@ -1,4 +1,4 @@
-"""Caps, the lobby, and the budget of all phones, alone."""
+"""Caps, pending connections, and the budget of all phones, alone."""
 
 from typing import cast
 
@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from fastrelay.config.settings import Limits
-from fastrelay.policy.caps import LiveConnections, Lobby
+from fastrelay.policy.caps import LiveConnections, PendingConnections
 from fastrelay.policy.counters.frames import FrameCounts
 from fastrelay.policy.held_bytes import BufferBudget
 from fastrelay.protocol.close_codes import BACKLOG_FULL, CloseReason
 from fastrelay.routing.phone import Phone as RoutedPhone
-from fastrelay.routing.router import Switchboard
+from fastrelay.routing.router import Router
 from fastrelay.websocket.connection import Connection as LiveConnection
 
 # -- caps -----------------------------------------------------------------------------------------
@@ -88,52 +88,52 @@ class Caps(RuleBasedStateMachine):
 TestCaps = Caps.TestCase
 
 
-# -- the lobby ------------------------------------------------------------------------------------
+# -- pending connections --------------------------------------------------------------------------
 
 
-class Visitor:
+class FakeConnection:
     """Leaves when it is dropped: at once, or when the loop tells it that the socket is gone."""
 
-    def __init__(self, lobby: Lobby, at_once: bool = True) -> None:
+    def __init__(self, pending: PendingConnections, at_once: bool = True) -> None:
         self.dropped = 0
         self._at_once = at_once
-        self._lobby = lobby
+        self._pending = pending
 
     def abort(self) -> None:
         self.dropped += 1
         if self._at_once:
-            self._lobby.leave(self)
+            self._pending.discard(self)
 
 
 @pytest.mark.parametrize("at_once", [True, False])
 def test_past_the_cap_who_has_waited_longest_is_dropped(at_once: bool) -> None:
-    lobby = Lobby(most=3)
-    visitors = [Visitor(lobby, at_once) for _ in range(10)]
-    for number, visitor in enumerate(visitors):
-        lobby.enter(visitor)
-        assert len(lobby) == min(number + 1, 3)
-    assert [visitor.dropped for visitor in visitors] == [1] * 7 + [0] * 3
+    pending = PendingConnections(most=3)
+    connections = [FakeConnection(pending, at_once) for _ in range(10)]
+    for number, connection in enumerate(connections):
+        pending.add(connection)
+        assert len(pending) == min(number + 1, 3)
+    assert [connection.dropped for connection in connections] == [1] * 7 + [0] * 3
 
 
 def test_who_left_makes_room() -> None:
-    lobby = Lobby(most=2)
-    first, second, third = (Visitor(lobby) for _ in range(3))
-    lobby.enter(first)
-    lobby.enter(second)
-    lobby.leave(second)
-    lobby.leave(second)
-    lobby.enter(third)
-    assert (len(lobby), first.dropped, third.dropped) == (2, 0, 0)
+    pending = PendingConnections(most=2)
+    first, second, third = (FakeConnection(pending) for _ in range(3))
+    pending.add(first)
+    pending.add(second)
+    pending.discard(second)
+    pending.discard(second)
+    pending.add(third)
+    assert (len(pending), first.dropped, third.dropped) == (2, 0, 0)
 
 
 def test_all_are_dropped_at_the_end() -> None:
-    lobby = Lobby(most=9)
-    visitors = [Visitor(lobby) for _ in range(5)]
-    for visitor in visitors:
-        lobby.enter(visitor)
-    lobby.drop_all()
-    assert len(lobby) == 0
-    assert [visitor.dropped for visitor in visitors] == [1] * 5
+    pending = PendingConnections(most=9)
+    connections = [FakeConnection(pending) for _ in range(5)]
+    for connection in connections:
+        pending.add(connection)
+    pending.drop_all()
+    assert len(pending) == 0
+    assert [connection.dropped for connection in connections] == [1] * 5
 
 
 # -- the budget of all phones ---------------------------------------------------------------------
@@ -236,7 +236,7 @@ class Connection:
 
 def test_four_mebibytes_are_within_the_budget_of_a_phone_and_one_byte_more_is_not() -> None:
     board, connection = Board(), Connection()
-    one = RoutedPhone("s1", cast("Switchboard", board))
+    one = RoutedPhone("s1", cast("Router", board))
     one.connection = cast("LiveConnection", connection)
     one.on_backlog(4 * 1024 * 1024)
     assert (board.budget.total, connection.failed) == (4 * 1024 * 1024, [])

@@ -192,7 +192,7 @@ class MemoryRelay:
         self.relay.wheel._loop = self.clock  # type: ignore[assignment]
         self.relay.wheel.now = self.clock.time()
         self.loop.set_exception_handler(self.relay.errors.from_loop)
-        self._site = self.relay.entrances._site(self.relay._routes())
+        self._site = self.relay.listeners._site(self.relay._routes())
         self.stopped = False
         self._sockets = socket.socketpair()
         self.peers: list[MemoryPeer] = []
@@ -259,10 +259,10 @@ class MemoryRelay:
         if self.stopped:
             return
         assert len(relay.live) == 0
-        assert len(relay.lobby) == 0
+        assert len(relay.pending) == 0
         assert len(relay.registry) == 0
         assert relay.registry.connected_binaries == relay.registry.connected_phones == 0
-        assert relay.board.budget.total == 0
+        assert relay.router.context.held_bytes.total == 0
         assert len(relay.wheel) == 0
         assert self.clock.pending == 0
         await relay.stop()

@@ -60,7 +60,7 @@ class RunningRelay:
     @property
     def buffered(self) -> int:
         """Unsent bytes held for phones."""
-        return self.relay.board.budget.total
+        return self.relay.router.context.held_bytes.total
 
     @property
     def registry_size(self) -> int:
@@ -73,14 +73,14 @@ class RunningRelay:
         return len(self.relay.wheel)
 
     @property
-    def chores(self) -> int:
+    def periodic_tasks(self) -> int:
         """How many of those are the relay's own; with TLS one looks at the certificate's files."""
-        return len(self.relay.chores) + (self.tls is not None)
+        return len(self.relay.periodic_tasks) + (self.tls is not None)
 
     @property
-    def visitors(self) -> int:
+    def pending(self) -> int:
         """Connections that are not upgraded."""
-        return len(self.relay.lobby)
+        return len(self.relay.pending)
 
     def binary_of(self, server_id: str) -> Binary:
         """The binary that holds a server-id."""
@@ -136,7 +136,7 @@ class RunningRelay:
 
     def keep_in_process(self, sent: int) -> None:
         """From the next accept on, the kernel takes about ``sent`` bytes for a peer, no more."""
-        listener = self.relay.entrances._listeners[0]
+        listener = self.relay.listeners._listeners[0]
         listener._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, sent)
 
     async def until(self, condition: Any, timeout: float = 5.0) -> None:

@@ -15,8 +15,8 @@ from typing import Any
 from fastrelay.http.connection import HttpProtocol
 from fastrelay.policy.registry import Grace
 from fastrelay.routing.binary import Binary
+from fastrelay.routing.liveness_check import LivenessCheck
 from fastrelay.routing.phone import Phone
-from fastrelay.routing.takeover import Probe
 from fastrelay.websocket.connection import Connection
 from tests.support.certificates import authority
 from tests.support.harness import RunningRelay, running_relay
@@ -133,12 +133,12 @@ def resident() -> int:
 async def nothing_left(relay: RunningRelay) -> None:
     """Everybody has gone: no connection, slot, timer or byte remains, and the counts add up."""
     await relay.until(lambda: relay.live == 0 and relay.registry_size == 0)
-    await relay.until(lambda: relay.timers == relay.chores)
+    await relay.until(lambda: relay.timers == relay.periodic_tasks)
     assert relay.buffered == 0
-    assert relay.visitors == 0
+    assert relay.pending == 0
     await asyncio.sleep(0)
     gc.collect()
-    kinds = (Connection, Phone, Binary, HttpProtocol, Grace, Probe)
+    kinds = (Connection, Phone, Binary, HttpProtocol, Grace, LivenessCheck)
     assert not [thing for thing in gc.get_objects() if isinstance(thing, kinds)]
     counts_add_up(relay)
 

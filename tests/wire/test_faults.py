@@ -240,4 +240,4 @@ async def test_sockets_that_say_nothing_do_not_keep_others_out() -> None:
         assert (await binary.json())["frame"] == 1
         for client in silent[:40]:
             assert await client.at_eof()
-        await relay.until(lambda: relay.visitors <= 20)
+        await relay.until(lambda: relay.pending <= 20)

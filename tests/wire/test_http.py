@@ -8,6 +8,7 @@ import h11
 import pytest
 
 from fastrelay.http.exchange import Exchange
+from fastrelay.http.handshake import switch_protocols
 from fastrelay.http.responses import too_many_requests
 from tests.support.attempts import CLIENT, ENDPOINTS, ERROR_HEADERS, SERVER, ask, attempts
 from tests.support.harness import running_relay
@@ -58,7 +59,7 @@ async def test_who_does_not_hang_up_when_it_is_refused_is_dropped() -> None:
         client = await relay.http()
         client.send(request("/v1/server"))
         assert (await client.response())[0] == 400
-        await relay.until(lambda: relay.visitors == 0)
+        await relay.until(lambda: relay.pending == 0)
 
 
 async def test_a_head_of_16_kib_passes_and_one_byte_more_is_431() -> None:
@@ -175,9 +176,11 @@ def test_the_hook_sees_the_first_status_and_no_other() -> None:
     request = h11.Request(method="GET", target="/v1/client", headers=[("Host", "x")])
     http = h11.Connection(h11.SERVER)
     transport = cast("asyncio.Transport", Written())
-    exchange = Exchange(request, "127.0.0.1", transport, http, lambda: (transport, b""), began=0.0)
+    exchange = Exchange(
+        request, "127.0.0.1", transport, http, lambda: (transport, b""), started_at=0.0
+    )
     exchange.on_first_status = seen.append
-    exchange.switch_protocols(b"HTTP/1.1 101 \r\n\r\n")
+    switch_protocols(exchange.detach()[0], b"token", exchange.on_first_status)
     exchange.respond(too_many_requests(1))
     assert seen == [101]
 

@@ -118,7 +118,7 @@ async def test_anything_else_is_dropped_unanswered(head: bytes) -> None:
     async with running_relay(tls=local_certificate(), proxy_headers=()) as relay:
         with contextlib.closing(await connect(relay, head)) as sock:
             assert await ended(sock)
-        await relay.until(lambda: relay.visitors == 0)
+        await relay.until(lambda: relay.pending == 0)
 
 
 async def ended(sock: socket.socket) -> bool:
@@ -145,7 +145,7 @@ async def test_a_stalled_header_is_dropped_and_holds_up_nobody() -> None:
 async def test_a_stop_drops_who_is_about_to_say() -> None:
     async with running_relay(tls=local_certificate(), proxy_headers=()) as relay:
         sock = await connect(relay, header()[:10])
-        await relay.until(lambda: relay.visitors == 1)
+        await relay.until(lambda: relay.pending == 1)
         await relay.relay.stop()
         with contextlib.closing(sock):
             assert await ended(sock)

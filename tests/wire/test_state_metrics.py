@@ -87,4 +87,4 @@ async def test_timers_tell_how_late_they_are() -> None:
 async def test_the_certificate_expires() -> None:
     async with running_relay(tls=local_certificate()) as relay:
         expiry = relay.value("certificate_expiry_timestamp_seconds")
-        assert expiry == relay.relay.entrances.certificates.expires > 1_700_000_000
+        assert expiry == relay.relay.listeners.certificates.expires > 1_700_000_000

@@ -118,7 +118,7 @@ async def test_older_versions_are_refused() -> None:
     async with running_relay(tls=local_certificate()) as relay:
         code = await asyncio.to_thread(old_handshake, relay.port)
         assert code != 0
-        await relay.until(lambda: relay.visitors == 0)
+        await relay.until(lambda: relay.pending == 0)
 
 
 def old_handshake(port: int) -> int:
@@ -178,7 +178,7 @@ async def test_a_broken_record_ends_the_connection() -> None:
             async with asyncio.timeout(5):
                 while await asyncio.get_running_loop().sock_recv(raw, 4096):
                     pass
-        await relay.until(lambda: relay.visitors == 0)
+        await relay.until(lambda: relay.pending == 0)
 
 
 async def test_the_relay_says_goodbye() -> None:
@@ -204,7 +204,7 @@ async def test_a_paused_phone_goes_on_where_it_was() -> None:
         binary, phone = await relay.binary(), await relay.phone()
         phone.send_text("0")
         await binary.json()
-        connection = next(iter(relay.relay.board.phones_of(relay.binary_of("s1")))).connection
+        connection = next(iter(relay.relay.router.phones_of(relay.binary_of("s1")))).connection
         connection.pause_reading()
         for number in range(1, 400):
             phone.send_text(b"%d" % number)
@@ -258,7 +258,7 @@ async def test_a_reload_reads_them_again(tmp_path: Path) -> None:
     async with running_relay(tls=files) as relay:
         before = await serial(relay.port)
         put(authority().issue(tmp_path, name="next"), files)
-        relay.relay.entrances.reload()
+        relay.relay.listeners.reload()
         assert await serial(relay.port) != before
 
 
@@ -269,7 +269,7 @@ async def test_a_broken_new_pair_is_refused_and_the_old_stays(tmp_path: Path, fa
         binary, phone = await relay.binary(), await relay.phone()
         before = await serial(relay.port)
         spoil(files, fault)
-        relay.relay.entrances.reload()
+        relay.relay.listeners.reload()
         (line,) = relay.log_of("certificate_refused")
         assert "PRIVATE KEY" not in line
         assert await serial(relay.port) == before
@@ -336,7 +336,7 @@ def test_the_expiry_is_known() -> None:
 async def test_connections_wait_for_the_first_certificate(tmp_path: Path) -> None:
     files = authority().issue(tmp_path)
     async with running_relay(tls=files) as relay:
-        certificates = relay.relay.entrances.certificates
+        certificates = relay.relay.listeners.certificates
         context, certificates.context = certificates.context, None
         early = asyncio.create_task(
             open_peer(
@@ -359,7 +359,7 @@ async def test_connections_wait_for_the_first_certificate(tmp_path: Path) -> Non
 
 async def test_who_waits_too_long_for_it_is_dropped() -> None:
     async with running_relay(tls=local_certificate(), intervals={"head": 0.05}) as relay:
-        relay.relay.entrances.certificates.context = None
+        relay.relay.listeners.certificates.context = None
         client = relay.own(await open_http(relay.port))
         assert await client.at_eof()
-        assert not relay.relay.entrances.certificates.waiting
+        assert not relay.relay.listeners.certificates.waiting

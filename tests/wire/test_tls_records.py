@@ -180,7 +180,7 @@ async def test_alerts_before_and_within_the_handshake(version: str) -> None:
             client.send(said)
             while await client.reader.read(65536):
                 pass
-        await relay.until(lambda: relay.visitors == 0)
+        await relay.until(lambda: relay.pending == 0)
 
 
 # -- close_notify ----------------------------------------------------------------------------------

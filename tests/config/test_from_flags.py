@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fastrelay.config.errors import Refusal
+from fastrelay.config.errors import ConfigurationError
 from fastrelay.config.flags import make_parser
 from fastrelay.config.from_flags import PRODUCTION, SINGLE_INSTANCE, read_settings
 from fastrelay.config.settings import Acme, Address, Settings, TlsFiles
@@ -95,7 +95,7 @@ REFUSED = {
 
 @pytest.mark.parametrize(("arguments", "what"), REFUSED.values(), ids=REFUSED)
 def test_refused(arguments: tuple[str, ...], what: str) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(ConfigurationError) as refused:
         read(*arguments)
     assert what in refused.value.what
     assert refused.value.fix
@@ -104,7 +104,7 @@ def test_refused(arguments: tuple[str, ...], what: str) -> None:
 
 def test_domain_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(Refusal, match="needs the extra acme") as refused:
+    with pytest.raises(ConfigurationError, match="needs the extra acme") as refused:
         read(*DOMAIN)
     assert "pip install 'fastrelay[acme]'" in refused.value.fix
 
@@ -115,24 +115,24 @@ def test_domain_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("name", [PRODUCTION, SINGLE_INSTANCE])
 @pytest.mark.parametrize("value", ["", "0", "true", "s3cret"])
 def test_a_switch_is_1_or_unset(name: str, value: str) -> None:
-    with pytest.raises(Refusal, match=name) as refused:
+    with pytest.raises(ConfigurationError, match=name) as refused:
         read(*FILES, **{name: value})
     assert not value or value not in (refused.value.what + refused.value.fix).split()
 
 
 def test_production_refuses_plain_http() -> None:
-    with pytest.raises(Refusal, match="--insecure-listen is refused"):
+    with pytest.raises(ConfigurationError, match="--insecure-listen is refused"):
         read(*PLAIN, **{PRODUCTION: "1"})
 
 
 def test_production_refuses_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    with pytest.raises(Refusal, match="does not run as root"):
+    with pytest.raises(ConfigurationError, match="does not run as root"):
         read(*FILES, **{PRODUCTION: "1"})
     assert read(*FILES).tls
 
 
 def test_a_platform_that_may_run_copies() -> None:
-    with pytest.raises(Refusal, match=SINGLE_INSTANCE):
+    with pytest.raises(ConfigurationError, match=SINGLE_INSTANCE):
         read(*FILES, FLY_APP_NAME="relay")
     assert read(*FILES, FLY_APP_NAME="relay", **{SINGLE_INSTANCE: "1"}).tls

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from fastrelay.config import checks as preflight
+from fastrelay.config import checks
 from fastrelay.config.checks import (
     check_privileges,
+    client_ssl_context,
     parse_address,
     parse_metrics_address,
     parse_networks,
     share_descriptors,
-    trust,
 )
-from fastrelay.config.errors import Refusal
+from fastrelay.config.errors import ConfigurationError
 from fastrelay.config.settings import Address
 from fastrelay.net.listener import bind
 from tests.support.certificates import authority
@@ -45,7 +45,7 @@ def test_addresses(text: str, address: Address, shown: str) -> None:
     ],
 )
 def test_no_addresses(text: str) -> None:
-    with pytest.raises(Refusal, match="--flag") as refusal:
+    with pytest.raises(ConfigurationError, match="--flag") as refusal:
         parse_address("--flag", text)
     assert refusal.value.fix
 
@@ -87,7 +87,7 @@ def test_descriptors_shared(descriptors: int, wanted: int | None, shares: tuple[
     ],
 )
 def test_descriptors_too_few(descriptors: int, wanted: int | None, what: str, fix: str) -> None:
-    with pytest.raises(Refusal, match=what) as refusal:
+    with pytest.raises(ConfigurationError, match=what) as refusal:
         share_descriptors(descriptors, wanted)
     assert fix in refusal.value.fix
 
@@ -102,12 +102,12 @@ def test_capabilities(
     status.write_text(
         f"Name:\tx\nCapInh:\tffff\nCapPrm:\t{held:016x}\nCapEff:\t{0:016x}\nCapBnd:\tffff\n"
     )
-    monkeypatch.setattr(preflight, "_STATUS", status)
+    monkeypatch.setattr(checks, "_STATUS", status)
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     if fine:
         check_privileges(production=True)
     else:
-        with pytest.raises(Refusal, match="capabilities"):
+        with pytest.raises(ConfigurationError, match="capabilities"):
             check_privileges(production=False)
 
 
@@ -124,17 +124,20 @@ def test_a_ca_file_that_is_none(tmp_path: Path, content: bytes | None) -> None:
     file = tmp_path / "ca.pem"
     if content is not None:
         file.write_bytes(content)
-    with pytest.raises(Refusal, match=f"--flag '{file}'") as refusal:
-        trust("--flag", str(file))
+    with pytest.raises(ConfigurationError, match=f"--flag '{file}'") as refusal:
+        client_ssl_context("--flag", str(file))
     assert "PEM certificates" in refusal.value.fix
 
 
 def test_no_name_is_not_the_systems_ca_file(tmp_path: Path) -> None:
-    with pytest.raises(Refusal, match="--flag"):
-        trust("--flag", "")
-    assert len(trust("--flag", str(authority().write(tmp_path / "ca"))).get_ca_certs()) == 1
+    with pytest.raises(ConfigurationError, match="--flag"):
+        client_ssl_context("--flag", "")
+    assert (
+        len(client_ssl_context("--flag", str(authority().write(tmp_path / "ca"))).get_ca_certs())
+        == 1
+    )
 
 
 def test_a_refusal_is_two_lines_whatever_it_quotes() -> None:
-    refusal = Refusal("a\nb\u2028c", "d\re")
+    refusal = ConfigurationError("a\nb\u2028c", "d\re")
     assert (refusal.what, refusal.fix) == ("a b c", "d e")

@@ -1,0 +1,38 @@
+"""What admission ends in: a value that holds all that the rest of an upgrade needs."""
+
+import asyncio
+from enum import Enum
+from typing import NamedTuple
+
+
+class Role(Enum):
+    """What an admitted peer is; the value is the last part of its endpoint's path."""
+
+    BINARY = "server"
+    PHONE = "client"
+
+
+class Admitted(NamedTuple):
+    """An upgrade attempt that passed gates 1 to 5 and has not been answered.
+
+    Everything but the transport is plain data, so what follows may happen in another process.
+
+    Attributes:
+        version: that of a binary; empty for a phone.
+        device_name: that of a phone; empty for a binary, or if none was given.
+        client: the address of the client.
+        accept_token: what the 101 has to carry (RFC 6455 §4.2.2).
+        initial_data: what came behind the request head: the first bytes of frames.
+        transport: belongs to the receiver of this value.
+        started_at: :func:`time.perf_counter` when the connection was accepted.
+    """
+
+    role: Role
+    server_id: str
+    version: str
+    device_name: str
+    client: str
+    accept_token: bytes
+    initial_data: bytes
+    transport: asyncio.Transport
+    started_at: float

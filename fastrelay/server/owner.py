@@ -1,0 +1,80 @@
+"""The owner of a server-id: turns what was admitted into a live connection (gate 6)."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from fastrelay.http.handshake import switch_protocols
+from fastrelay.http.status import StatusHook
+from fastrelay.policy.caps import LiveConnections
+from fastrelay.routing.router import Router
+from fastrelay.server.admitted import Admitted, Role
+from fastrelay.websocket.connection import Connection
+from fastrelay.websocket.context import ConnectionContext, SentCounter
+from fastrelay.websocket.handler import Handler
+
+
+class UpgradeObserver(NamedTuple):
+    """What observes the upgrades of a role.
+
+    Attributes:
+        first_status: is told of each status before it is written.
+        observe_duration: is told how long each upgrade took, in seconds.
+    """
+
+    first_status: StatusHook
+    observe_duration: Callable[[float], None]
+
+
+class Owner:
+    """Owns every server-id of this process.
+
+    It needs the :class:`Admitted` alone, and nothing of the request.
+    """
+
+    def __init__(
+        self,
+        router: Router,
+        context: ConnectionContext,
+        live: LiveConnections[Connection],
+        observers: Mapping[Role, UpgradeObserver],
+    ) -> None:
+        self._router = router
+        self._context = context
+        self._counts = router.context.counters.frames
+        self._live = live
+        self._observers = observers
+
+    def adopt(self, admitted: Admitted) -> None:
+        """Answer with 101, and claim the server-id for a binary or register a phone."""
+        transport = admitted.transport
+        first_status, observe_duration = self._observers[admitted.role]
+        try:
+            switch_protocols(transport, admitted.accept_token, first_status)
+            if admitted.role is Role.BINARY:
+                self._claim(admitted)
+            else:
+                self._register(admitted)
+        except Exception:
+            transport.abort()  # HTTP has let go of it: no deadline would end it
+            raise
+        observe_duration(time.perf_counter() - admitted.started_at)
+
+    def _claim(self, admitted: Admitted) -> None:
+        binary = self._router.new_binary(admitted.server_id, admitted.version, admitted.client)
+        sent = self._counts.phone_to_binary
+        binary.connection = self._connect(admitted, binary, sent)
+        self._router.admit_binary(binary, admitted.initial_data)
+
+    def _register(self, admitted: Admitted) -> None:
+        phone = self._router.new_phone(admitted.server_id)
+        sent = self._counts.binary_to_phone
+        phone.connection = self._connect(admitted, phone, sent)
+        self._router.admit_phone(
+            phone, admitted.device_name, admitted.client, admitted.initial_data
+        )
+
+    def _connect(self, admitted: Admitted, handler: Handler, sent: SentCounter) -> Connection:
+        connection = Connection(admitted.transport, handler, self._context, sent)
+        self._live.add(connection, admitted.client)
+        return connection

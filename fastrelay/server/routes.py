@@ -1,0 +1,53 @@
+"""The public routes: puts endpoints, observers and the owner of the server-ids together."""
+
+from fastrelay.http.connection import Route
+from fastrelay.log import Log
+from fastrelay.metrics import Metrics
+from fastrelay.policy.caps import LiveConnections
+from fastrelay.policy.token_buckets import TokenBuckets
+from fastrelay.routing.router import Router
+from fastrelay.server.admitted import Role
+from fastrelay.server.endpoints import Endpoint, count_denials, observe_first_status
+from fastrelay.server.owner import Owner, UpgradeObserver
+from fastrelay.websocket.connection import Connection
+from fastrelay.websocket.context import ConnectionContext
+
+
+def public_routes(
+    router: Router,
+    context: ConnectionContext,
+    live: LiveConnections[Connection],
+    buckets: TokenBuckets | None,
+    metrics: Metrics,
+    log: Log,
+) -> dict[str, Route]:
+    """``/v1/server`` and ``/v1/client``; ``buckets`` are ``None`` without a rate limit."""
+    events, durations = metrics.upgrades, metrics.counters.durations
+    observers = {
+        Role.BINARY: UpgradeObserver(
+            count_denials(events.server_rate_limit_deny), durations.server.observe
+        ),
+        Role.PHONE: UpgradeObserver(
+            count_denials(events.client_rate_limit_deny), durations.client.observe
+        ),
+    }
+    count_header_reject = {
+        Role.BINARY: events.server_header_reject,
+        Role.PHONE: events.client_header_reject,
+    }
+    owner = Owner(router, context, live, observers)
+
+    def route(role: Role) -> Route:
+        first_status, observe_duration = observers[role]
+        endpoint = Endpoint(
+            role,
+            buckets=buckets,
+            has_room=live.has_room,
+            count_header_reject=count_header_reject[role],
+            observe_duration=observe_duration,
+            adopt=owner.adopt,
+            log=log,
+        )
+        return observe_first_status(first_status, endpoint)
+
+    return {f"/v1/{role.value}": route(role) for role in Role}
