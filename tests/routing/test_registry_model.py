@@ -272,17 +272,17 @@ class Model(RuleBasedStateMachine):
 
     @invariant()
     def every_attempt_is_counted_once(self) -> None:
-        def cell(endpoint: str, outcome: str) -> float | None:
-            return self.collectors.get_sample_value(
-                "pyrycode_relay_ws_upgrade_attempts_total",
-                {"endpoint": endpoint, "outcome": outcome},
-            )
-
-        assert cell("server", "accept") == self.counts["binary"]
-        assert cell("client", "accept") == self.counts["phone"]
-        assert cell("server", "reject_409") == self.counts["reject_409"]
-        assert cell("client", "reject_404") == self.counts["reject_404"]
-        assert cell("client", "reject_429") == self.counts["reject_429"]
+        cells = {
+            (sample.labels["endpoint"], sample.labels["outcome"]): sample.value
+            for family in self.collectors.collect()
+            for sample in family.samples
+            if sample.name == "pyrycode_relay_ws_upgrade_attempts_total"
+        }
+        assert cells["server", "accept"] == self.counts["binary"]
+        assert cells["client", "accept"] == self.counts["phone"]
+        assert cells["server", "reject_409"] == self.counts["reject_409"]
+        assert cells["client", "reject_404"] == self.counts["reject_404"]
+        assert cells["client", "reject_429"] == self.counts["reject_429"]
         assert self.router.grace_expiries == self.counts["expired"]
 
     @invariant()
