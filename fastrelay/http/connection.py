@@ -42,6 +42,8 @@ class _State(Enum):
     """They go to another protocol."""
 
 
+_READING, _LINGERING, _DETACHED = _State  # cached: an attribute of an Enum takes 0.2 µs
+
 _HEAD_END: Final = re.compile(rb"\n\r?\n")
 
 Route = Callable[[Exchange], None]
@@ -88,7 +90,7 @@ class HttpProtocol(asyncio.Protocol):
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=site.head_bytes)
         self._received = 0
         self._requests = 0
-        self._state = _State.READING
+        self._state = _READING
         self._started_at = time.perf_counter()
         self.wheel_tick = 0
 
@@ -115,7 +117,7 @@ class HttpProtocol(asyncio.Protocol):
         self.abort()
 
     def data_received(self, data: bytes) -> None:
-        if self._state is not _State.READING:
+        if self._state is not _READING:
             return
         self._received += len(data)
         self._http.receive_data(data)
@@ -174,7 +176,7 @@ class HttpProtocol(asyncio.Protocol):
         self._received = behind
         self._requests += 1
         self._serve(exchange)
-        return self._state is _State.READING
+        return self._state is _READING
 
     def _serve(self, exchange: Exchange) -> None:
         route = self._site.routes.get(exchange.path)
@@ -184,7 +186,7 @@ class HttpProtocol(asyncio.Protocol):
             exchange.respond(NOT_FOUND)
         else:
             route(exchange)
-        if self._state is not _State.READING:
+        if self._state is not _READING:
             return
         if not exchange.has_body:
             self._http.next_event()  # the end of the request
@@ -208,13 +210,13 @@ class HttpProtocol(asyncio.Protocol):
         A byte left unread in the socket when it is closed would reset the connection, and the peer
         might never see the response.
         """
-        self._state = _State.LINGERING
+        self._state = _LINGERING
         if not self._transport.is_closing():
             self._transport.write_eof()
             self._site.wheel.after(self, self._site.linger)
 
     def _detach(self) -> tuple[asyncio.Transport, bytes]:
-        self._state = _State.DETACHED
+        self._state = _DETACHED
         self._site.wheel.cancel(self)
         self._site.pending.discard(self)
         return self._transport, self._http.trailing_data[0]

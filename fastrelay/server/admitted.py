@@ -1,18 +1,19 @@
 """What admission ends in: a value that holds all that the rest of an upgrade needs."""
 
 import asyncio
-from enum import Enum
-from typing import NamedTuple
+from enum import StrEnum
+
+import msgspec
 
 
-class Role(Enum):
+class Role(StrEnum):
     """What an admitted peer is; the value is the last part of its endpoint's path."""
 
     BINARY = "server"
     PHONE = "client"
 
 
-class Admitted(NamedTuple):
+class Admitted(msgspec.Struct, frozen=True, kw_only=True):
     """An upgrade attempt that passed gates 1 to 5 and has not been answered.
 
     Everything but the transport is plain data, so what follows may happen in another process.

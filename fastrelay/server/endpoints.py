@@ -73,6 +73,7 @@ class Endpoint:
         log: Log,
     ) -> None:
         self._role = role
+        self._is_for_phones = role is Role.PHONE
         self._buckets = buckets
         self._has_room = has_room
         self._required = _REQUIRED[role]
@@ -116,7 +117,7 @@ class Endpoint:
             role=self._role,
             server_id=headers[b"x-pyrycode-server"],
             version=headers.get(b"x-pyrycode-version", ""),
-            device_name=_device_name(exchange) if self._role is Role.PHONE else "",
+            device_name=_device_name(exchange) if self._is_for_phones else "",
             client=client,
             accept_token=accept_token,
             initial_data=initial_data,

@@ -43,18 +43,16 @@ class Owner:
         self._context = context
         self._counts = router.context.counters.frames
         self._live = live
-        self._observers = observers
+        join = {Role.BINARY: self._claim, Role.PHONE: self._register}
+        self._steps = {role: (join[role], *observers[role]) for role in Role}
 
     def adopt(self, admitted: Admitted) -> None:
         """Answer with 101, and claim the server-id for a binary or register a phone."""
         transport = admitted.transport
-        first_status, observe_duration = self._observers[admitted.role]
+        join, first_status, observe_duration = self._steps[admitted.role]
         try:
             switch_protocols(transport, admitted.accept_token, first_status)
-            if admitted.role is Role.BINARY:
-                self._claim(admitted)
-            else:
-                self._register(admitted)
+            join(admitted)
         except Exception:
             transport.abort()  # HTTP has let go of it: no deadline would end it
             raise
