@@ -1,9 +1,12 @@
 """``python -m bench NAME …`` runs a benchmark; without a name it lists them."""
 
 import importlib
+import importlib.util
 import signal
 import sys
-from typing import Final
+from typing import Final, TextIO
+
+from bench.support.generator import Failed
 
 COMMANDS: Final = {
     "compare": ("bench.compare.command", "every target beside what is measured, ours and others"),
@@ -44,15 +47,35 @@ COMMANDS: Final = {
 """Name to module, whose ``main(arguments)`` returns the exit code, and what it is."""
 
 
+NEEDED: Final = {
+    "compare": ("aiohttp", "picows"),
+    "dashboard": ("matplotlib",),
+    "micro": ("pytest", "pytest_benchmark"),
+}
+"""Packages of the extra ``bench`` that a command cannot do without."""
+
+
 def main() -> int:
     """Run what the command line names; returns the exit code."""
     name = sys.argv[1] if len(sys.argv) > 1 else ""
-    if name in COMMANDS:
-        # A request to end is one to clear up first: relays have process groups of their own.
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    if name not in COMMANDS:
+        return _list_commands(sys.stdout if name in {"-h", "--help"} else sys.stderr)
+    missing = [one for one in NEEDED.get(name, ()) if importlib.util.find_spec(one) is None]
+    if missing:
+        install = "in a checkout of fastrelay: pip install '.[bench]'"
+        sys.stderr.write(f"bench {name} needs {' and '.join(missing)}; {install}\n")
+        return 2
+    # On SIGTERM contexts are left as well: relays have process groups of their own.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
         code: int = importlib.import_module(COMMANDS[name][0]).main(sys.argv[2:])
-        return code
-    out = sys.stdout if name in {"-h", "--help"} else sys.stderr
+    except Failed as failed:
+        sys.stderr.write(f"not right: {failed}\n")
+        return 1
+    return code
+
+
+def _list_commands(out: TextIO) -> int:
     out.write("python -m bench NAME [--help | options]\n\n")
     for known, (_, what) in COMMANDS.items():
         out.write(f"  {known:<13}{what}\n")

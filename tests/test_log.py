@@ -295,9 +295,28 @@ def log_calls(source: str) -> Iterator[ast.Call]:
 
 
 def wrong_keys(source: str, permitted: frozenset[str]) -> list[str | None]:
-    """Keys logged that are not permitted; ``None`` for ``**``, behind which anything may be."""
-    given = (keyword.arg for call in log_calls(source) for keyword in call.keywords)
+    """Keys logged that are not permitted; ``None`` for ``**``, behind which anything may be.
+
+    The level of :meth:`Log.limited` is no key, if it is written there as what it is.
+    """
+    given = (
+        keyword.arg
+        for call in log_calls(source)
+        for keyword in call.keywords
+        if not is_level(call, keyword)
+    )
     return [key for key in given if key not in permitted]
+
+
+def is_level(call: ast.Call, keyword: ast.keyword) -> bool:
+    """Whether a keyword of a log call says how important a limited event is."""
+    match call.func, keyword:
+        case (
+            ast.Attribute(attr="limited"),
+            ast.keyword(arg="level", value=ast.Constant(value=str(level))),
+        ):
+            return level in LEVELS
+    return False
 
 
 def modules() -> dict[str, str]:
@@ -329,6 +348,10 @@ def test_only_permitted_keys_are_logged(module: str) -> None:
         ("log.error('e', **fields)", [None]),
         ("log.info('e', listen=a)", ["listen"]),
         ("log.info('e', from_=a, to=b)", []),
+        ("log.limited('e', level='error', err=e)", []),
+        ("log.limited('e', level=token)", ["level"]),
+        ("log.limited('e', level='t0k3n')", ["level"]),
+        ("log.info('e', level='error')", ["level"]),
     ],
 )
 def test_a_key_that_is_not_permitted_is_found(source: str, wrong: list[str | None]) -> None:

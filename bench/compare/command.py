@@ -6,7 +6,6 @@ if every target that was measured is met. ``--write`` puts tables, raw figures a
 ``docs/``.
 """
 
-import argparse
 import time
 from collections.abc import Sequence
 
@@ -15,6 +14,7 @@ from bench.compare.measure import FULL, QUICK, Comparison
 from bench.compare.plan import FOUR, SECTIONS, Duel
 from bench.compare.report import summary, write
 from bench.compare.results import Results
+from bench.support.arguments import Arguments
 
 _QUICK_NOTE = (
     "A quick run: few and short turns, and crowds of a tenth, so what is said of 10,000 and 15,000"
@@ -22,55 +22,27 @@ _QUICK_NOTE = (
 )
 
 
-def _choice(known: Sequence[str], text: str) -> list[str]:
-    """A comma-separated list of things that are known.
-
-    Raises:
-        argparse.ArgumentTypeError: one is not.
-    """
-    chosen = [item.strip() for item in text.split(",")]
-    if unknown := set(chosen) - set(known):
-        raise argparse.ArgumentTypeError(
-            f"{', '.join(sorted(unknown))}: known are {', '.join(known)}"
-        )
-    return chosen
-
-
 def main(arguments: Sequence[str]) -> int:
     """Run the comparison; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m bench compare", description=__doc__)
+    parser = Arguments("compare", __doc__)
     parser.add_argument("--quick", action="store_true", help="under two minutes, and rougher")
-    parser.add_argument(
-        "--only",
-        type=lambda text: _choice(SECTIONS, text),
-        default=list(SECTIONS),
-        metavar="SECTIONS",
-        help=f"of {','.join(SECTIONS)} (default: all)",
-    )
-    parser.add_argument(
-        "--against",
-        type=lambda text: _choice(NAMES, text),
-        default=[],
-        metavar="CONTENDERS",
-        help=f"of {','.join(NAMES)} (default: all)",
-    )
-    parser.add_argument(
+    parser.names("--only", SECTIONS, "what is measured")
+    parser.names("--against", NAMES, "contenders")
+    parser.option(
         "--relay",
-        default="",
+        "",
+        "one more to compare with, started by this command; {port} stands for the port it must"
+        " listen on, on 127.0.0.1, without TLS",
         metavar="COMMAND",
-        help="one more to compare with, started by this command; {port} stands for the port it"
-        " must listen on, on 127.0.0.1, without TLS (default: none)",
     )
     for name, what in (
         ("rounds", "turns of each pair"),
         ("seconds", "of a turn"),
         ("storm", "phones that come back at once"),
     ):
-        parser.add_argument(
-            f"--{name}",
-            type=type(getattr(FULL, name)),
-            help=f"{what} (default: {getattr(FULL, name)}; quick: {getattr(QUICK, name)})",
-        )
+        full, quick = getattr(FULL, name), getattr(QUICK, name)
+        text = f"{what}; default: {full}, quick: {quick}"
+        parser.add_argument(f"--{name}", type=type(full), help=text)
     parser.add_argument("--write", action="store_true", help="put the results into docs/")
     options = parser.parse_args(arguments)
     pace = QUICK if options.quick else FULL

@@ -1,6 +1,7 @@
 """What is measured: our relay, others, and floors; how each is started."""
 
 import contextlib
+import importlib.util
 import shlex
 import shutil
 import subprocess
@@ -24,6 +25,7 @@ NAMES: Final = (
     *("fastrelay", "fastrelay tls", "go", "go tls", "websockets", "aiohttp", "picows"),
     *FLOORS,
 )
+_PACKAGES: Final = ("websockets", "aiohttp", "picows")
 _CONNECTIONS = 16_000
 _PYTHON = shlex.quote(sys.executable)
 _FLAGS = (
@@ -76,6 +78,8 @@ class Workshop:
             return "no --relay was given"
         if name == "haproxy" and self._haproxy is None:
             return "HAProxy is not installed"
+        if name in _PACKAGES and importlib.util.find_spec(name) is None:
+            return f"the package {name} is not installed: pip install '.[bench]'"
         if name.startswith("go"):
             return self._build_go()
         return ""

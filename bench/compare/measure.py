@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import NamedTuple
 
 from bench.compare.contenders import EXTERNAL, Contender, Workshop
@@ -20,7 +21,7 @@ from bench.compare.plan import (
 )
 from bench.compare.results import Results
 from bench.compare.tail import measure_tail
-from bench.compare.turns import say, show, turn
+from bench.compare.turns import fresh, say, show, take_turns, turn
 from bench.load.traffic import WARM_UP
 from bench.support.generator import Generator
 
@@ -116,39 +117,29 @@ class Comparison:
             for number in range(rounds):
                 say(f" round {number + 1} of {rounds}")
                 for duel in duels:
-                    self._duel(duel, started, reverse=bool(number % 2))
+                    self._duel(duel, started, number)
 
-    def _duel(self, duel: Duel, started: Mapping[str, Contender], *, reverse: bool) -> None:
-        """Both in turn; who begins changes from round to round."""
-        load = duel.load
-        seconds = self._pace.offered if load.rate else self._pace.seconds
-        names = [duel.ours, duel.theirs]
-        found = {}
-        for name in reversed(names) if reverse else names:
-            found[name] = turn(started[name], load, seconds)
-            show(load.label, name, found[name])
-        ours, theirs = names
-        self._results.add_pair(load.label, (ours, found[ours]), (theirs, found[theirs]))
+    def _duel(self, duel: Duel, started: Mapping[str, Contender], number: int) -> None:
+        seconds = self._pace.offered if duel.load.rate else self._pace.seconds
+        measures = {
+            name: partial(turn, started[name], duel.load, seconds)
+            for name in (duel.ours, duel.theirs)
+        }
+        take_turns(self._results, duel.load.label, measures, number)
 
     def _idle(self) -> None:
         """Memory and upgrades of fresh relays, in turns."""
         for number in range(self._pace.fresh):
             say(f" round {number + 1} of {self._pace.fresh}")
-            for ours, theirs in IDLE:
-                pair = [self._fresh(name) for name in (ours, theirs) if self._wanted(name)]
-                if len(pair) == 2:
-                    self._results.add_pair("idle", *pair)
-                else:
-                    self._results.add("idle", *pair[0])
-
-    def _fresh(self, name: str) -> tuple[str, dict[str, float]]:
-        count = self._pace.idle // 3 if name.endswith(" tls") else self._pace.idle
-        with self._shop.start(name) as contender:
-            # They make what is made once, and fill memory freed at start, which would flatter.
-            contender.generator.run("connect", count=count // 4)
-            found = contender.generator.run("connect", count=count)
-        show("idle", name, found)
-        return name, found
+            for names in IDLE:
+                measures = {
+                    name: partial(
+                        fresh, self._shop, name, self._pace.idle // (3 if "tls" in name else 1)
+                    )
+                    for name in names
+                    if self._wanted(name)
+                }
+                take_turns(self._results, "idle", measures, number)
 
     def _scaling(self) -> None:
         """A relay that fills up: what each further connection weighs, and round trips beside."""
@@ -172,13 +163,12 @@ class Comparison:
         """Round trips with and without so many idle connections beside, in turns."""
         crowd = WITH_IDLE if count == self._pace.steps[-2] else f"with {count:,} idle"
         for number in range(self._pace.rounds if crowd == WITH_IDLE else self._fewer):
-            both = {WITHOUT: empty, crowd: crowded}
-            order = list(both) if number % 2 else list(reversed(both))
-            found = {name: turn(both[name], SMALL, self._pace.seconds) for name in order}
-            for name in order:
-                show("beside", name, found[name])
-            pair = (crowd, found[crowd]), (WITHOUT, found[WITHOUT])
-            self._results.add_pair("scaling", *pair)
+            pair = {crowd: crowded, WITHOUT: empty}
+            measures = {
+                name: partial(turn, contender, SMALL, self._pace.seconds)
+                for name, contender in pair.items()
+            }
+            take_turns(self._results, "scaling", measures, number)
 
     def _storm(self) -> None:
         """Traffic at a fixed rate, alone and while all phones come back at once."""
@@ -191,7 +181,9 @@ class Comparison:
                 say(f" round {number + 1} of {self._fewer}")
                 calm = turn(relay, STORM_LOAD, self._pace.storm_seconds / 2)
                 relay.generator.begin(
-                    STORM_LOAD.shape, **STORM_LOAD.arguments(self._pace.storm_seconds)
+                    STORM_LOAD.shape,
+                    **STORM_LOAD.arguments(),
+                    seconds=self._pace.storm_seconds,
                 )
                 time.sleep(WARM_UP + 0.1)
                 storm = crowd.run("storm")

@@ -11,14 +11,14 @@ from bench.compare.results import Results
 
 
 def draw(results: Results, directory: Path) -> list[Path]:
-    """``cpu.png``: everybody under the four loads; ``sizes.png``: ours and Go's by size.
+    """``cpu.png``: every contender under the four loads; ``sizes.png``: ours and Go's by size.
 
     Returns the files; none, with a word on stderr, where matplotlib is not installed.
     """
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        print("no pictures: pip install 'fastrelay[bench]'", file=sys.stderr)
+        print("no pictures: pip install '.[bench]'", file=sys.stderr)
         return []
     directory.mkdir(exist_ok=True)
     files = []

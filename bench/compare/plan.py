@@ -25,10 +25,9 @@ class Load(NamedTuple):
             text = f"{_SHAPES[self.shape]}, {text}"
         return f"{text} at {self.rate:.0f}/s" if self.rate else text
 
-    def arguments(self, seconds: float) -> dict[str, float]:
-        """What a load generator is told of a turn of so many seconds."""
-        numbers = ("conns", "size", "window", "rate")
-        return {name: getattr(self, name) for name in numbers} | {"seconds": seconds}
+    def arguments(self) -> dict[str, float]:
+        """What a load generator is told of it."""
+        return {name: getattr(self, name) for name in ("conns", "size", "window", "rate")}
 
 
 _SHAPES: Final = {"up": "phone to binary", "down": "binary to 16 phones"}

@@ -6,16 +6,17 @@ is not scraped, and with one whose garbage collector is as Python sets it: what 
 and the collector add must not show.
 """
 
-import argparse
 import threading
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 
 from bench.compare.contenders import Contender, Workshop, workshop
 from bench.compare.plan import Load
 from bench.compare.results import Results
-from bench.compare.turns import say, show, turn
+from bench.compare.turns import say, show, take_turns, turn
+from bench.support.arguments import Arguments
 from bench.support.generator import Generator
 from bench.support.machine import describe
 
@@ -37,31 +38,30 @@ def measure_tail(
             for name, flags, module in (
                 (EVERYTHING, "--log-level info", "fastrelay"),
                 (QUIET, "--log-level error", "fastrelay"),
-                (UNTAMED, "--log-level info", "bench.peers.untamed"),
+                (UNTAMED, "--log-level info", "bench.experiments.variant garbage_collector"),
             )
         }
         crowds = {}
         for name, contender in started.items():
             crowds[name] = stack.enter_context(Generator(contender.relay))
             show("tail", name, crowds[name].run("connect", count=connections))
+
+        def measure(name: str) -> dict[str, float]:
+            crowds[name].begin("churn", rate=CHURN, seconds=seconds)
+            with _scraping(started[name] if name != QUIET else None):
+                found = turn(started[name], LOAD, seconds)
+            crowds[name].result()
+            return found
+
+        measures = {name: partial(measure, name) for name in (UNTAMED, EVERYTHING, QUIET)}
         for number in range(rounds):
             say(f" round {number + 1} of {rounds}")
-            found = {}
-            for name in started if number % 2 else reversed(started):
-                scraped = started[name] if name != QUIET else None
-                crowds[name].begin("churn", rate=CHURN, seconds=seconds)
-                with _scraping(scraped):
-                    found[name] = turn(started[name], LOAD, seconds)
-                crowds[name].result()
-                show("tail", name, found[name])
-            everything = EVERYTHING, found[EVERYTHING]
-            results.add_pair("tail", everything, (QUIET, found[QUIET]))
-            results.add_pair("tail", (UNTAMED, found[UNTAMED]), everything)
+            take_turns(results, "tail", measures, number)
 
 
 @contextmanager
 def _scraping(contender: Contender | None) -> Iterator[None]:
-    """Ask for its metrics every second, in a thread; ``None``: nobody's."""
+    """Ask for its metrics every second, in a thread; ``None``: not at all."""
     over = threading.Event()
 
     def scrape(port: int) -> None:
@@ -93,10 +93,10 @@ def table(results: Results) -> str:
 
 def main(arguments: Sequence[str]) -> int:
     """Measure and print; returns 0."""
-    parser = argparse.ArgumentParser(prog="python -m bench tail", description=__doc__)
-    parser.add_argument("--connections", type=int, default=10_000, help="default: %(default)s")
-    parser.add_argument("--rounds", type=int, default=5, help="default: %(default)s")
-    parser.add_argument("--seconds", type=float, default=4.0, help="a turn; default: %(default)g")
+    parser = Arguments("tail", __doc__)
+    parser.option("--connections", 10_000, "idle connections beside the traffic")
+    parser.option("--rounds", 5, "turns of each relay")
+    parser.option("--seconds", 4.0, "length of a turn")
     options = parser.parse_args(arguments)
     results = Results()
     with workshop() as shop:

@@ -5,9 +5,7 @@ expression of the dashboard over the whole run. One relay is plain and under att
 other has TLS and honest phones. Exit code 1 if an expression returned nothing.
 """
 
-import argparse
 import asyncio
-import importlib.util
 import json
 import re
 import shutil
@@ -18,12 +16,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.dashboard.scene import at_peace, self_signed, under_attack
+from bench.dashboard.scene import at_peace, under_attack
+from bench.dashboard.series import Line
+from bench.support.arguments import Arguments
+from bench.support.certificate import make_certificate
 from bench.support.prometheus import Prometheus, prometheus
 from bench.support.relay import OURS, Relay, running
-
-Line = tuple[str, list[float], list[float]]
-"""A name, seconds since the start, values."""
 
 DOCS = Path(__file__).parents[2] / "docs"
 _RATE_INTERVAL = "5s"
@@ -32,33 +30,29 @@ _RATE_INTERVAL = "5s"
 
 def main(arguments: Sequence[str]) -> int:
     """Run the scene and draw it; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m bench dashboard", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=75.0, help="default: %(default)g")
-    parser.add_argument(
-        "--output", type=Path, default=DOCS / "images" / "dashboard.png", help="default: the docs'"
-    )
+    parser = Arguments("dashboard", __doc__)
+    parser.option("--seconds", 75.0, "length of the run")
+    parser.file("--output", "the picture; default: that of the docs")
     options = parser.parse_args(arguments)
+    output = options.output or DOCS / "images" / "dashboard.png"
     if shutil.which("prometheus") is None:
         sys.stderr.write("prometheus is not installed: apt-get install prometheus\n")
         return 2
-    if importlib.util.find_spec("matplotlib") is None:
-        sys.stderr.write("matplotlib is not installed: pip install 'fastrelay[bench]'\n")
-        return 2
-    from bench.dashboard.draw import draw
+    from bench.dashboard.draw import draw  # with matplotlib, which --help does without
 
     panels = json.loads((DOCS / "grafana-dashboard.json").read_text())["panels"]
     with tempfile.TemporaryDirectory(prefix="dashboard-") as directory:
         lines = _lines(Path(directory), panels, options.seconds)
-    draw(panels, lines, options.output)
+    draw(panels, lines, output)
     empty = [panel["title"] for panel in panels if not lines[panel["id"]]]
     for title in empty:
         print(f"nothing for: {title}")
-    print(f"{len(panels)} panels, {sum(map(len, lines.values()))} series: {options.output}")
+    print(f"{len(panels)} panels, {sum(map(len, lines.values()))} series: {output}")
     return 1 if empty else 0
 
 
 def _lines(directory: Path, panels: list[dict[str, Any]], seconds: float) -> dict[int, list[Line]]:
-    certificate, key = self_signed(directory)
+    certificate, key = make_certificate(directory)
     secure = OURS.replace("--insecure-listen", "--https-listen")
     with (
         running(f"{OURS} --grace 3") as plain,

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FuncFormatter, PercentFormatter
 
-from bench.dashboard.command import Line
+from bench.dashboard.series import Line
 
 _COLUMN = 8
 """Of Grafana's 24 units of width, how many one of our panels has."""

@@ -1,6 +1,5 @@
 """``python -m bench experiments``: what justified each optimisation, and what did not help."""
 
-import argparse
 import importlib
 import pkgutil
 from collections.abc import Sequence
@@ -8,6 +7,7 @@ from typing import Final
 
 import bench.experiments
 from bench.experiments.against import compare
+from bench.support.arguments import Arguments
 from bench.support.machine import describe
 
 _HELPERS: Final = {"against", "command", "parts", "variant"}
@@ -20,18 +20,14 @@ NAMES: Final = sorted(
 
 def main(arguments: Sequence[str]) -> int:
     """Run the experiments that are named; without a name, list them."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bench experiments",
-        description=__doc__,
-        epilog="\n".join(f"  {name:<19}{_what(name)}" for name in NAMES),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    known = "\n".join(f"  {name:<19}{_what(name)}" for name in NAMES)
+    parser = Arguments("experiments", __doc__, known)
     parser.add_argument(
         "names", nargs="*", choices=[*NAMES, "all", []], metavar="NAME", help="see below; or: all"
     )
-    parser.add_argument("--rounds", type=int, default=7, help="default: %(default)s")
-    parser.add_argument("--seconds", type=float, default=0.4, help="a turn; default: %(default)g")
-    parser.add_argument("--count", type=int, default=2000, help="idle ones; default: %(default)s")
+    parser.option("--rounds", 7, "turns of each relay")
+    parser.option("--seconds", 0.4, "length of a turn")
+    parser.option("--count", 2000, "idle connections")
     options = parser.parse_args(arguments)
     if not options.names:
         parser.print_help()

@@ -1,4 +1,4 @@
-"""Who fills the room it is given waits for the next turn, against reading on and on.
+"""A connection whose read fills its buffer waits for the next loop iteration, against reading on.
 
 Found (median round trip of others beside a flood, without against ours): 3 s against 2.2 ms beside
 messages of one byte, 5 s against 4.3 beside empty fragments, 35 against 0.8 ms beside 4 KiB. CPU a
@@ -17,9 +17,10 @@ from typing import Final
 
 from bench.compare.plan import BATCH, LARGE, MEDIUM
 from bench.experiments.against import compare
+from bench.load.pairs import Line
 from bench.support.relay import OURS, running
 from bench.support.wire import PONG, binary_handshake, client_frame, phone_handshake
-from fastrelay.loop.fair_reads import Rooms
+from fastrelay.loop.fair_reads import ReceiveBuffer
 from fastrelay.websocket.connection import Connection
 
 LOADS = (BATCH, MEDIUM, LARGE)
@@ -40,13 +41,13 @@ def change() -> None:
     """Read whatever is there, as often as the loop asks."""
 
     def get_buffer(self: Connection, sizehint: int) -> memoryview:
-        return self._conditions.rooms.whole
+        return self._context.buffer.whole
 
-    def room_filled(self: Connection, rooms: Rooms, nbytes: int) -> None:
-        self._take_read(nbytes)
+    def quota_used(self: Connection, buffer: ReceiveBuffer, nbytes: int) -> None:
+        self.process_read(nbytes)
 
     Connection.get_buffer = get_buffer  # type: ignore[method-assign]
-    Connection._room_filled = room_filled  # type: ignore[method-assign]
+    Connection._quota_used = quota_used  # type: ignore[method-assign]
 
 
 def main() -> None:
@@ -108,15 +109,9 @@ def _swallow(sock: socket.socket) -> None:
 
 @contextlib.contextmanager
 def _joined(port: int, server_id: str) -> Iterator[tuple[socket.socket, socket.socket]]:
+    line = Line(port)
     with (
-        _dialled(port, binary_handshake(server_id)) as binary,
-        _dialled(port, phone_handshake(server_id)) as phone,
+        line.dial(binary_handshake(server_id)) as binary,
+        line.dial(phone_handshake(server_id)) as phone,
     ):
         yield binary, phone
-
-
-def _dialled(port: int, head: bytes) -> socket.socket:
-    sock = socket.create_connection(("127.0.0.1", port))
-    sock.sendall(head)
-    assert sock.recv(4096).startswith(b"HTTP/1.1 101")
-    return sock

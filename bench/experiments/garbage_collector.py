@@ -14,13 +14,14 @@ from typing import Any
 
 import uvloop
 
+import fastrelay.process.run
 from fastrelay.config.settings import Intervals
 from fastrelay.loop.timer_wheel import TimerWheel
 from fastrelay.policy.caps import LiveConnections
 from fastrelay.policy.counters import Counters
 from fastrelay.process.garbage_collection import configure_gc
 from fastrelay.websocket.connection import Connection
-from fastrelay.websocket.context import Conditions
+from fastrelay.websocket.context import ConnectionContext
 
 CONNECTIONS = 10_000
 
@@ -51,7 +52,7 @@ class _Pauses:
 def _pauses_with(connections: int) -> _Pauses:
     loop = asyncio.get_running_loop()
     live: LiveConnections[Connection] = LiveConnections(connections)
-    conditions = Conditions(TimerWheel(loop, 0.25), Intervals(), 1 << 18, live)
+    conditions = ConnectionContext(TimerWheel(loop, 0.25), Intervals(), 1 << 18, live)
     counts = Counters().frames.phone_to_binary
     handler: Any = object()
     pauses = _Pauses()
@@ -67,6 +68,11 @@ def _pauses_with(connections: int) -> _Pauses:
     gc.callbacks.remove(pauses)
     conditions.wheel.close()
     return pauses
+
+
+def change() -> None:
+    """Leave the collector as Python sets it."""
+    fastrelay.process.run.configure_gc = lambda: None
 
 
 def main() -> None:

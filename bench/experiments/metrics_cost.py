@@ -1,25 +1,19 @@
 """What counting and timing frames costs a round trip: our code as shipped, and with none of it.
 
-Turns cannot tell 2 % from noise on a machine that differs by half from one to the next. So valgrind
-counts the instructions of a round trip in memory as well: exact, and without the two thirds of a
-round trip that are the kernel's and the loop's, in which there are no metrics.
-
-Found: TODO
+Turns cannot tell 2 % from noise on a machine that differs by half from one to the next. So the
+instructions of a round trip are counted as well, which are the same in every run.
 """
 
 import ast
-import asyncio
 import importlib
 import importlib.abc
 import importlib.machinery
-import os
-import re
-import shutil
-import subprocess
 import sys
 from types import CodeType
 from typing import Final, cast
 
+from bench.compare.contenders import workshop
+from bench.compare.instructions import available, count_instructions
 from bench.compare.plan import BATCH, SMALL
 from bench.experiments.against import compare
 
@@ -32,7 +26,6 @@ COUNTING: Final = {
 
 _COUNTS: Final = {"received", "forwarded", "forwarded_bytes"}
 LOADS = (SMALL, BATCH)
-_FEW, _MANY = 20, 120
 
 
 class _Stripper(ast.NodeTransformer):
@@ -82,66 +75,17 @@ def change() -> None:
 
 def main() -> None:
     """Instructions, if there is a valgrind, then CPU in turns."""
-    if shutil.which("valgrind") is None:
-        print("to count instructions: apt-get install valgrind")
-    else:
-        for load in LOADS:
+    if available():
+        with workshop() as shop:
             shipped, bare = (
-                _instructions(how, load.size, load.window) for how in ("shipped", "bare")
+                count_instructions(shop, "fastrelay", LOADS, module=module)
+                for module in ("fastrelay", "bench.experiments.variant metrics_cost")
             )
+        for label in shipped:
             print(
-                f"{load.label:<20} instructions a round trip: shipped {shipped:9,.0f}"
-                f"   without {bare:9,.0f}   ratio {shipped / bare:.3f}"
+                f"{label:<20} instructions a round trip: shipped {shipped[label]:9,.0f}"
+                f"   without {bare[label]:9,.0f}   ratio {shipped[label] / bare[label]:.3f}"
             )
+    else:
+        print("to count instructions: apt-get install valgrind")
     compare("metrics_cost", sys.modules[__name__], rounds=41, seconds=0.4, count=0)
-
-
-def _instructions(how: str, size: int, window: int) -> float:
-    """A round trip's, from the difference of two runs."""
-    few, many = (_count(how, size, window, rounds) for rounds in (_FEW, _MANY))
-    return (many - few) / ((_MANY - _FEW) * window)
-
-
-def _count(how: str, size: int, window: int, rounds: int) -> int:
-    child = (sys.executable, "-m", __name__, how, *map(str, (size, window, rounds)))
-    valgrind = ("valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null")
-    # The same hashes and addresses in each run, or dictionaries would differ.
-    environment = os.environ | {"PYTHONHASHSEED": "0"}
-    said = subprocess.run(
-        (*valgrind, *child), env=environment, capture_output=True, text=True, check=True
-    )
-    collected = re.search(r"Collected : (\d+)", said.stderr)
-    assert collected, said.stderr
-    return int(collected[1])
-
-
-def _converse(size: int, window: int, rounds: int) -> int:
-    """Phone, relay, binary, relay, phone; ``window`` messages at once. Returns how many came."""
-    from bench.support.in_memory import make_site, upgrade
-    from bench.support.wire import binary_handshake, client_frame, header_size, phone_handshake
-
-    loop = asyncio.new_event_loop()
-    site = make_site(loop)
-    binary = upgrade(site, binary_handshake("bench"))
-    phone = upgrade(site, phone_handshake("bench"))
-    asked = client_frame(b'"' + b"x" * (size - 2) + b'"') * window
-    phone.receive(asked)
-    envelope = b"".join(binary.written[1:])
-    begin = envelope.index(b"{")
-    answer = client_frame(envelope[begin : envelope.index(b"}", begin) + 1]) * window
-    came, one = 0, header_size(size) + size
-    for _ in range(rounds):
-        phone.receive(asked)
-        binary.receive(answer)
-        came += sum(map(len, phone.written)) // one
-        phone.written.clear()
-        binary.written.clear()
-    site.wheel.close()
-    loop.close()
-    return came
-
-
-if __name__ == "__main__":
-    if sys.argv[1] == "bare":
-        change()
-    print(_converse(*map(int, sys.argv[2:])))

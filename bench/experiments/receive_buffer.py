@@ -8,9 +8,9 @@ import asyncio
 from dataclasses import replace
 
 from bench.compare.plan import BATCH, SMALL
-from fastrelay.loop.fair_reads import Rooms
+from fastrelay.loop.fair_reads import ReceiveBuffer
 from fastrelay.websocket.connection import Connection
-from fastrelay.websocket.context import Conditions, SentCounter
+from fastrelay.websocket.context import ConnectionContext, SentCounter
 from fastrelay.websocket.handler import Handler
 
 LOADS = (SMALL, BATCH)
@@ -25,9 +25,9 @@ def change() -> None:
         self: Connection,
         transport: asyncio.Transport,
         handler: Handler,
-        conditions: Conditions,
+        context: ConnectionContext,
         sent: SentCounter,
     ) -> None:
-        shipped(self, transport, handler, replace(conditions, rooms=Rooms(64 * 1024)), sent)
+        shipped(self, transport, handler, replace(context, buffer=ReceiveBuffer(64 * 1024)), sent)
 
     Connection.__init__ = with_its_own  # type: ignore[method-assign]

@@ -1,4 +1,4 @@
-"""Everybody dials at once, none waits for another: what a relay meets when a network is back."""
+"""All phones dial at once, none waits for another: what a relay meets when a network is back."""
 
 import selectors
 import socket
@@ -17,10 +17,10 @@ Waiting = Iterator[int]
 
 
 def reconnect(line: Line, hellos: Sequence[bytes]) -> tuple[list[socket.socket], int]:
-    """One upgraded connection for each hello, in order; and how often somebody had to redial.
+    """One upgraded connection for each hello, in order; and how often one had to redial.
 
-    Who is hung up on before the 101 dials again at once, as a phone does: a relay may drop
-    connections that have not said who they are when there are too many of them.
+    A connection that is closed before the 101 is dialled again at once, as a phone does: a relay
+    may drop connections that have sent no request when there are too many of them.
 
     Raises:
         Wrong: one was refused, or is not there after a minute.

@@ -1,6 +1,6 @@
 """Messages on their way through a relay: as fast as they come, or at a fixed rate.
 
-A *flow* is somebody who says a message and those who must hear it. Three shapes:
+A *flow* is a connection that sends a message and those that must receive it. Three shapes:
 
 * ``roundtrip``: a phone says it, its binary answers, the phone hears the answer;
 * ``up``: a phone says it, its binary hears it;
@@ -194,7 +194,7 @@ class Traffic:
         self._say(side, answer * frames)
 
     def _nothing(self, frames: int) -> None:
-        raise Wrong(f"{frames} frames for somebody who is told nothing")
+        raise Wrong(f"{frames} frames for a connection that must receive none")
 
     def _say(self, side: Side, data: bytes) -> None:
         if not side.say(data):

@@ -1,11 +1,11 @@
 """``python -m bench micro``: the parts alone, by pytest-benchmark."""
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from bench.support.arguments import Arguments
 from bench.support.machine import describe
 
 _COLUMNS = "min,median,iqr,ops,rounds"
@@ -13,15 +13,13 @@ _COLUMNS = "min,median,iqr,ops,rounds"
 
 def main(arguments: Sequence[str]) -> int:
     """Run the micro-benchmarks; returns pytest's exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bench micro",
-        description=__doc__,
-        epilog="Other options go to pytest, such as --collect-only or --benchmark-json FILE.",
+    parser = Arguments(
+        "micro",
+        __doc__,
+        "Other options go to pytest, such as --collect-only or --benchmark-json FILE.",
     )
-    parser.add_argument("-k", default="", metavar="WORD", help="only what has it in its name")
-    parser.add_argument(
-        "--seconds", type=float, default=0.3, help="of each at most; default: %(default)g"
-    )
+    parser.option("-k", "", "only those with this word in their name", metavar="WORD")
+    parser.option("--seconds", 0.3, "length of each at most")
     options, more = parser.parse_known_args(arguments)
     code = pytest.main(
         [

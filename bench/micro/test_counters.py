@@ -28,8 +28,11 @@ class _Sink:
     def send(self, pieces: object, frames: int) -> bool:
         return True
 
-    def when_sent(self, stopwatch: Any) -> None:
-        stopwatch.stop()
+    def send_frame(self, frame: bytes) -> bool:
+        return True
+
+    def notify_when_flushed(self, marker: Any) -> None:
+        marker.flushed()
 
 
 class _Always(DirectionCounts):
@@ -40,14 +43,13 @@ class _Always(DirectionCounts):
 
 
 def _phone(counts: DirectionCounts) -> Phone:
-    board: Any = SimpleNamespace(
-        counts=SimpleNamespace(phone_to_binary=counts), durations=Durations()
-    )
-    phone = Phone("bench", board)
+    frames: Any = SimpleNamespace(phone_to_binary=counts)
+    counters: Any = SimpleNamespace(frames=frames, durations=Durations())
+    context: Any = SimpleNamespace(counters=counters)
+    phone = Phone("bench", context, None)  # type: ignore[arg-type]
     sink: Any = _Sink()
     phone.connection = sink
-    binary: Any = SimpleNamespace(connection=sink)
-    phone.registered("client-bench-00112233", binary)
+    phone.registered("client-bench-00112233", sink)
     return phone
 
 

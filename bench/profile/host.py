@@ -1,7 +1,7 @@
 """A relay with an instrument inside: ``python -m bench.profile.host INSTRUMENT PIPE FLAGS``.
 
-The relay runs in the main thread as always. ``PIPE`` names a socket to which whoever started it
-listens; a thread here answers each line that comes from there with a line of JSON.
+The relay runs in the main thread as always. ``PIPE`` names a socket on which the
+profiler listens; a thread here answers each line that comes from there with a line of JSON.
 """
 
 import importlib

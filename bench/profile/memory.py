@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.compare.contenders import workshop
+from bench.compare.turns import fresh
 from bench.profile.inside import instrumented
 
 _SOURCE = Path(__file__).parents[2]
@@ -56,9 +57,7 @@ def profile_memory(name: str, count: int, lines: int) -> str:
     # They make what is made once, and fill memory freed at start, into which RSS need not grow.
     warm_up = count // 4
     with workshop() as shop:
-        with shop.start(name) as plain:
-            plain.generator.run("connect", count=warm_up)
-            resident = plain.generator.run("connect", count=count)["memory"]
+        resident = fresh(shop, name, count)["memory"]
         with instrumented(shop, name, "memory") as inside:
             generator = inside.contender.generator
             generator.run("connect", count=warm_up)

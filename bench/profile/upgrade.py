@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from bench.compare.contenders import workshop
+from bench.compare.turns import fresh
 from bench.profile.inside import instrumented
 
 PHASES: Final = {
@@ -32,8 +33,8 @@ PHASES: Final = {
     "write the 101": ("fastrelay.server.owner:switch_protocols",),
     "connection": ("fastrelay.websocket.connection:Connection.__init__",),
     "registration": (
-        "fastrelay.routing.router:Switchboard.admit_binary",
-        "fastrelay.routing.router:Switchboard.admit_phone",
+        "fastrelay.routing.router:Router.admit_binary",
+        "fastrelay.routing.router:Router.admit_phone",
     ),
     "log": ("fastrelay.log:Log.info",),
     "TLS": (
@@ -78,7 +79,7 @@ class _Stopwatch:
         return timed
 
     def _switch(self, phase: str | None) -> None:
-        """Enter ``phase``, or leave the current one; charge the time to whoever ran till now."""
+        """Enter ``phase``, or leave the current one; the time until now is that of the current."""
         now = time.thread_time_ns()
         if self._running:
             self._spent[self._running[-1]] += now - self._since
@@ -95,9 +96,7 @@ INSTRUMENT = _Stopwatch()
 def profile_upgrade(name: str, count: int) -> str:
     """The table of ``count`` upgrades, as text."""
     with workshop() as shop:
-        with shop.start(name) as plain:
-            plain.generator.run("connect", count=count // 4)
-            undisturbed = plain.generator.run("connect", count=count)["cpu_upgrade"]
+        undisturbed = fresh(shop, name, count)["cpu_upgrade"]
         with instrumented(shop, name, "upgrade") as inside:
             generator = inside.contender.generator
             generator.run("connect", count=count // 4)

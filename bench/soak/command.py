@@ -12,14 +12,14 @@ import platform
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import uvloop
 
 from bench.soak.honest import Household
-from bench.soak.hostile import QUICK, SLOW, Act, Enemy, attack
+from bench.soak.hostile import QUICK, SLOW, Enemy, act_in_turn
 from bench.soak.report import Watch, complaints, figures, table
 from bench.soak.tally import Tally
+from bench.support.arguments import Arguments
 from bench.support.client import Client
 from bench.support.meter import Cost, measure
 from bench.support.relay import OURS, Relay, running
@@ -31,19 +31,14 @@ _QUESTIONS = 90
 
 def main(arguments: Sequence[str]) -> int:
     """Run the soak; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m bench soak", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=20.0, help="default: %(default)g")
-    parser.add_argument("--households", type=int, default=16, help="daemons; default: %(default)s")
-    parser.add_argument("--phones", type=int, default=8, help="of each; default: %(default)s")
-    parser.add_argument(
-        "--rate",
-        type=float,
-        default=4.0,
-        help="messages a second, of each phone; default: %(default)g",
-    )
-    parser.add_argument("--relay", default=OURS, metavar="COMMAND", help="with {port}, {metrics}")
-    parser.add_argument("--log", type=Path, help="where the relay's output goes")
-    parser.add_argument("--json", type=Path, help="where the figures go as well")
+    parser = Arguments("soak", __doc__)
+    parser.option("--minutes", 20.0, "length of the soak")
+    parser.option("--households", 16, "honest daemons, each with its phones")
+    parser.option("--phones", 8, "phones of each daemon")
+    parser.option("--rate", 4.0, "messages a second of each phone")
+    parser.option("--relay", OURS, "its command, with {port} and {metrics}", metavar="COMMAND")
+    parser.file("--log", "where the relay's output goes")
+    parser.file("--json", "where the figures go as well")
     options = parser.parse_args(arguments)
     with running(options.relay, options.log) as relay:
         tally = Tally()
@@ -76,12 +71,12 @@ async def _soak(
     enemy = Enemy(relay.port, tally)
     seconds = options.minutes * 60
     hostile = [
-        asyncio.create_task(_in_turn(QUICK[lane::3], enemy, tally, started + seconds))
+        asyncio.create_task(act_in_turn(QUICK[lane::3], enemy, tally, started + seconds))
         for lane in range(3)
     ]
     if seconds > 120:
         hostile += [
-            asyncio.create_task(_in_turn((act,), enemy, tally, started + seconds - 70))
+            asyncio.create_task(act_in_turn((act,), enemy, tally, started + seconds - 70))
             for act in SLOW
         ]
     await asyncio.gather(*hostile)
@@ -99,20 +94,8 @@ async def _soak(
 
 async def _warm_up(relay: Relay, tally: Tally) -> None:
     """A few connections and frames, so that what is made once is made before the start."""
-    home = Household(relay.port, "warm-up", 8, 50.0, tally)
-    running_home = asyncio.create_task(home.run())
-    await asyncio.sleep(1)
-    home.stop()
-    await running_home
+    await Household(relay.port, "warm-up", 8, 50.0, tally).run_for(1.0)
     relay.scrape()
-
-
-async def _in_turn(acts: Sequence[Act], enemy: Enemy, tally: Tally, deadline: float) -> None:
-    for act in itertools.cycle(acts):
-        if time.monotonic() >= deadline:
-            return
-        await attack(act, enemy, tally)
-        await asyncio.sleep(0.05)
 
 
 async def _watch_costs(relay: Relay, watch: Watch, tally: Tally, started: float) -> None:
@@ -121,12 +104,10 @@ async def _watch_costs(relay: Relay, watch: Watch, tally: Tally, started: float)
         watch.costs.append(measure(relay.pid))
         if second % 5 == 0:
             scraped = await asyncio.to_thread(relay.scrape)
-            held = sum(
-                scraped[f"pyrycode_relay_connected_{side}"] for side in ("binaries", "phones")
-            )
-            watch.held = max(watch.held, int(held))
+            held = _connected(scraped)
+            watch.held = max(watch.held, held)
             sys.stderr.write(
-                f"\r{time.monotonic() - started:6.0f} s  {int(held)} connected"
+                f"\r{time.monotonic() - started:6.0f} s  {held} connected"
                 f"  {tally.checked} frames checked  {tally.injected.total()} faults injected"
                 f"  {tally.lost + tally.wrong} lost or wrong"
                 f"  {watch.costs[-1].resident / 2**20:.1f} MiB "
@@ -152,10 +133,13 @@ async def _settled(relay: Relay) -> dict[str, float]:
     deadline = time.monotonic() + 45
     while True:
         scraped = await asyncio.to_thread(relay.scrape)
-        left = sum(scraped[f"pyrycode_relay_connected_{side}"] for side in ("binaries", "phones"))
-        if not left or time.monotonic() > deadline:
+        if not _connected(scraped) or time.monotonic() > deadline:
             return scraped
         await asyncio.sleep(0.2)
+
+
+def _connected(scraped: dict[str, float]) -> int:
+    return sum(int(scraped[f"pyrycode_relay_connected_{side}"]) for side in ("binaries", "phones"))
 
 
 async def _at_rest(relay: Relay, descriptors: int) -> Cost:

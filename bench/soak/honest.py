@@ -3,6 +3,7 @@
 import asyncio
 import random
 import re
+import ssl
 from collections import deque
 
 from bench.soak.tally import Tally
@@ -17,9 +18,11 @@ PATIENCE = 30.0
 """Seconds after which a frame that has not come counts as lost."""
 
 
-async def dial(port: int, handshake: bytes, tally: Tally) -> Client:
+async def dial(
+    port: int, handshake: bytes, tally: Tally, tls: ssl.SSLContext | None = None
+) -> Client:
     """An honest connection; its attempt is counted."""
-    client = await Client.dial(port)
+    client = await Client.dial(port, tls=tls)
     try:
         await client.upgrade(handshake)
     except Refused as refused:
@@ -37,21 +40,37 @@ class Household:
         rate: messages a second, of each phone.
     """
 
-    def __init__(self, port: int, server_id: str, phones: int, rate: float, tally: Tally) -> None:
+    def __init__(
+        self,
+        port: int,
+        server_id: str,
+        phones: int,
+        rate: float,
+        tally: Tally,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self._port = port
         self._server_id = server_id
         self._phones = phones
         self._pause = 1 / rate
         self._tally = tally
+        self._tls = tls
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
         """Send no more; what is on its way is still waited for."""
         self._stopping.set()
 
+    async def run_for(self, seconds: float) -> None:
+        """Connect, talk for so long, say goodbye."""
+        running = asyncio.create_task(self.run())
+        await asyncio.sleep(seconds)
+        self.stop()
+        await running
+
     async def run(self) -> None:
         """Connect, talk until stopped, say goodbye."""
-        daemon = await dial(self._port, binary_handshake(self._server_id), self._tally)
+        daemon = await dial(self._port, binary_handshake(self._server_id), self._tally, self._tls)
         echo = asyncio.create_task(self._echo(daemon))
         await asyncio.gather(*(self._talk(number) for number in range(self._phones)))
         daemon.send_close(1000)
@@ -72,7 +91,7 @@ class Household:
     async def _talk(self, number: int) -> None:
         """One phone: up to eight messages on their way, every answer checked in order."""
         chance = random.Random(f"{self._server_id}-{number}")
-        phone = await dial(self._port, phone_handshake(self._server_id), self._tally)
+        phone = await dial(self._port, phone_handshake(self._server_id), self._tally, self._tls)
         due: deque[bytes] = deque()
         sending = asyncio.create_task(self._send(phone, due, chance, number))
         try:

@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import itertools
-from collections.abc import Awaitable, Callable
+import math
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 from bench.hostile.attackers import flood_for
 from bench.soak.tally import Tally
@@ -55,18 +57,23 @@ class Enemy:
         client.writer.write(data)
         return client
 
-    async def pair(self, window: int = 0, server_id: str = "") -> tuple[Client, Client, bytes]:
-        """A daemon, a phone of its own with that receive window, and the phone's conn_id."""
+    @contextlib.asynccontextmanager
+    async def pair(
+        self, window: int = 0, server_id: str = ""
+    ) -> AsyncIterator[tuple[Client, Client, bytes]]:
+        """A daemon, a phone of its own with that receive window, and the phone's conn_id.
+
+        Both are dropped at the end.
+        """
         server_id = server_id or f"enemy-{next(_NUMBERS)}"
-        daemon = await self.open(binary_handshake(server_id))
-        try:
+        async with contextlib.AsyncExitStack() as stack:
+            daemon = await self.open(binary_handshake(server_id))
+            stack.push_async_callback(daemon.drop)
             phone = await self.open(phone_handshake(server_id), window)
-        except (Refused, Over):
-            await daemon.drop()
-            raise
-        phone.send(b"1")
-        envelope = await daemon.message()
-        return daemon, phone, envelope.split(b'"')[3]
+            stack.push_async_callback(phone.drop)
+            phone.send(b"1")
+            envelope = await daemon.message()
+            yield daemon, phone, envelope.split(b'"')[3]
 
     async def flood(self, name: str, seconds: float, count: int) -> None:
         """So many connections of a flood of :mod:`bench.hostile`, from processes of their own.
@@ -87,15 +94,13 @@ Act = Callable[[Enemy], Awaitable[None]]
 
 
 async def stops_reading(enemy: Enemy) -> None:
-    daemon, phone, conn_id = await enemy.pair(_SMALL_WINDOW)
-    frame = client_frame(b'{"conn_id":"%b","frame":"%b"}' % (conn_id, b"y" * 60_000))
-    for _ in range(150):  # 9 MB, more than a phone's budget
-        daemon.writer.write(frame)
-        with contextlib.suppress(ConnectionError):
-            await daemon.writer.drain()
-    await asyncio.sleep(0.2)
-    await phone.drop()
-    await daemon.drop()
+    async with enemy.pair(_SMALL_WINDOW) as (daemon, _, conn_id):
+        frame = client_frame(b'{"conn_id":"%b","frame":"%b"}' % (conn_id, b"y" * 60_000))
+        for _ in range(150):  # 9 MB, more than a phone's budget
+            daemon.writer.write(frame)
+            with contextlib.suppress(ConnectionError):
+                await daemon.writer.drain()
+        await asyncio.sleep(0.2)
 
 
 async def daemon_stops_reading(enemy: Enemy) -> None:
@@ -111,38 +116,32 @@ async def daemon_stops_reading(enemy: Enemy) -> None:
 
 
 async def byte_by_byte(enemy: Enemy) -> None:
-    daemon, phone, _ = await enemy.pair()
-    for byte in client_frame(b'"slow"')[:-1]:
-        phone.writer.write(bytes((byte,)))
-        await asyncio.sleep(0.1)
-    await phone.drop()
-    await daemon.drop()
+    async with enemy.pair() as (_, phone, _):
+        for byte in client_frame(b'"slow"')[:-1]:
+            phone.writer.write(bytes((byte,)))
+            await asyncio.sleep(0.1)
 
 
 async def resets_in_a_frame(enemy: Enemy) -> None:
-    daemon, phone, _ = await enemy.pair()
-    phone.writer.write(_LARGE[: len(_LARGE) // 2])
-    await asyncio.sleep(0.01)
-    await phone.drop(reset=True)
-    await daemon.drop(reset=True)
+    async with enemy.pair() as (daemon, phone, _):
+        phone.writer.write(_LARGE[: len(_LARGE) // 2])
+        await asyncio.sleep(0.01)
+        await phone.drop(reset=True)
+        await daemon.drop(reset=True)
 
 
 async def closes_half(enemy: Enemy) -> None:
-    daemon, phone, _ = await enemy.pair()
-    for client in (phone, daemon):
-        client.writer.write_eof()
-        with contextlib.suppress(Over):
-            while True:
-                await client.message()
-        await client.drop()
+    async with enemy.pair() as (daemon, phone, _):
+        for client in (phone, daemon):
+            client.writer.write_eof()
+            await client.read_to_the_end()
+            await client.drop()
 
 
 async def falls_silent(enemy: Enemy) -> None:
     """Answers no ping; outlives a heartbeat if the run is long enough."""
-    daemon, phone, _ = await enemy.pair()
-    await asyncio.sleep(65)
-    await phone.drop()
-    await daemon.drop()
+    async with enemy.pair():
+        await asyncio.sleep(65)
 
 
 async def slow_head(enemy: Enemy) -> None:
@@ -162,71 +161,56 @@ async def garbage(enemy: Enemy) -> None:
 
 async def breaks_the_protocol(enemy: Enemy) -> None:
     for data in (b"\x81\x01a", b"\xf1\x80\0\0\0\0", client_frame(b"\xff"), client_frame(b"{")):
-        daemon, phone, _ = await enemy.pair()
-        phone.writer.write(data)
-        with contextlib.suppress(Over):
-            await phone.message()
-        await phone.drop()
-        await daemon.drop()
+        async with enemy.pair() as (_, phone, _):
+            phone.writer.write(data)
+            with contextlib.suppress(Over):
+                await phone.message()
 
 
 async def floods_small_frames(enemy: Enemy) -> None:
-    daemon, phone, _ = await enemy.pair()
-    phone.writer.write(client_frame(b"1") * 20_000)
-    for _ in range(20_000):
-        await daemon.message()
-    await phone.drop()
-    await daemon.drop()
+    async with enemy.pair() as (daemon, phone, _):
+        phone.writer.write(client_frame(b"1") * 20_000)
+        for _ in range(20_000):
+            await daemon.message()
 
 
 async def floods_large_frames(enemy: Enemy) -> None:
-    daemon, phone, _ = await enemy.pair()
-    for _ in range(40):
-        phone.writer.write(_LARGE)
-        await daemon.message()
-    await phone.drop()
-    await daemon.drop()
+    async with enemy.pair() as (daemon, phone, _):
+        for _ in range(40):
+            phone.writer.write(_LARGE)
+            await daemon.message()
 
 
 async def daemon_comes_back(enemy: Enemy) -> None:
     """Within grace: the phone of the old one is evicted, and one of the new one is not."""
     server_id = f"enemy-{next(_NUMBERS)}"
-    old, phone, _ = await enemy.pair(server_id=server_id)
-    await old.drop()
-    await asyncio.sleep(0.05)
-    new, other_phone, _ = await enemy.pair(server_id=server_id)
-    with contextlib.suppress(Over):
-        await phone.message()
-    for client in (phone, other_phone, new):
-        await client.drop()
+    async with enemy.pair(server_id=server_id) as (old, phone, _):
+        await old.drop()
+        await asyncio.sleep(0.05)
+        async with enemy.pair(server_id=server_id):
+            with contextlib.suppress(Over):
+                await phone.message()
 
 
 async def daemon_stays_away(enemy: Enemy) -> None:
     """Its phone is closed when grace is over, if the run is long enough."""
-    daemon, phone, _ = await enemy.pair()
-    await daemon.drop()
-    with contextlib.suppress(Over):
-        async with asyncio.timeout(40):
-            await phone.message()
-    await phone.drop()
+    async with enemy.pair() as (daemon, phone, _):
+        await daemon.drop()
+        with contextlib.suppress(Over):
+            async with asyncio.timeout(40):
+                await phone.message()
 
 
 async def contests_a_server_id(enemy: Enemy) -> None:
     server_id = f"enemy-{next(_NUMBERS)}"
     first = await enemy.open(binary_handshake(server_id))
-    answering = asyncio.create_task(_listen(first))
+    answering = asyncio.create_task(first.read_to_the_end())
     second = await enemy.open(binary_handshake(server_id))
     with contextlib.suppress(Over):
         await second.message()
     await second.drop()
     await first.drop()
     await asyncio.wait({answering})
-
-
-async def _listen(client: Client) -> None:
-    with contextlib.suppress(Over):
-        while True:
-            await client.message()
 
 
 async def comes_and_goes(enemy: Enemy) -> None:
@@ -279,8 +263,17 @@ SLOW: tuple[Act, ...] = (falls_silent, daemon_stays_away)
 """Acts that wait for the relay's own timeouts; they run beside the others."""
 
 
-async def attack(act: Act, enemy: Enemy, tally: Tally) -> None:
-    """Perform one act and count it. That the relay ends it early is not its failure."""
-    with contextlib.suppress(Refused, Over, ConnectionError):
-        await act(enemy)
-    tally.injected[act.__name__] += 1
+async def act_in_turn(
+    acts: Sequence[Act], enemy: Enemy, tally: Tally, deadline: float = math.inf
+) -> None:
+    """Perform the acts again and again and count each, until ``deadline`` of the monotonic clock.
+
+    That the relay ends an act early is not its failure.
+    """
+    for act in itertools.cycle(acts):
+        if time.monotonic() >= deadline:
+            return
+        with contextlib.suppress(Refused, Over, ConnectionError):
+            await act(enemy)
+        tally.injected[act.__name__] += 1
+        await asyncio.sleep(0.05)

@@ -1,8 +1,9 @@
-"""A WebSocket client on asyncio streams: one that behaves, and can be told not to."""
+"""A WebSocket client on asyncio streams, which can be told to break the rules."""
 
 import asyncio
 import contextlib
 import socket
+import ssl
 from typing import Self
 
 from bench.support.wire import CLOSE, PING, PONG, client_frame, next_frame
@@ -35,8 +36,14 @@ class Client:
         self._received = bytearray()
 
     @classmethod
-    async def dial(cls, port: int, source: str = "127.0.0.1", window: int = 0) -> Self:
-        """Connect TCP from ``source``; ``window``: bytes of receive buffer, 0 for the usual."""
+    async def dial(
+        cls,
+        port: int,
+        source: str = "127.0.0.1",
+        window: int = 0,
+        tls: ssl.SSLContext | None = None,
+    ) -> Self:
+        """Connect from ``source``; ``window``: bytes of receive buffer, 0 for the usual."""
         sock = socket.socket()
         try:
             if window:
@@ -44,7 +51,11 @@ class Client:
             sock.setblocking(False)
             sock.bind((source, 0))
             await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
-            return cls(*await asyncio.open_connection(sock=sock, limit=_CHUNK))
+            name = None if tls is None else "127.0.0.1"
+            streams = await asyncio.open_connection(
+                sock=sock, limit=_CHUNK, ssl=tls, server_hostname=name
+            )
+            return cls(*streams)
         except BaseException:
             sock.close()
             raise
@@ -112,16 +123,20 @@ class Client:
         self._received += data
 
     def send_close(self, code: int) -> None:
-        """Begin to close; whoever reads sees the answer."""
+        """Begin to close; the answer comes to :meth:`message`."""
         self.writer.write(client_frame(code.to_bytes(2), CLOSE))
 
     async def goodbye(self, code: int = 1000) -> None:
         """Close as one should, and wait for the answer."""
         self.send_close(code)
+        await self.read_to_the_end()
+        await self.drop()
+
+    async def read_to_the_end(self) -> None:
+        """Read until the connection is over, and answer pings meanwhile."""
         with contextlib.suppress(Over):
             while True:
                 await self.message()
-        await self.drop()
 
     async def drop(self, *, reset: bool = False) -> None:
         """Hang up; with a TCP reset if asked to."""

@@ -1,6 +1,7 @@
 """A load generator in a process of its own, driven from here."""
 
 import json
+import select
 import subprocess
 import sys
 from types import TracebackType
@@ -50,6 +51,11 @@ class Generator:
             self._process.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
         except BrokenPipeError:
             raise Failed("the load generator has ended") from None
+
+    def ready(self, seconds: float) -> bool:
+        """Whether a result is there, or comes within so many seconds."""
+        assert self._process.stdout is not None
+        return bool(select.select([self._process.stdout], [], [], seconds)[0])
 
     def result(self) -> dict[str, float]:
         """What came of what was begun first.

@@ -10,12 +10,14 @@ from fastrelay.log import Log
 from fastrelay.loop.timer_wheel import TimerWheel
 from fastrelay.metrics import make_metrics
 from fastrelay.policy.caps import LiveConnections, PendingConnections
+from fastrelay.policy.held_bytes import BufferBudget
 from fastrelay.policy.registry import Registry
 from fastrelay.push.waker import make_waker
-from fastrelay.routing.router import Switchboard
+from fastrelay.routing.context import RoutingContext
+from fastrelay.routing.router import Router
 from fastrelay.server.routes import public_routes
 from fastrelay.websocket.connection import Connection
-from fastrelay.websocket.context import Conditions
+from fastrelay.websocket.context import ConnectionContext
 
 
 class Transport:
@@ -34,27 +36,22 @@ class Transport:
     def get_write_buffer_size(self) -> int:
         return 0
 
-    def receive(self, data: bytes) -> None:
-        """Give an upgraded connection bytes, in one read."""
-        self.protocol._room = room = self.protocol._conditions.rooms.whole
-        room[: len(data)] = data
-        self.protocol.buffer_updated(len(data))
-
 
 def make_site(loop: asyncio.AbstractEventLoop) -> Site:
     """The two endpoints with everything behind them, metrics and log included."""
     settings = Settings(listen=Address("127.0.0.1", 0))
     intervals, limits, metrics = settings.intervals, settings.limits, make_metrics()
-    log = Log(len)  # made, and read by nobody
+    log = Log(len)  # Lines are made and thrown away.
     wheel = TimerWheel(loop, intervals.tick)
     waker = make_waker(settings, metrics.counters.wakes, log)
     registry: Registry[Any, Any] = Registry(limits.phones)
-    board = Switchboard(
-        registry, wheel, intervals, limits, metrics.counters, metrics.upgrades, waker, log
+    shared = RoutingContext(
+        limits, metrics.counters, BufferBudget(limits.buffered_bytes), waker, log
     )
+    router = Router(registry, wheel, intervals, shared, metrics.upgrades)
     live: LiveConnections[Connection] = LiveConnections(limits.connections)
-    conditions = Conditions(wheel, intervals, limits.message_bytes, live)
-    routes = public_routes(board, conditions, live, None, metrics, log)
+    context = ConnectionContext(wheel, intervals, limits.message_bytes, live)
+    routes = public_routes(router, context, live, None, metrics, log)
     return Site(
         routes,
         socket_peer,

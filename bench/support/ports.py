@@ -12,7 +12,7 @@ _next = itertools.count(os.getpid() * 997)
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 nobody listens on now; not one this process was given lately."""
+    """A port of 127.0.0.1 on which no process listens, and not one that was returned lately."""
     while True:
         port = _FIRST + next(_next) % _COUNT
         with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):

@@ -79,7 +79,7 @@ def _wait_until_it_listens(process: "subprocess.Popen[bytes]", port: int) -> Non
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    """End it and all it has started, also if somebody gets impatient meanwhile."""
+    """End it and all it has started, also when it is interrupted meanwhile."""
     try:
         _signal_group(process.pid, signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):

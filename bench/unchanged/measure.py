@@ -1,30 +1,32 @@
 """What is compared between two checkouts, and how: always in turns, always in pairs."""
 
+import math
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from bench.compare.contenders import Contender, Workshop
+from bench.compare.instructions import available, count_instructions
 from bench.compare.plan import FOUR, Load
 from bench.compare.results import Results
-from bench.compare.turns import say, show
-from bench.unchanged.instructions import available, count_instructions
+from bench.compare.turns import fill, say, take_turns
 
 THIS, BASE = "this", "base"
 PLAIN, TLS = "fastrelay", "fastrelay tls"
 FLOOD: Final = Load(4, 1, 500, shape="up")
 """Phones that send messages of one byte as fast as they can."""
 
-_RESTARTS: Final = 4
-"""Where a process's memory happens to lie changes its speed by some percent, so that the pairs
-come from several processes."""
-
 _FIRST, _WARM_UP = 0.1, 0.01
 """Seconds before the first turn of a connection, and before each turn."""
+
+_REOPEN: Final = 12.0
+"""Seconds after which connections are replaced: the relay pings after 30, and no ping must come."""
 
 _UPGRADES, _UPGRADE_PAIRS = 300, 24
 _IDLE: Final = {PLAIN: 4000, TLS: 800}
@@ -77,13 +79,18 @@ class Comparison:
     Args:
         pairs: how many pairs of turns each ratio comes from.
         seconds: of a turn.
+        processes: how many of each checkout's relay the pairs are spread over. Where the memory of
+            a process happens to lie changes its speed by some percent.
     """
 
-    def __init__(self, checkouts: Checkouts, results: Results, pairs: int, seconds: float) -> None:
+    def __init__(
+        self, checkouts: Checkouts, results: Results, pairs: int, seconds: float, processes: int
+    ) -> None:
         self._checkouts = checkouts
         self._results = results
         self._pairs = pairs
         self._seconds = seconds
+        self._processes = processes
 
     def instructions(self, name: str) -> None:
         """Instructions a round trip under the four loads."""
@@ -93,11 +100,12 @@ class Comparison:
         found = {}
         for which in (THIS, BASE):
             environment = self._checkouts.environment(which)
-            found[which] = count_instructions(self._checkouts.shop, name, environment, FOUR)
-            show(f"instructions, {name}", which, found[which])
+            found[which] = count_instructions(self._checkouts.shop, name, FOUR, environment)
         for load in FOUR:
-            label = f"{name}, {load.label}"
-            self._add(label, {which: {"instructions": found[which][load.label]} for which in found})
+            counts = {
+                which: partial(dict, instructions=found[which][load.label]) for which in found
+            }
+            take_turns(self._results, f"{name}, {load.label}", counts, 0)
 
     def loads(self, name: str) -> None:
         """CPU a round trip under the four loads."""
@@ -107,7 +115,7 @@ class Comparison:
 
     def flood(self) -> None:
         """CPU a message of one byte, over TLS against plain, of each checkout."""
-        for number in range(_RESTARTS):
+        for number in range(self._processes):
             for which in (THIS, BASE):
                 with ExitStack() as stack:
                     kinds = {
@@ -125,32 +133,30 @@ class Comparison:
             return {"cpu_upgrade": found["cpu_upgrade"]}
 
         for number, both in self._restarted(name):
+            measures = {which: partial(measure, contender) for which, contender in both.items()}
             for pair in range(self._of_restart(_UPGRADE_PAIRS)):
-                self._in_turns(f"{name}, upgrades", both, number + pair, measure)
+                take_turns(self._results, f"{name}, upgrades", measures, number + pair)
 
     def idle(self, name: str) -> None:
         """Bytes of an idle connection: of relays started anew for each turn."""
-        count = _IDLE[name]
-        for number in range(_RESTARTS):
-            found = {}
-            for which in (THIS, BASE) if number % 2 else (BASE, THIS):
-                with self._checkouts.start(which, name) as contender:
-                    # These fill memory that was freed at start, and make what is made once.
-                    contender.generator.run("connect", count=count // 2)
-                    found[which] = contender.generator.run("connect", count=count)
-                show(f"{name}, idle", which, found[which])
-            memory = {which: {"memory": found[which]["memory"]} for which in (THIS, BASE)}
-            self._add(f"{name}, idle", memory)
+
+        def measure(which: str) -> dict[str, float]:
+            with self._checkouts.start(which, name) as contender:
+                return {"memory": fill(contender, _IDLE[name], _IDLE[name] // 2)["memory"]}
+
+        measures = {which: partial(measure, which) for which in (THIS, BASE)}
+        for number in range(self._processes):
+            take_turns(self._results, f"{name}, idle", measures, number)
 
     def _restarted(self, name: str) -> Iterator[tuple[int, dict[str, Contender]]]:
         """Several processes of each checkout's relay, one after another."""
-        for number in range(_RESTARTS):
-            say(f" processes {number + 1} of {_RESTARTS}")
+        for number in range(self._processes):
+            say(f" processes {number + 1} of {self._processes}")
             with self._checkouts.both(name) as both:
                 yield number, both
 
     def _of_restart(self, pairs: int) -> int:
-        return -(-pairs // _RESTARTS)
+        return -(-pairs // self._processes)
 
     def _traffic(self, label: str, two: Mapping[str, Contender], load: Load, number: int) -> None:
         """Short turns on connections that stay open, so that the other load of the machine, which
@@ -163,30 +169,14 @@ class Comparison:
                 "turn", seconds=self._seconds, warm_up=_WARM_UP, fewest=fewest
             )
 
-        arguments = load.arguments(0.0)
-        del arguments["seconds"]
-        for contender in two.values():
-            contender.generator.run("open", shape=load.shape, **arguments)
-            contender.generator.run("turn", seconds=_FIRST)
+        measures = {name: partial(measure, contender) for name, contender in two.items()}
+        opened = -math.inf
         for pair in range(self._of_restart(self._pairs)):
-            self._in_turns(label, two, number + pair, measure)
+            if time.monotonic() - opened > _REOPEN:
+                opened = time.monotonic()
+                for contender in two.values():
+                    contender.generator.run("open", shape=load.shape, **load.arguments())
+                    contender.generator.run("turn", seconds=_FIRST)
+            take_turns(self._results, label, measures, number + pair)
         for contender in two.values():
             contender.generator.run("close")
-
-    def _in_turns(
-        self,
-        label: str,
-        two: Mapping[str, Contender],
-        number: int,
-        measure: Callable[[Contender], dict[str, float]],
-    ) -> None:
-        """One turn of each; which is first changes from round to round."""
-        found = {}
-        for which in two if number % 2 else reversed(two):
-            found[which] = measure(two[which])
-            show(label, which, found[which])
-        self._add(label, {which: found[which] for which in two})
-
-    def _add(self, label: str, found: Mapping[str, Mapping[str, float]]) -> None:
-        ours, theirs = found.items()
-        self._results.add_pair(label, ours, theirs)

@@ -1,6 +1,6 @@
-"""Certificates that come and renew by themselves: ACME (RFC 8555) with HTTP-01 challenges.
+"""Obtains and renews certificates automatically: ACME (RFC 8555) with HTTP-01 challenges.
 
-``cache`` keeps what was issued, ``issuer`` talks to the CA, ``responder`` answers its challenges,
-``renewal`` decides when. Only ``issuer`` needs the extra ``fastrelay[acme]``, and is imported by
-whoever asks for a certificate.
+``cache`` stores certificates and account keys, ``issuer`` talks to the CA, ``responder`` answers
+the CA's challenges, and ``renewal`` decides when to ask for a certificate. ``issuer`` and
+``renewal`` need the extra ``fastrelay[acme]`` and are only imported by a relay with ``--domain``.
 """

@@ -1,7 +1,8 @@
-"""Where certificates and the account key are kept between two runs.
+"""Stores certificates and ACME account keys on disk.
 
-One file a domain, key and chain together, so that there is never one without the other; written
-beside and renamed over, so that there is never half of it. Files are 0600 in a directory of 0700.
+Each domain has one file that holds its private key and its chain, so that they always match. Files
+are replaced by renaming, so that a file is never incomplete. Files have mode 0600, the directory
+has mode 0700.
 """
 
 import os
@@ -16,14 +17,14 @@ _PRIVATE = 0o700
 
 
 class CertificateCache:
-    """The files of one directory.
+    """The files of one directory, which is created if it does not exist.
 
     Attributes:
-        tightened: the directory was open to others and is not any more.
+        tightened: whether other users had access to the directory until it was opened here.
 
     Raises:
-        ConfigurationError: the directory cannot be made or used, or is open and belongs to another
-            user.
+        ConfigurationError: the directory cannot be created or written to, or other users have
+            access to it and it belongs to another user.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -55,20 +56,24 @@ class CertificateCache:
             pass
 
     def certificate_file(self, domain: str) -> Path:
-        """Where key and chain of ``domain`` are, or will be."""
+        """The path of the file with the key and the chain of ``domain``; it may not exist yet."""
         return self._directory / f"{domain}.pem"
 
     def account_file(self, acme_directory: str) -> Path:
-        """Where the account key for a CA is: keys are not shared between CAs."""
+        """The path of the file with the account key for one CA, which is used with no other CA.
+
+        Args:
+            acme_directory: the URL of the CA's directory.
+        """
         name = re.sub(r"[^a-z0-9.-]+", "_", acme_directory.lower()).strip("_")
         return self._directory / f"account-{name[-128:]}.json"
 
     @staticmethod
     def read(file: Path) -> bytes | None:
-        """The file's content, ``None`` if there is no such file.
+        """The content of ``file``; ``None`` if it does not exist.
 
         Raises:
-            OSError: it is there and cannot be read.
+            OSError: the file exists and cannot be read.
         """
         try:
             return file.read_bytes()
@@ -77,18 +82,18 @@ class CertificateCache:
 
     @staticmethod
     def write(file: Path, content: bytes) -> None:
-        """Put ``content`` in the place of the file, all at once, readable by us alone.
+        """Replace ``file`` by one with ``content``, atomically and with mode 0600.
 
         Raises:
-            OSError: it could not be written; what was there is still there.
+            OSError: the file could not be written; its old content is unchanged.
         """
-        descriptor, beside = tempfile.mkstemp(dir=file.parent, prefix=".new-")
+        descriptor, temporary = tempfile.mkstemp(dir=file.parent, prefix=".new-")
         try:
             with os.fdopen(descriptor, "wb") as new:
                 new.write(content)
                 new.flush()
                 os.fsync(new.fileno())
-            Path(beside).replace(file)
+            Path(temporary).replace(file)
         except OSError:
-            Path(beside).unlink(missing_ok=True)
+            Path(temporary).unlink(missing_ok=True)
             raise

@@ -1,6 +1,7 @@
-"""Gets a certificate from an ACME CA. Blocking: it runs in a thread of its own.
+"""Orders certificates from an ACME CA (RFC 8555).
 
-certbot's ``acme`` library speaks the protocol. Needs the extra ``fastrelay[acme]``.
+All calls block, so they run in a thread of their own. The protocol is implemented by certbot's
+``acme`` library, which the extra ``fastrelay[acme]`` installs.
 """
 
 import threading
@@ -27,19 +28,19 @@ NETWORK_TIMEOUT: Final = 10
 """Seconds one request to the CA may take."""
 
 _NONCE_ATTEMPTS: Final = 6
-"""How often a request is sent before a CA that refuses every nonce is believed."""
+"""How often a request is sent at most if the CA refuses every nonce (RFC 8555 §6.5)."""
 
 
 class IssuanceFailed(Exception):
-    """No certificate; the text says why, on one line, and is safe to log."""
+    """The CA cannot be reached or refused. The text is one line that may be logged."""
 
 
 class Cancelled(Exception):
-    """The relay stops and waits for no CA."""
+    """The call was given up because the relay stops."""
 
 
 class _Network(client.ClientNetwork):
-    """The library's network, which asks again more than once after a bad nonce, and can stop."""
+    """The library's HTTP client, with more retries after a bad nonce, and with cancellation."""
 
     def __init__(self, key: JWKEC, ca_file: str | None, cancelled: threading.Event) -> None:
         super().__init__(
@@ -49,7 +50,7 @@ class _Network(client.ClientNetwork):
             timeout=NETWORK_TIMEOUT,
         )
         if ca_file is not None:
-            # requests takes a path here as well; the library's annotation does not know.
+            # requests accepts a path here as well, but the library annotates it as a bool.
             self.verify_ssl = ca_file  # type: ignore[assignment]
         self._cancelled = cancelled
 
@@ -69,11 +70,13 @@ class _Network(client.ClientNetwork):
 
 
 class Issuer:
-    """Orders certificates for one domain. One call at a time.
+    """Orders certificates for one domain. Only one call may run at a time.
 
     Args:
-        acme: for which domain, and from whom.
-        patience: seconds the CA may take to validate and issue.
+        acme: the domain, the CA and the account's email address.
+        cache: where the account key is stored.
+        responder: answers the CA's challenges on port 80.
+        timeout: the seconds that the CA may take to validate the domain and issue.
     """
 
     def __init__(
@@ -81,33 +84,35 @@ class Issuer:
         acme: Acme,
         cache: CertificateCache,
         responder: ChallengeResponder,
-        patience: float,
+        timeout: float,
     ) -> None:
         self._acme = acme
         self._cache = cache
         self._responder = responder
-        self._patience = timedelta(seconds=patience)
+        self._timeout = timedelta(seconds=timeout)
         self._cancelled = threading.Event()
 
     def cancel(self) -> None:
-        """Let a call that runs in another thread end at its next request to the CA."""
+        """Make a call in another thread raise :class:`Cancelled` at its next request to the CA."""
         self._cancelled.set()
 
     def obtain(self) -> bytes:
-        """Order a certificate; returns its private key and chain as PEM.
+        """Order a certificate; returns a new private key and the chain, as PEM.
 
         Raises:
-            IssuanceFailed: the CA cannot be reached, or refuses.
-            Cancelled: see :meth:`cancel`.
+            IssuanceFailed: the CA cannot be reached, or refused.
+            Cancelled: :meth:`cancel` was called.
         """
         return self._with_ca(self._order)
 
     def suggested_renewal(self, pem: bytes) -> datetime | None:
-        """When the CA wants the certificate renewed (ARI, RFC 9773); ``None``: it does not say.
+        """When the CA suggests to renew the certificate ``pem`` (ARI, RFC 9773).
+
+        Returns ``None`` if the CA makes no suggestions.
 
         Raises:
-            IssuanceFailed: it offers to say, and did not.
-            Cancelled: see :meth:`cancel`.
+            IssuanceFailed: the CA offers suggestions, but the request failed.
+            Cancelled: :meth:`cancel` was called.
         """
 
         def ask(ca: client.ClientV2) -> datetime | None:
@@ -123,20 +128,21 @@ class Issuer:
                 directory = client.ClientV2.get_directory(self._acme.directory, net)
                 return task(client.ClientV2(directory, net))
         except errors.ValidationError as error:
-            raise IssuanceFailed(_line(_validation_problem(error))) from error
+            raise IssuanceFailed(_one_line(_validation_problem(error))) from error
         except errors.TimeoutError:
             raise IssuanceFailed("the CA did not finish in time") from None
         except (Cancelled, IssuanceFailed):
             raise
         except Exception as error:
-            # Whatever a CA answers, and however the library takes it, must not end the renewals.
-            raise IssuanceFailed(_line(f"{type(error).__name__}: {error}")) from error
+            # A CA may answer anything, and the library may raise anything because of it. Neither
+            # must end the task that renews certificates.
+            raise IssuanceFailed(_one_line(f"{type(error).__name__}: {error}")) from error
 
     def _account_key(self) -> JWKEC:
         file = self._cache.account_file(self._acme.directory)
-        kept = self._cache.read(file)
-        if kept is not None:
-            return JWKEC.json_loads(kept.decode())
+        stored = self._cache.read(file)
+        if stored is not None:
+            return JWKEC.json_loads(stored.decode())
         key = JWKEC(key=ec.generate_private_key(ec.SECP256R1()))
         self._cache.write(file, key.json_dumps().encode())
         return key
@@ -149,17 +155,17 @@ class Issuer:
             serialization.NoEncryption(),
         )
         order = ca.new_order(crypto_util.make_csr(private_key, [self._acme.domain]))
-        with ExitStack() as shown:
+        with ExitStack() as cleanup:
             for authorization in order.authorizations:
                 if authorization.body.status != messages.STATUS_VALID:
-                    self._answer(ca, authorization, shown)
-            # The library compares with a naive local time.
-            deadline = datetime.now() + self._patience
+                    self._answer(ca, authorization, cleanup)
+            # The library compares the deadline with a naive local time.
+            deadline = datetime.now() + self._timeout
             order = ca.poll_and_finalize(order, deadline)
         return private_key + order.fullchain_pem.encode()
 
     def _register(self, ca: client.ClientV2) -> None:
-        """Say who we are; a CA that knows the key already tells us our account."""
+        """Create the account; if the CA knows the key already, use the account it names."""
         registration = messages.NewRegistration.from_data(
             email=self._acme.email, terms_of_service_agreed=True
         )
@@ -171,14 +177,14 @@ class Issuer:
             )
 
     def _answer(
-        self, ca: client.ClientV2, authorization: messages.AuthorizationResource, shown: ExitStack
+        self, ca: client.ClientV2, authorization: messages.AuthorizationResource, cleanup: ExitStack
     ) -> None:
         for offered in authorization.body.challenges:
             challenge = offered.chall
             if isinstance(challenge, challenges.HTTP01):
                 response, content = offered.response_and_validation(ca.net.key)
-                self._responder.show(challenge.path, content.encode())
-                shown.callback(self._responder.forget, challenge.path)
+                self._responder.add(challenge.path, content.encode())
+                cleanup.callback(self._responder.remove, challenge.path)
                 ca.answer_challenge(offered, response)
                 return
         raise IssuanceFailed("the CA offers no HTTP-01 challenge")
@@ -194,5 +200,5 @@ def _validation_problem(error: errors.ValidationError) -> str:
     return f"the CA could not validate the domain: {'; '.join(problems)}"
 
 
-def _line(text: str) -> str:
+def _one_line(text: str) -> str:
     return " ".join(text.split())[:500]

@@ -1,6 +1,7 @@
-"""When to get a certificate: at once if there is none, and again in good time before it expires.
+"""Decides when to obtain a certificate: at once if there is none, and again before it expires.
 
-Whatever fails is logged and tried again later; the certificate in use goes on being used.
+A failure is logged, and the attempt is repeated later. Meanwhile the current certificate stays in
+use.
 """
 
 import asyncio
@@ -24,43 +25,61 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
-    """How often, in seconds, and how early.
+class RenewalTiming:
+    """When certificates are renewed. All times are in seconds.
 
     Attributes:
-        fraction_left: of a certificate's lifetime, when it is renewed.
-        jitter: up to this fraction of the lifetime earlier, so that many relays do not ask at once.
-        check: between two looks at the clock, and two questions when the CA wants a renewal.
-        retry, most_retry: after the first failure; after many. Each triples, with jitter. A CA
-            allows about five failures an hour.
-        stop: given to a request under way when the relay stops.
+        fraction_left: the fraction of a certificate's lifetime that is left when it is renewed.
+        jitter: the renewal comes earlier by a random part of this fraction of the lifetime, so that
+            many relays do not ask the CA at the same time.
+        check: the time between two comparisons with the clock, and between two requests for the
+            CA's suggestion.
+        retry: the delay after the first failure. It triples with each further failure and is
+            varied at random by 20 %. A CA allows about five failures an hour.
+        max_retry: the longest delay, before it is varied.
+        stop: how long :meth:`Renewal.stop` waits for a request to the CA.
     """
 
     fraction_left: float = 1 / 3
     jitter: float = 1 / 30
     check: float = 6 * 3600.0
     retry: float = 60.0
-    most_retry: float = 3 * 3600.0
+    max_retry: float = 3 * 3600.0
     stop: float = 2.0
 
-    def back_off(self, failures: int, chance: float) -> float:
-        """Seconds to wait after this many failures in a row; ``chance``: from 0 to 1."""
-        # Bounded before it is raised to: a year of failures must not make a number of a million.
-        wait: float = min(self.retry * 3 ** min(failures - 1, 20), self.most_retry)
-        return wait * (0.8 + 0.4 * chance)
+    def back_off(self, failures: int, random_fraction: float) -> float:
+        """The seconds to wait after ``failures`` failures in a row.
 
-    def due(self, begin: float, end: float, chance: float) -> float:
-        """When a certificate that is good from ``begin`` to ``end`` is to be renewed."""
-        return end - (end - begin) * (self.fraction_left + self.jitter * chance)
+        Args:
+            failures: at least 1.
+            random_fraction: from 0 to 1.
+        """
+        # The exponent is bounded, so that a year of failures does not compute a huge power.
+        wait: float = min(self.retry * 3 ** min(failures - 1, 20), self.max_retry)
+        return wait * (0.8 + 0.4 * random_fraction)
+
+    def due(self, begin: float, end: float, random_fraction: float) -> float:
+        """When to renew a certificate that is valid from ``begin`` to ``end``.
+
+        Args:
+            begin, end: seconds since the epoch, like the result.
+            random_fraction: from 0 to 1.
+        """
+        return end - (end - begin) * (self.fraction_left + self.jitter * random_fraction)
 
 
 class Renewal:
-    """Keeps one domain certified while it runs.
+    """Keeps a valid certificate for one domain installed while it runs.
 
     Args:
-        install: takes the PEM file of key and chain into use; raises ``ValueError`` or
-            ``OSError`` when it cannot.
-        clock: seconds since the epoch.
+        domain: the domain.
+        issuer: orders the certificates.
+        cache: where they are stored.
+        install: starts to use the PEM file of a key and its chain; raises ``ValueError`` or
+            ``OSError`` if the file cannot be used.
+        log: where installations and failures are logged.
+        timing: when to renew, and when to repeat a failed attempt.
+        clock: returns seconds since the epoch.
     """
 
     def __init__(
@@ -70,7 +89,7 @@ class Renewal:
         cache: CertificateCache,
         install: Callable[[Path], None],
         log: Log,
-        pace: Pace,
+        timing: RenewalTiming,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._issuer = issuer
@@ -78,13 +97,13 @@ class Renewal:
         self._file = cache.certificate_file(domain)
         self._install = install
         self._log = log
-        self._pace = pace
+        self._timing = timing
         self._clock = clock
         self._failures = 0
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Take the cached certificate into use, if it is still good, and begin."""
+        """Install the cached certificate if it is still valid, and start the renewal task."""
         due = 0.0
         try:
             pem = self._cache.read(self._file)
@@ -95,7 +114,7 @@ class Renewal:
         self._task = asyncio.create_task(self._run(due))
 
     def reload(self) -> None:
-        """Take what is in the cache into use once more: somebody may have put it there."""
+        """Install the cached file again, because the operator may have replaced it."""
         try:
             self._install(self._file)
         except (OSError, ValueError) as error:
@@ -104,7 +123,7 @@ class Renewal:
             self._log.info("certificate_installed", path=str(self._file))
 
     async def stop(self) -> None:
-        """End; waits a little for a request that is under way."""
+        """Stop the renewal task. A request to the CA has ``timing.stop`` seconds to end."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
@@ -116,11 +135,11 @@ class Renewal:
             if wait <= 0:
                 due = await self._renew()
                 continue
-            await asyncio.sleep(min(wait, self._pace.check))
-            due = min(due, await self._suggestion(due))
+            await asyncio.sleep(min(wait, self._timing.check))
+            due = min(due, await self._suggested_due(due))
 
     async def _renew(self) -> float:
-        """Try once; returns when the next try is due."""
+        """Try to renew once; returns when the next attempt is due, in seconds since the epoch."""
         try:
             pem = await self._in_thread(self._issuer.obtain)
             self._cache.write(self._file, pem)
@@ -128,19 +147,19 @@ class Renewal:
         except (IssuanceFailed, OSError, ValueError) as error:
             self._log.warning("certificate_failed", err=str(error))
             self._failures += 1
-            return self._clock() + self._pace.back_off(self._failures, random.random())  # noqa: S311
+            return self._clock() + self._timing.back_off(self._failures, random.random())  # noqa: S311
         self._failures = 0
         return due
 
     def _installed(self, pem: bytes) -> float:
-        """Take what is in the file into use; returns when it is to be renewed."""
+        """Install the cached file, whose content is ``pem``; returns when its renewal is due."""
         begin, end = _validity(pem)
         self._install(self._file)
-        self._log.info("certificate_installed", path=str(self._file), to=_moment(end))
-        return self._pace.due(begin, end, random.random())  # noqa: S311
+        self._log.info("certificate_installed", path=str(self._file), to=_iso_time(end))
+        return self._timing.due(begin, end, random.random())  # noqa: S311
 
-    async def _suggestion(self, due: float) -> float:
-        """When the CA wants the renewal; ``due`` if it does not say."""
+    async def _suggested_due(self, due: float) -> float:
+        """When the CA suggests to renew, in seconds since the epoch; ``due`` if it does not."""
         pem = self._cache.read(self._file)
         if pem is None:
             return due
@@ -152,32 +171,32 @@ class Renewal:
         return due if when is None else when.timestamp()
 
     async def _in_thread(self, call: Callable[[], Result]) -> Result:
-        """Run a blocking call; a thread that hangs must not keep the process from ending."""
-        outcome: Future[Result] = Future()
+        """Run a blocking call in a daemon thread, so that a hanging call cannot stop the exit."""
+        result: Future[Result] = Future()
 
         def run() -> None:
             try:
-                outcome.set_result(call())
+                result.set_result(call())
             except BaseException as error:
-                outcome.set_exception(error)
+                result.set_exception(error)
 
         threading.Thread(target=run, name="acme", daemon=True).start()
-        done = asyncio.wrap_future(outcome)
+        future = asyncio.wrap_future(result)
         try:
-            return await asyncio.shield(done)
+            return await asyncio.shield(future)
         except asyncio.CancelledError:
             self._issuer.cancel()
-            finished, _ = await asyncio.wait({done}, timeout=self._pace.stop)
-            for future in finished:
-                future.exception()
+            finished, _ = await asyncio.wait({future}, timeout=self._timing.stop)
+            for finished_future in finished:
+                finished_future.exception()
             raise
 
 
 def _validity(pem: bytes) -> tuple[float, float]:
-    """From when until when the first certificate is good, in seconds since the epoch."""
+    """The start and the end of the first certificate's validity, in seconds since the epoch."""
     certificate = x509.load_pem_x509_certificate(pem)
     return certificate.not_valid_before_utc.timestamp(), certificate.not_valid_after_utc.timestamp()
 
 
-def _moment(seconds: float) -> str:
+def _iso_time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,4 +1,4 @@
-"""Answers HTTP-01 challenges (RFC 8555 §8.3): the CA asks for a path, we show what we were told."""
+"""Answers the CA's HTTP-01 challenges (RFC 8555 §8.3) with the content that the issuer provides."""
 
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
@@ -11,10 +11,10 @@ _TYPE = (b"Content-Type", b"application/octet-stream")
 
 
 class ChallengeResponder(Mapping[str, Route]):
-    """Routes by path that come and go: those of the challenges being validated now.
+    """The routes of the challenges that the CA is validating now, by path.
 
-    Setting and removing one is a single step, so the thread that talks to the CA may do it while
-    the loop serves.
+    Adding and removing a route is one atomic operation on a dict. So the thread of the issuer may
+    do it while the event loop reads the routes.
     """
 
     def __init__(self) -> None:
@@ -29,8 +29,8 @@ class ChallengeResponder(Mapping[str, Route]):
     def __len__(self) -> int:
         return len(self._routes)
 
-    def show(self, path: str, content: bytes) -> None:
-        """Answer ``path`` with ``content`` until :meth:`forget`."""
+    def add(self, path: str, content: bytes) -> None:
+        """Answer requests for ``path`` with ``content`` until :meth:`remove`."""
         response = Response(HTTPStatus.OK, (_TYPE,), content)
 
         def route(exchange: Exchange) -> None:
@@ -38,6 +38,6 @@ class ChallengeResponder(Mapping[str, Route]):
 
         self._routes[path] = route
 
-    def forget(self, path: str) -> None:
-        """Answer ``path`` with 404 again."""
+    def remove(self, path: str) -> None:
+        """Answer requests for ``path`` with 404 again."""
         self._routes.pop(path, None)

@@ -1,82 +1,84 @@
-"""How much one connection may read before all others have had their turn.
+"""How much one connection may read before all others have been served.
 
-A peer that sends as fast as it can is read again and again in one turn of the loop (libuv: 32
-times), and what a byte costs differs a hundredfold: tiny messages, TLS records that say nothing. So
-who has filled the room it was given waits for the next turn, and gets less room while what it
-sends takes long (``bench/experiments/fair_turns.py``).
+A peer that sends as fast as it can is read again and again in one iteration of the event loop
+(libuv: 32 times), and what a byte costs differs a hundredfold: tiny messages, TLS records that say
+nothing. So a connection whose read fills its buffer is paused until the next loop iteration. If
+processing that read was too slow, its next read is limited to 8 KiB
+(``bench/experiments/fair_turns.py``).
 """
 
 import asyncio
 import time
 from typing import Final
 
-ROOM_BYTES: Final = 256 * 1024
+BUFFER_BYTES: Final = 256 * 1024
 """A read takes a whole burst of frames, or a whole frame of the usual limit."""
 
-NARROW_BYTES: Final = 8 * 1024
-"""For who has not shown yet that its bytes are worked off quickly: 1,170 messages of one byte."""
+SMALL_READ: Final = 8 * 1024
+"""The read quota of a connection whose bytes are not known to be cheap: 1,170 messages of one
+byte."""
 
 LONGEST_READ: Final = 0.01
-"""Seconds a full read of the whole room may take."""
+"""Seconds that processing a read of the whole buffer may take."""
 
 
-class Rooms:
-    """The receive buffer all connections of a loop share, and the beginning of it.
+class ReceiveBuffer:
+    """The buffer that all connections of a loop read into; its content is used within a read.
 
     Attributes:
         whole: the buffer.
-        narrow: its first :data:`NARROW_BYTES`.
+        small: its first :data:`SMALL_READ` bytes.
     """
 
-    def __init__(self, size: int = ROOM_BYTES) -> None:
+    def __init__(self, size: int = BUFFER_BYTES) -> None:
         self.whole = memoryview(bytearray(size))
-        self.narrow = self.whole[:NARROW_BYTES]
+        self.small = self.whole[:SMALL_READ]
 
-    def after(self, count: int, seconds: float) -> memoryview:
-        """The room for who has just filled its own: ``count`` bytes that took ``seconds``."""
-        return self.whole if seconds * len(self.whole) < LONGEST_READ * count else self.narrow
+    def next_quota(self, count: int, seconds: float) -> memoryview:
+        """What a connection may fill next, whose last ``count`` bytes took ``seconds``."""
+        return self.whole if seconds * len(self.whole) < LONGEST_READ * count else self.small
 
 
-class TurnTaker(asyncio.BufferedProtocol):
-    """A protocol that reads into a shared room, and takes turns with all others.
+class FairReader(asyncio.BufferedProtocol):
+    """A protocol that reads into the shared buffer and lets all others be served in between.
 
     Attributes:
-        _room: what it reads into.
-        _paused: it is not to be read at all, turn or not.
+        _quota: the part of the shared buffer that the next read may fill.
+        _paused: the connection is not to be read at all.
     """
 
-    __slots__ = ()  # those who inherit have them: of two bases only one may
+    __slots__ = ()  # subclasses have the attributes: of two bases only one may have slots
 
     _paused: bool
-    _room: memoryview
+    _quota: memoryview
     _transport: asyncio.Transport
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return self._room
+        return self._quota
 
     @property
     def receive_buffer(self) -> memoryview:
-        """The whole room, for a transport that shares the turns out itself."""
+        """The whole shared buffer, for a transport that accounts for reads itself."""
         raise NotImplementedError
 
     def process_read(self, nbytes: int) -> int:
-        """Take what was read into the room, however much it is.
+        """Process what was read into the buffer, however much it is.
 
         Returns the bytes whose cost is known now: 0 if they are only kept for what comes.
         """
         raise NotImplementedError
 
-    def _room_filled(self, rooms: Rooms, nbytes: int) -> None:
-        """Take a read that may not be all there is, and let the others have their turn."""
-        began = time.perf_counter()
+    def _quota_used(self, buffer: ReceiveBuffer, nbytes: int) -> None:
+        """Process a read that may not be all there is, and let the others be served."""
+        started_at = time.perf_counter()
         count = self.process_read(nbytes)
-        took = time.perf_counter() - began
+        took = time.perf_counter() - started_at
         if count:
-            self._room = rooms.after(count, took)  # type: ignore[misc]  # has a slot, see above
+            self._quota = buffer.next_quota(count, took)  # type: ignore[misc]  # has a slot
         if not self._transport.is_closing():
             self._transport.pause_reading()
-            asyncio.get_running_loop().call_soon(self._next_turn)
+            asyncio.get_running_loop().call_soon(self._next_iteration)
 
-    def _next_turn(self) -> None:
+    def _next_iteration(self) -> None:
         if not self._paused and not self._transport.is_closing():
             self._transport.resume_reading()

@@ -1,8 +1,9 @@
-"""Exceptions that no part of the relay expects: counted and logged in one place.
+"""Counts and logs the exceptions that the relay does not expect.
 
-The code that catches one ends the peer whose call raised, and reports here. What is logged is the
-type of the exception and the line that raised it, never its text: the text of many exceptions
-quotes what was being read, and frames are never logged.
+The code that catches such an exception ends the connection whose method raised it, and reports it
+here. The log line holds the type of the exception and the source line that raised it, but never the
+exception's text. Many exceptions quote the data that was being processed, and frames must not
+appear in the log.
 """
 
 import asyncio
@@ -20,7 +21,7 @@ class InternalErrors:
     """The internal errors of one relay.
 
     Attributes:
-        count: how many there have been.
+        count: the number of internal errors so far.
     """
 
     def __init__(self, log: Log) -> None:
@@ -28,20 +29,20 @@ class InternalErrors:
         self._log = log
 
     def from_loop(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """The event loop's exception handler: see ``loop.set_exception_handler``."""
+        """Count and log one error; the handler for ``loop.set_exception_handler``."""
         self.count += 1
         error = context.get("exception")
-        # Where there is no memory for a line of log, the count alone tells.
+        # If there is no memory to format a log line, the error is only counted.
         with contextlib.suppress(MemoryError):
-            what = str(context.get("message")) if error is None else describe(error)
-            self._log.limited("internal_error", level="error", err=what)
+            text = str(context.get("message")) if error is None else describe(error)
+            self._log.limited("internal_error", level="error", err=text)
 
 
 def report(error: BaseException) -> None:
-    """Hand a caught exception to the running loop's exception handler.
+    """Pass a caught exception to the exception handler of the running event loop.
 
-    In a relay's process that is :meth:`InternalErrors.from_loop`, which gets what asyncio and
-    uvloop catch as well.
+    In a relay's process that handler is :meth:`InternalErrors.from_loop`. It also receives the
+    exceptions that asyncio and uvloop catch.
     """
     asyncio.get_running_loop().call_exception_handler(
         {"message": "internal error", "exception": error}
@@ -49,12 +50,12 @@ def report(error: BaseException) -> None:
 
 
 def describe(error: BaseException) -> str:
-    """The type of ``error`` and the last line of this package that it passed through."""
-    found = ""
-    trace: TracebackType | None = error.__traceback__
-    while trace is not None:
-        file = Path(trace.tb_frame.f_code.co_filename)
+    """The type of ``error``, and the innermost source line of this package in its traceback."""
+    location = ""
+    traceback: TracebackType | None = error.__traceback__
+    while traceback is not None:
+        file = Path(traceback.tb_frame.f_code.co_filename)
         if file.is_relative_to(_PACKAGE):
-            found = f" in {file.relative_to(_PACKAGE)}:{trace.tb_lineno}"
-        trace = trace.tb_next
-    return type(error).__name__ + found
+            location = f" in {file.relative_to(_PACKAGE)}:{traceback.tb_lineno}"
+        traceback = traceback.tb_next
+    return type(error).__name__ + location

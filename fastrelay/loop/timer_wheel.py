@@ -1,8 +1,8 @@
-"""One timer for every timeout in the process.
+"""A timer wheel: all timeouts of a relay share one timer of the event loop.
 
-A pending ``call_later`` costs about half a kilobyte, and ten thousand connections each want a
-ping, a pong, a write and a close deadline. So a thing with timeouts keeps the earliest of them
-here, in the bucket of its tick, and the loop holds one timer in all.
+A pending ``call_later`` costs about half a kilobyte, and each of ten thousand connections has a
+ping, a pong, a write and a close deadline. So an object with timeouts schedules only the earliest
+of them here. Its entry lies in the bucket of its tick, and the event loop holds one timer in all.
 """
 
 import asyncio
@@ -10,27 +10,33 @@ import math
 from collections.abc import Callable
 from typing import Final, Protocol
 
-_RETRY: Final = 1.0
-"""Seconds until an item whose callback raised is called again, if it has made no appointment."""
+_RETRY_DELAY: Final = 1.0
+"""Seconds until an item whose callback raised is called again, unless it has scheduled itself."""
 
 
 class Timed(Protocol):
-    """What a :class:`TimerWheel` can hold: hashable by identity, with a slot for the wheel."""
+    """An item of a :class:`TimerWheel`. It must be hashable by identity."""
 
     wheel_tick: int
-    """The wheel's note of where the item is; 0 when it is not scheduled. Start it at 0."""
+    """The tick at which the item is scheduled; 0 if it is not. It starts at 0, and only the wheel
+    changes it."""
 
     def on_timer(self) -> None:
-        """Called once, no earlier than scheduled and at most a tick late."""
+        """Called once, not before the scheduled time and at most one tick after it."""
 
 
 class TimerWheel:
-    """Timeouts rounded up to ``tick`` seconds; each item is scheduled at most once.
+    """Schedules items at times rounded up to whole ticks; each item is scheduled at most once.
 
-    ``on_tick`` is told how many seconds late each tick came.
+    Args:
+        loop: the event loop whose clock is used.
+        tick: seconds.
+        on_tick: called at every tick with the seconds by which the tick came late.
 
-    ``now`` is the loop's clock as of the last tick: exact enough for timeouts, and reading it
-    costs an attribute. It only advances while something is scheduled.
+    Attributes:
+        now: the time of the event loop's clock at the last tick, in seconds. It is exact enough for
+            timeouts, and reading an attribute is cheaper than a call. It only advances while an
+            item is scheduled.
     """
 
     def __init__(
@@ -48,15 +54,15 @@ class TimerWheel:
         self.now = loop.time()
 
     def __len__(self) -> int:
-        """How many items are scheduled."""
+        """The number of scheduled items."""
         return sum(map(len, self._buckets.values()))
 
     def after(self, item: Timed, delay: float) -> None:
-        """Schedule ``item`` to be called ``delay`` seconds from now, instead of when it was."""
+        """Schedule ``item`` in ``delay`` seconds; this replaces its earlier schedule."""
         self.at(item, self._loop.time() + delay)
 
     def at(self, item: Timed, due: float) -> None:
-        """Schedule ``item`` for the loop time ``due``, instead of when it was."""
+        """Schedule ``item`` for the loop time ``due``; this replaces its earlier schedule."""
         if self._handle is None:
             self._start()
         tick = max(math.ceil(due / self._tick), self._current + 1)
@@ -70,22 +76,22 @@ class TimerWheel:
         item.wheel_tick = tick
 
     def no_later(self, item: Timed, due: float) -> None:
-        """Like :meth:`at`, but never puts off an earlier appointment."""
+        """Schedule ``item`` for the loop time ``due``, unless it is scheduled earlier already."""
         if not item.wheel_tick or item.wheel_tick * self._tick > due:
             self.at(item, due)
 
     def cancel(self, item: Timed) -> None:
-        """Forget ``item``. One that is not scheduled is no error."""
+        """Remove ``item``; no effect if it is not scheduled."""
         if item.wheel_tick:
             self._buckets[item.wheel_tick].discard(item)
             item.wheel_tick = 0
 
     def close(self) -> None:
-        """Forget everything and hold no timer any more."""
+        """Remove all items and cancel the event loop's timer."""
         for bucket in self._buckets.values():
             for item in bucket:
                 item.wheel_tick = 0
-            bucket.clear()  # it may be the one whose items are being called just now
+            bucket.clear()  # _advance may be calling the items of this very bucket
         self._buckets.clear()
         if self._handle is not None:
             self._handle.cancel()
@@ -115,16 +121,20 @@ class TimerWheel:
         try:
             item.on_timer()
         except Exception as error:
-            # One item's fault must not cost the others their timeouts, nor this one its own.
+            # An item that raises must not cost the other items their timeouts. It is called again
+            # itself, because the timeout may be all that would end its connection.
             self._loop.call_exception_handler(
                 {"message": "a timeout's callback failed", "exception": error}
             )
             if not item.wheel_tick:
-                self.after(item, _RETRY)
+                self.after(item, _RETRY_DELAY)
 
 
 class PeriodicTask:
-    """Calls ``action`` every ``interval`` seconds until cancelled."""
+    """Calls ``action`` every ``interval`` seconds, from one interval after its creation on.
+
+    An action that raises is called again after the next interval.
+    """
 
     def __init__(self, wheel: TimerWheel, interval: float, action: Callable[[], None]) -> None:
         self._wheel = wheel
@@ -134,10 +144,11 @@ class PeriodicTask:
         wheel.after(self, interval)
 
     def on_timer(self) -> None:
-        """Act, and make the next appointment."""
+        """Schedule the next call and call the action."""
+        # Scheduled first, so that the action may cancel the task or raise.
         self._wheel.after(self, self._interval)
         self._action()
 
     def cancel(self) -> None:
-        """Not again."""
+        """Stop calling the action."""
         self._wheel.cancel(self)

@@ -1,4 +1,4 @@
-"""How what the relay counts is exposed to Prometheus, one module a family."""
+"""Exposes the relay's counters to Prometheus, with one module for each group of families."""
 
 from dataclasses import dataclass
 
@@ -14,9 +14,14 @@ from fastrelay.policy.counters import Counters
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """The counters of one relay, and the registry they are exposed in.
+    """The counters of one relay, and the Prometheus registry that exposes them.
 
-    A relay that serves no metrics counts all the same: its registry is read by none.
+    A relay without a metrics listener counts as well; its registry is never read.
+
+    Attributes:
+        registry: private to the relay.
+        upgrades: the upgrade attempts and failed registrations, as counters of the library.
+        counters: everything else, as plain numbers.
     """
 
     registry: CollectorRegistry
@@ -25,7 +30,7 @@ class Metrics:
 
 
 def make_metrics() -> Metrics:
-    """Counters in a private registry of their own."""
+    """New counters at 0, exposed in a new private registry."""
     registry, counters = ExactRegistry(auto_describe=True), Counters()
     FrameMetrics(counters.frames, registry)
     CloseMetrics(counters.closes, registry)

@@ -1,4 +1,4 @@
-"""Connections that ended, by side, cause and class of close code."""
+"""Exposes the counts of ended connections by side, cause and class of close code."""
 
 from collections.abc import Iterable
 
@@ -11,14 +11,14 @@ from fastrelay.policy.counters.closes import Closes
 
 
 class CloseMetrics(Collector):
-    """Exposes a :class:`Closes`."""
+    """Exposes a :class:`Closes` as one family; all series exist from the first scrape."""
 
     def __init__(self, closes: Closes, registry: CollectorRegistry) -> None:
         self._sides = {"binary": closes.binaries, "phone": closes.phones}
         registry.register(self)
 
     def collect(self) -> Iterable[Metric]:
-        """The family as it stands now."""
+        """The family with its current values."""
         closed = CounterMetricFamily(
             f"{PREFIX}connections_closed",
             "WebSockets that ended, by what ended them and the class of the close code.",

@@ -1,4 +1,4 @@
-"""How long things take, as histograms."""
+"""Exposes the histograms of durations."""
 
 from collections.abc import Iterable
 from itertools import accumulate
@@ -13,14 +13,14 @@ from fastrelay.policy.counters.histogram import Histogram
 
 
 class DurationMetrics(Collector):
-    """Exposes a :class:`Durations` as three families; all cells exist from the first scrape."""
+    """Exposes a :class:`Durations` as three families; all series exist from the first scrape."""
 
     def __init__(self, durations: Durations, registry: CollectorRegistry) -> None:
         self._durations = durations
         registry.register(self)
 
     def collect(self) -> Iterable[Metric]:
-        """The families as they stand now."""
+        """The families with their current values."""
         durations = self._durations
         transit = HistogramMetricFamily(
             f"{PREFIX}frame_transit_seconds",
@@ -48,7 +48,7 @@ class DurationMetrics(Collector):
 
 
 def _add(histogram: Histogram, family: HistogramMetricFamily, *labels: str) -> None:
-    """Add a histogram's samples to a family, under these label values."""
+    """Add the samples of ``histogram`` to ``family``, with these label values."""
     names = [*map(str, histogram.bounds), "+Inf"]
     buckets = list(zip(names, accumulate(histogram.counts), strict=True))
     family.add_metric(labels, buckets, histogram.total)

@@ -1,4 +1,4 @@
-"""Frames that went through, and frames that did not, by direction and reason."""
+"""Exposes the counts of data frames by direction: received, forwarded, and dropped by reason."""
 
 from collections.abc import Iterable
 
@@ -13,7 +13,7 @@ _REASONS = ("invalid", "no_peer", "backlog_full", "closing")
 
 
 class FrameMetrics(Collector):
-    """Exposes a :class:`FrameCounts` as four families; all cells exist from the first scrape."""
+    """Exposes a :class:`FrameCounts` as four families; all series exist from the first scrape."""
 
     def __init__(self, counts: FrameCounts, registry: CollectorRegistry) -> None:
         self._directions = {
@@ -23,7 +23,7 @@ class FrameMetrics(Collector):
         registry.register(self)
 
     def collect(self) -> Iterable[Metric]:
-        """The families as they stand now."""
+        """The families with their current values."""
         received = CounterMetricFamily(
             f"{PREFIX}frames_received", "Data frames that came in.", labels=["direction"]
         )

@@ -1,4 +1,4 @@
-"""What became of every wake a binary asked for; exposed only by a relay with push on."""
+"""Exposes the counts of push wakes by outcome; only a relay with push has this family."""
 
 from collections.abc import Iterable
 
@@ -11,14 +11,14 @@ from fastrelay.policy.counters.wakes import WakeCounts
 
 
 class PushMetrics(Collector):
-    """Exposes a :class:`WakeCounts`; all cells exist from the first scrape."""
+    """Exposes a :class:`WakeCounts` as one family; all series exist from the first scrape."""
 
     def __init__(self, counts: WakeCounts, registry: CollectorRegistry) -> None:
         self._counts = counts
         registry.register(self)
 
     def collect(self) -> Iterable[Metric]:
-        """The family as it stands now."""
+        """The family with its current values."""
         wakes = CounterMetricFamily(
             f"{PREFIX}push_wakes", "Push wakes binaries asked for, by outcome.", labels=["outcome"]
         )

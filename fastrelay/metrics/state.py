@@ -1,7 +1,6 @@
-"""What the parts of a relay know of themselves, read when somebody scrapes.
+"""Exposes numbers that the parts of a relay keep for their own use, read at each scrape.
 
-Each part keeps plain numbers where it has them anyway; here they get names. So nothing is counted
-twice, and nothing costs a call in the frame path.
+So nothing is counted twice, and these families cost nothing in the frame path.
 """
 
 import platform
@@ -19,16 +18,19 @@ from fastrelay.metrics.process import ProcessMetrics
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """Where the numbers are.
+    """Functions that return the current numbers.
 
     Attributes:
-        refused: upgrade attempts refused by the relay-wide cap, and by that per address.
-        backlog: bytes held for all phones.
-        takeovers: incumbents that lost their server-id because they were silent.
-        evictions: phones closed because their binary was replaced.
-        internal_errors: exceptions that no part of the relay expected.
-        grace_expiries: server-ids evicted because their binary did not come back.
-        certificate_expiry: seconds since the epoch; ``None`` without TLS.
+        refused: the upgrade attempts refused because of the relay-wide cap, and those refused
+            because of the cap per address.
+        backlog: the unsent bytes held for all phones.
+        takeovers: the incumbents that lost their server-id because they did not answer a ping.
+        evictions: the phones closed because their binary was replaced.
+        internal_errors: the exceptions that the relay did not expect.
+        grace_expiries: the server-ids removed because no binary claimed them within the grace
+            period.
+        certificate_expiry: when the certificate expires, in seconds since the epoch; ``None``
+            without TLS.
     """
 
     refused: Callable[[], tuple[int, int]]
@@ -41,7 +43,7 @@ class State:
 
 
 class StateMetrics(Collector):
-    """Exposes a :class:`State`, the build, and the process."""
+    """Exposes a :class:`State`, and the families of the build and of the process."""
 
     def __init__(self, state: State, registry: CollectorRegistry) -> None:
         self._state = state
@@ -49,7 +51,7 @@ class StateMetrics(Collector):
         registry.register(ProcessMetrics())
 
     def collect(self) -> Iterable[Metric]:
-        """The families as they stand now."""
+        """The families with their current values."""
         state = self._state
         build = GaugeMetricFamily(f"{PREFIX}build_info", "Always 1.", labels=["version", "python"])
         build.add_metric([__version__, platform.python_version()], 1)

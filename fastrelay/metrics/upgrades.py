@@ -1,8 +1,8 @@
-"""The two upgrade families: what became of every attempt on ``/v1/server`` and ``/v1/client``.
+"""The two upgrade families: the outcome of every attempt on ``/v1/server`` and ``/v1/client``.
 
-``ws_upgrade_attempts_total`` moves once per terminal decision, and ``register_failures_total``
-in lockstep with the rejections that have a kind. Each event method does all that its event means,
-so no caller can advance one half of a pair.
+``ws_upgrade_attempts_total`` advances once per terminal decision, and ``register_failures_total``
+advances together with each rejection that has a kind. Each method stands for one event and
+advances every counter of that event, so no caller can advance only one of the two.
 """
 
 from prometheus_client import CollectorRegistry, Counter
@@ -22,11 +22,11 @@ _KINDS = ("no_server", "server_in_use", "phones_at_cap", "ratelimit")
 
 
 class UpgradeMetrics:
-    """The nine ways an upgrade attempt can end that are counted, as 12 + 4 Prometheus counters.
+    """The nine counted outcomes of an upgrade attempt, as 12 + 4 Prometheus counters.
 
-    All 16 children are bound at construction, so every cell is exposed at 0 from the first
-    scrape: also the three that cannot advance (server x reject_404, server x reject_429,
-    client x reject_409), which no method reaches.
+    All 16 label combinations are created here, so that every series exists at 0 from the first
+    scrape. Three of them never advance, because no method does it: server x reject_404,
+    server x reject_429 and client x reject_409.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
@@ -72,7 +72,7 @@ class UpgradeMetrics:
         self._server_in_use.inc()
 
     def server_rate_limit_deny(self) -> None:
-        """HTTP 429 on ``/v1/server``."""
+        """The rate limit refused an attempt on ``/v1/server``: HTTP 429."""
         self._server_reject_rate_limit.inc()
         self._ratelimit.inc()
 
@@ -90,11 +90,11 @@ class UpgradeMetrics:
         self._no_server.inc()
 
     def client_phones_at_cap(self) -> None:
-        """The server-id has all the phones it may have: close 4429."""
+        """The server-id has the maximum number of phones: close 4429."""
         self._client_reject_429.inc()
         self._phones_at_cap.inc()
 
     def client_rate_limit_deny(self) -> None:
-        """HTTP 429 on ``/v1/client``."""
+        """The rate limit refused an attempt on ``/v1/client``: HTTP 429."""
         self._client_reject_rate_limit.inc()
         self._ratelimit.inc()

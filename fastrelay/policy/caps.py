@@ -1,4 +1,4 @@
-"""How many connections there may be, before and after the upgrade."""
+"""Limits on the number of connections, before and after the upgrade."""
 
 from collections.abc import Iterator
 from typing import Generic, Protocol, TypeVar
@@ -9,14 +9,15 @@ Live = TypeVar("Live")
 
 
 class LiveConnections(Generic[Live]):
-    """Every live WebSocket of a relay, counted relay-wide and by address.
+    """Every live WebSocket of a relay, counted relay-wide and by client address.
 
     Args:
-        most: relay-wide cap.
-        most_per_ip: cap per address (IPv6: per /64); 0 for none.
+        most: the relay-wide cap.
+        most_per_ip: the cap per address (IPv6: per /64); 0 for no cap.
 
     Attributes:
-        refused: how often :meth:`has_room` said no for the relay-wide cap, and for an address.
+        refused: how often :meth:`has_room` refused because of the relay-wide cap, and how often
+            because of the cap per address.
     """
 
     def __init__(self, most: int, most_per_ip: int = 0) -> None:
@@ -27,15 +28,15 @@ class LiveConnections(Generic[Live]):
         self.refused = (0, 0)
 
     def __len__(self) -> int:
-        """How many there are."""
+        """The number of live connections."""
         return len(self._keys)
 
     def __iter__(self) -> Iterator[Live]:
-        """The connections, oldest first; as a copy, since closing one may remove it."""
+        """The connections, oldest first. It walks a copy, because closing one may remove it."""
         return iter(tuple(self._keys))
 
     def has_room(self, client: str) -> bool:
-        """Whether one more of that address may live; a no is counted."""
+        """Whether one more connection of that address is allowed; a refusal is counted."""
         by_relay, by_address = self.refused
         if len(self._keys) >= self._most:
             self.refused = by_relay + 1, by_address
@@ -46,14 +47,14 @@ class LiveConnections(Generic[Live]):
         return True
 
     def add(self, connection: Live, client: str) -> None:
-        """Count a connection of that address until :meth:`discard`."""
+        """Count a connection of the address ``client`` until :meth:`discard`."""
         key = bucket_key(client) if self._most_per_ip else ""
         self._keys[connection] = key
         if key:
             self._by_key[key] = self._by_key.get(key, 0) + 1
 
     def discard(self, connection: Live) -> None:
-        """Give the slot back; once is enough and twice is harmless."""
+        """Stop counting a connection; no effect if it is not counted."""
         key = self._keys.pop(connection, "")
         if key:
             self._by_key[key] -= 1

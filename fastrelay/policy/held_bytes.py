@@ -1,26 +1,36 @@
-"""Bytes this process holds for phones that take them too slowly."""
+"""The budget of unsent bytes that this process holds for phones that read too slowly."""
 
 from typing import Protocol
 
 
 class Holder(Protocol):
-    """A phone with a backlog; hashable by identity."""
+    """A phone that has unsent bytes. It must be hashable by identity."""
 
     def overflow(self) -> None:
-        """Give up the backlog; reports its new size with :meth:`BufferBudget.update`."""
+        """Drop the backlog, and report its new size with :meth:`BufferBudget.update`."""
 
 
 class BufferBudget:
-    """Keeps the sum of all backlogs within ``limit`` bytes: past it the largest goes first."""
+    """Keeps the sum of all backlogs within ``limit`` bytes by dropping the largest ones.
+
+    Args:
+        limit: bytes.
+
+    Attributes:
+        total: bytes that all holders hold now. Cached: hot path.
+    """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._held: dict[Holder, int] = {}
         self.total = 0
-        """Bytes held now, over all."""
 
     def update(self, holder: Holder, size: int) -> None:
-        """``holder`` has ``size`` bytes now; 0 forgets it. May call somebody's ``overflow``."""
+        """Record that ``holder`` now has ``size`` unsent bytes; 0 removes the holder.
+
+        If the total is over the limit after that, the holder with the largest backlog is told to
+        ``overflow``. Its report calls this method again, until the total is within the limit.
+        """
         self.total += size - self._held.pop(holder, 0)
         if size:
             self._held[holder] = size

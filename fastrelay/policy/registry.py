@@ -1,31 +1,39 @@
-"""Who holds which server-id, and whose phones they are: the relay's only routing state.
+"""Which binary holds which server-id, and which phones are registered under it.
 
-Pure rules: no sockets, no clock, no timers. It is generic in what a binary and a phone are and
-never calls them; what it decides, it returns.
+This is the relay's only routing state (protocol, registry). It has no sockets, clock or timers. It
+is generic in the types of binaries and phones and never calls one: it returns its decisions, and
+the caller carries them out.
 """
 
 import os
 from collections.abc import Callable, Collection
 from typing import Generic, NamedTuple, TypeVar
 
-Binary = TypeVar("Binary")
-Phone = TypeVar("Phone")
+BinaryT = TypeVar("BinaryT")
+"""The type of a binary; the registry only compares binaries by identity."""
+
+PhoneT = TypeVar("PhoneT")
+"""The type of a phone; the registry only compares phones by identity."""
 
 
 class Conflict(Exception):
-    """The server-id is held by a binary that is connected."""
+    """A connected binary holds the server-id."""
 
 
 class NoServer(Exception):
-    """No binary holds the server-id, and none is in grace."""
+    """The server-id is neither held by a binary nor in grace."""
 
 
 class AtCap(Exception):
-    """The server-id has as many phones as it may."""
+    """The server-id has the maximum number of phones."""
 
 
 class Grace:
-    """One grace period of one server-id. Identity is its meaning: see :meth:`Registry.expire`."""
+    """One grace period of one server-id.
+
+    Grace periods are compared by identity, so that the timer of an earlier period cannot end a
+    later one of the same server-id; see :meth:`Registry.expire`.
+    """
 
     __slots__ = ("server_id",)
 
@@ -33,184 +41,194 @@ class Grace:
         self.server_id = server_id
 
 
-class Claim(NamedTuple, Generic[Phone]):
-    """A claim that succeeded.
+class Claim(NamedTuple, Generic[PhoneT]):
+    """The result of a successful claim.
 
     Attributes:
-        conn_id: the binary's connection id.
-        find_phone: the phone of a conn_id under this server-id, while this claim holds it.
-        evicted: phones of the binary that was replaced, already out of the registry.
-        ended_grace: the grace period this claim ended, whose timer has no more meaning.
+        conn_id: the binary's connection id, ``server-<server-id>-<8 hex digits>``.
+        find_phone: returns the phone with a given ``conn_id`` that was registered under this
+            claim, ``None`` if there is none. It never finds phones of an earlier or later claim.
+        evicted: the phones of the replaced binary; they are no longer registered.
+        ended_grace: the grace period that this claim ended, if any; its timer can be cancelled.
     """
 
     conn_id: str
-    find_phone: Callable[[str], Phone | None]
-    evicted: Collection[Phone]
+    find_phone: Callable[[str], PhoneT | None]
+    evicted: Collection[PhoneT]
     ended_grace: Grace | None
 
 
-class Registration(NamedTuple, Generic[Binary]):
-    """A phone that was registered.
+class Registration(NamedTuple, Generic[BinaryT]):
+    """The result of registering a phone.
 
     Attributes:
-        conn_id: the phone's connection id.
-        binary: who holds the server-id; ``None`` in grace.
+        conn_id: the phone's connection id, ``client-<server-id>-<8 hex digits>``.
+        binary: the binary that holds the server-id; ``None`` if the server-id is in grace.
     """
 
     conn_id: str
-    binary: Binary | None
+    binary: BinaryT | None
 
 
-class _Slot(Generic[Binary, Phone]):
-    """One server-id: held by ``binary``, or in ``grace``; never neither, never both."""
+class _Entry(Generic[BinaryT, PhoneT]):
+    """The state of one server-id: exactly one of ``binary`` and ``grace`` is set."""
 
     __slots__ = ("binary", "binary_conn_id", "grace", "phones")
 
     def __init__(self) -> None:
-        self.binary: Binary | None = None
+        self.binary: BinaryT | None = None
         self.binary_conn_id = ""
         self.grace: Grace | None = None
-        self.phones: dict[str, Phone] = {}
+        self.phones: dict[str, PhoneT] = {}
 
 
 def random_hex() -> str:
-    """Eight hexadecimal digits from the operating system."""
+    """Eight hexadecimal digits from the operating system's random source."""
     return os.urandom(4).hex()
 
 
-class Registry(Generic[Binary, Phone]):
+class Registry(Generic[BinaryT, PhoneT]):
     """The rules of claim, register, release, grace and replacement (protocol, registry).
 
     Args:
-        max_phones: phones one server-id may have.
-        draw: eight hex digits for a connection id; drawn again on a collision.
+        max_phones: the most phones that one server-id may have.
+        draw: returns eight random hex digits, the end of a connection id. It is called again when
+            the connection id is in use.
     """
 
     def __init__(self, max_phones: int, draw: Callable[[], str] = random_hex) -> None:
         self._max_phones = max_phones
         self._draw = draw
-        self._slots: dict[str, _Slot[Binary, Phone]] = {}
+        self._entries: dict[str, _Entry[BinaryT, PhoneT]] = {}
+        # Both could be counted from the entries. Cached: /healthz reports them, and its cost must
+        # not grow with the number of connections, because it has no rate limit.
         self._binaries = 0
         self._phones = 0
 
     def __len__(self) -> int:
-        """Server-ids held or in grace."""
-        return len(self._slots)
+        """The number of server-ids that are held or in grace."""
+        return len(self._entries)
 
     @property
     def connected_binaries(self) -> int:
-        """Server-ids held now; one in grace does not count."""
+        """The number of server-ids that are held now; those in grace do not count."""
         return self._binaries
 
     @property
     def connected_phones(self) -> int:
-        """Phones registered now, those of a server-id in grace included."""
+        """The number of registered phones, including those of server-ids in grace."""
         return self._phones
 
-    def holder(self, server_id: str) -> Binary | None:
-        """Who holds ``server_id``; ``None`` if nobody does or it is in grace."""
-        slot = self._slots.get(server_id)
-        return None if slot is None else slot.binary
+    def holder(self, server_id: str) -> BinaryT | None:
+        """The binary that holds ``server_id``; ``None`` if the server-id is free or in grace."""
+        entry = self._entries.get(server_id)
+        return None if entry is None else entry.binary
 
-    def claim(self, server_id: str, binary: Binary) -> Claim[Phone]:
+    def claim(self, server_id: str, binary: BinaryT) -> Claim[PhoneT]:
         """Give ``binary`` a server-id that is free or in grace.
 
         Raises:
-            Conflict: somebody holds it.
+            Conflict: a binary holds it.
         """
-        slot = self._slots.get(server_id)
-        if slot is not None and slot.binary is not None:
+        entry = self._entries.get(server_id)
+        if entry is not None and entry.binary is not None:
             raise Conflict
-        return self._install(server_id, slot, binary)
+        return self._install(server_id, entry, binary)
 
-    def take_over(self, server_id: str, incumbent: Binary, binary: Binary) -> Claim[Phone]:
-        """Give ``binary`` a server-id from ``incumbent``, or from the grace it left behind.
+    def take_over(self, server_id: str, incumbent: BinaryT, binary: BinaryT) -> Claim[PhoneT]:
+        """Give ``binary`` a server-id that ``incumbent`` holds, or that is free or in grace.
 
         Raises:
-            Conflict: somebody other than ``incumbent`` holds it.
+            Conflict: a binary other than ``incumbent`` holds it.
         """
-        slot = self._slots.get(server_id)
-        if slot is not None and slot.binary is not None and slot.binary is not incumbent:
+        entry = self._entries.get(server_id)
+        if entry is not None and entry.binary is not None and entry.binary is not incumbent:
             raise Conflict
-        return self._install(server_id, slot, binary)
+        return self._install(server_id, entry, binary)
 
-    def release(self, server_id: str, binary: Binary) -> Grace | None:
-        """``binary`` is gone: its server-id goes into grace, to be ended by :meth:`expire`.
+    def release(self, server_id: str, binary: BinaryT) -> Grace | None:
+        """Put a server-id into grace because the connection of ``binary`` has ended.
 
-        Returns ``None``, and changes nothing, if it does not hold the server-id (any more).
+        Returns the grace period, which the caller ends with :meth:`expire`. Returns ``None`` and
+        changes nothing if ``binary`` does not hold the server-id.
         """
-        slot = self._slots.get(server_id)
-        if slot is None or slot.binary is not binary:
+        entry = self._entries.get(server_id)
+        if entry is None or entry.binary is not binary:
             return None
-        slot.binary = None
-        slot.grace = Grace(server_id)
+        entry.binary = None
+        entry.grace = Grace(server_id)
         self._binaries -= 1
-        return slot.grace
+        return entry.grace
 
-    def expire(self, grace: Grace) -> Collection[Phone] | None:
-        """The time of ``grace`` is over: forget its server-id; return the phones it had.
+    def expire(self, grace: Grace) -> Collection[PhoneT] | None:
+        """Remove a server-id because the time of its grace period is over.
 
-        Returns ``None``, and changes nothing, if the period has ended before (a stale timer).
+        Returns the phones that were registered. Returns ``None`` and changes nothing if ``grace``
+        is not the current period of its server-id, that is, if its timer was stale.
         """
-        slot = self._slots.get(grace.server_id)
-        if slot is None or slot.grace is not grace:
+        entry = self._entries.get(grace.server_id)
+        if entry is None or entry.grace is not grace:
             return None
-        del self._slots[grace.server_id]
-        self._phones -= len(slot.phones)
-        return slot.phones.values()
+        del self._entries[grace.server_id]
+        self._phones -= len(entry.phones)
+        return entry.phones.values()
 
-    def register(self, server_id: str, phone: Phone) -> Registration[Binary]:
-        """Add ``phone`` to a server-id that is held or in grace.
+    def register(self, server_id: str, phone: PhoneT) -> Registration[BinaryT]:
+        """Register ``phone`` under a server-id that is held or in grace.
 
         Raises:
-            NoServer: it is neither.
-            AtCap: it has ``max_phones``.
+            NoServer: the server-id is neither held nor in grace.
+            AtCap: the server-id has ``max_phones`` phones.
         """
-        slot = self._slots.get(server_id)
-        if slot is None:
+        entry = self._entries.get(server_id)
+        if entry is None:
             raise NoServer
-        if len(slot.phones) >= self._max_phones:
+        if len(entry.phones) >= self._max_phones:
             raise AtCap
-        conn_id = self._new_id("client", server_id, slot.phones)
-        slot.phones[conn_id] = phone
+        conn_id = self._new_id("client", server_id, entry.phones)
+        entry.phones[conn_id] = phone
         self._phones += 1
-        return Registration(conn_id, slot.binary)
+        return Registration(conn_id, entry.binary)
 
-    def unregister(self, server_id: str, conn_id: str, phone: Phone) -> bool:
-        """Remove ``phone``; returns whether it was still registered."""
-        slot = self._slots.get(server_id)
-        if slot is None or slot.phones.get(conn_id) is not phone:
+    def unregister(self, server_id: str, conn_id: str, phone: PhoneT) -> bool:
+        """Remove ``phone``; returns whether it was registered."""
+        entry = self._entries.get(server_id)
+        if entry is None or entry.phones.get(conn_id) is not phone:
             return False
-        del slot.phones[conn_id]
+        del entry.phones[conn_id]
         self._phones -= 1
         return True
 
-    def phones_of(self, server_id: str, binary: Binary) -> Collection[Phone]:
-        """The phones of a server-id that ``binary`` holds; none if it does not."""
-        slot = self._slots.get(server_id)
-        return () if slot is None or slot.binary is not binary else tuple(slot.phones.values())
+    def phones_of(self, server_id: str, binary: BinaryT) -> Collection[PhoneT]:
+        """A copy of the phones of a server-id; empty unless ``binary`` holds the server-id."""
+        entry = self._entries.get(server_id)
+        return () if entry is None or entry.binary is not binary else tuple(entry.phones.values())
 
     def _install(
-        self, server_id: str, old: _Slot[Binary, Phone] | None, binary: Binary
-    ) -> Claim[Phone]:
-        """Put ``binary`` into a fresh slot; what the old one had is evicted (*replace*)."""
-        slot: _Slot[Binary, Phone] = _Slot()
-        taken: tuple[str, ...] = ()
-        evicted: Collection[Phone] = ()
+        self, server_id: str, old: _Entry[BinaryT, PhoneT] | None, binary: BinaryT
+    ) -> Claim[PhoneT]:
+        """Replace the entry of a server-id by a new one of ``binary``; evict the old one's phones.
+
+        The entry is a new object, so that the ``find_phone`` of an earlier claim cannot find phones
+        of this one.
+        """
+        entry: _Entry[BinaryT, PhoneT] = _Entry()
+        used_ids: tuple[str, ...] = ()
+        evicted: Collection[PhoneT] = ()
         if old is not None:
-            taken = (old.binary_conn_id,)
+            used_ids = (old.binary_conn_id,)
             evicted = old.phones.values()
             self._phones -= len(evicted)
         if old is None or old.binary is None:
             self._binaries += 1
-        slot.binary = binary
-        slot.binary_conn_id = self._new_id("server", server_id, taken)
-        self._slots[server_id] = slot
+        entry.binary = binary
+        entry.binary_conn_id = self._new_id("server", server_id, used_ids)
+        self._entries[server_id] = entry
         return Claim(
-            slot.binary_conn_id, slot.phones.get, evicted, None if old is None else old.grace
+            entry.binary_conn_id, entry.phones.get, evicted, None if old is None else old.grace
         )
 
-    def _new_id(self, side: str, server_id: str, taken: Collection[str]) -> str:
-        while (conn_id := f"{side}-{server_id}-{self._draw()}") in taken:
+    def _new_id(self, side: str, server_id: str, used_ids: Collection[str]) -> str:
+        while (conn_id := f"{side}-{server_id}-{self._draw()}") in used_ids:
             pass
         return conn_id

@@ -1,50 +1,55 @@
-"""Token buckets by key, in one float each.
+"""Token buckets by key, each stored as one float: the time at which the bucket will be full.
 
-A bucket of ``burst`` tokens that regains one every ``refill`` seconds is the same as a clock
-that may run at most ``burst * refill`` ahead of now, and that each token moves on by ``refill``
-(the virtual scheduling form of the generic cell rate algorithm). A bucket whose clock is not
-ahead is full, and a full bucket need not be remembered.
+This is the virtual scheduling form of the generic cell rate algorithm. In a bucket of ``burst``
+tokens that regains one token every ``refill`` seconds, each token that is taken moves that time
+on by ``refill``. A token is available while the time is at most ``(burst - 1) * refill`` ahead of
+now. A bucket whose time has passed is full and need not be stored.
 """
 
 from collections.abc import Callable
 
 
 class TokenBuckets:
-    """One bucket per key; memory is bounded by ``capacity`` keys.
+    """One bucket per key, for at most ``capacity`` keys.
 
     Args:
-        burst: tokens a full bucket holds, at least 1.
-        refill: seconds until one token comes back, more than 0.
-        capacity: keys remembered; at that many the oldest is forgotten for a new one.
-        clock: seconds, monotonic.
+        burst: the tokens in a full bucket, at least 1.
+        refill: the seconds until one token comes back, more than 0.
+        capacity: the most keys stored. When a new key comes at that limit, the key that was stored
+            first is dropped, which gives it a full bucket.
+        clock: returns monotonic seconds.
     """
 
     def __init__(
         self, burst: int, refill: float, capacity: int, clock: Callable[[], float]
     ) -> None:
-        self._slack = (burst - 1) * refill
+        self._tolerance = (burst - 1) * refill
         self._refill = refill
         self._capacity = capacity
         self._clock = clock
-        self._ahead: dict[str, float] = {}
+        self._full_at: dict[str, float] = {}
 
     def __len__(self) -> int:
-        """Keys remembered."""
-        return len(self._ahead)
+        """The number of keys stored."""
+        return len(self._full_at)
 
     def take(self, key: str) -> float:
-        """Take a token: 0.0 if there was one, else the seconds until there will be."""
+        """Take a token of ``key``.
+
+        Returns 0.0 if a token was available, otherwise the seconds until one will be; then no token
+        is taken.
+        """
         now = self._clock()
-        ahead = max(self._ahead.get(key, now), now)
-        wait = ahead - now - self._slack
+        full_at = max(self._full_at.get(key, now), now)
+        wait = full_at - now - self._tolerance
         if wait > 0:
             return wait
-        if key not in self._ahead and len(self._ahead) >= self._capacity:
-            del self._ahead[next(iter(self._ahead))]
-        self._ahead[key] = ahead + self._refill
+        if key not in self._full_at and len(self._full_at) >= self._capacity:
+            del self._full_at[next(iter(self._full_at))]
+        self._full_at[key] = full_at + self._refill
         return 0.0
 
     def sweep(self) -> None:
-        """Forget full buckets."""
+        """Drop the keys whose buckets are full again."""
         now = self._clock()
-        self._ahead = {key: ahead for key, ahead in self._ahead.items() if ahead > now}
+        self._full_at = {key: at for key, at in self._full_at.items() if at > now}

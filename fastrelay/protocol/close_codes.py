@@ -35,12 +35,12 @@ def protocol_error(reason: str) -> CloseReason:
     return CloseReason(1002, reason, Cause.PROTOCOL_ERROR)
 
 
-def directed(code: int) -> CloseReason:
+def requested_close(code: int) -> CloseReason:
     """The close with ``code`` and nothing else that a binary asked for."""
     return CloseReason(code, "", Cause.DIRECTED)
 
 
-def may_travel(code: int) -> bool:
+def is_valid_on_wire(code: int) -> bool:
     """Whether ``code`` may stand in a close frame.
 
     RFC 6455 §7.4.1 and §7.4.2: 1004–1006 and 1015 are reserved, 1016–2999 are unassigned,

@@ -13,7 +13,7 @@ from fastrelay.protocol.close_codes import (
     INVALID_UTF8,
     TOO_BIG,
     CloseReason,
-    may_travel,
+    is_valid_on_wire,
     protocol_error,
 )
 from fastrelay.protocol.frames import MAX_CONTROL_PAYLOAD, Opcode, parse_close_code
@@ -60,6 +60,7 @@ class FrameDecoder:
     :attr:`controls` until :meth:`take_controls`. After the end everything is ignored.
 
     Attributes:
+        idle: nothing is unfinished, no control frame waits, and the stream has not ended.
         unfinished: a frame or a fragmented message has begun and not ended.
 
     Args:
@@ -70,71 +71,67 @@ class FrameDecoder:
     """
 
     __slots__ = (
-        "_assembly",
-        "_cut_character",
         "_ended",
+        "_fragments",
         "_max_message",
         "_needed",
-        "_own",
+        "_partial",
         "_shared",
+        "_utf8_tail",
         "controls",
+        "idle",
         "unfinished",
     )
 
     def __init__(self, shared: memoryview, max_message: int) -> None:
         self._shared = shared
         self._max_message = max_message
-        self._own: bytearray | None = None
+        self._partial: bytearray | None = None
         self._needed = 0
-        self._assembly: bytearray | None = None
+        self._fragments: bytearray | None = None
         # The bytes of a character that the end of a text fragment has cut; None: not text.
-        self._cut_character: bytes | None = None
+        self._utf8_tail: bytes | None = None
         self._ended = False
         self.controls: list[Control] | None = None
+        self.idle = True
         self.unfinished = False
 
     def get_buffer(self) -> memoryview:
         """Room for the next bytes; never empty."""
         return self._shared
 
-    def lone_message(self, count: int) -> bytes | None:
-        """The message, if the ``count`` bytes just put into the buffer are one and nothing else.
-
-        That is nearly every read of a conversation, and worth a way of its own: no list, no loop,
-        no state (``bench/experiments/short_way.py``). ``None``: it is something else, nothing has
-        been done, and :meth:`buffer_updated` does it.
-        """
-        view = self._shared
-        if self.unfinished or self._ended or count < 6 or view[0] not in _WHOLE:
-            return None
-        length, begin = view[1] - 0x80, 6
-        if length > 125:
-            if length > 126 or count < 8:
-                return None
-            length, begin = view[2] << 8 | view[3], 8
-            if length < 126:
-                return None
-        if begin + length != count or length > self._max_message:
-            return None
-        message = unmask(view[begin:count], view[begin - 4 : begin])
-        return message if message.isascii() else None
-
     def buffer_updated(self, count: int) -> list[bytes]:
         """Decode the ``count`` bytes just put into the buffer; return the messages they end."""
-        if self._own is None:
-            return self._decode(self._shared, 0, count)
+        view = self._shared
+        # Nearly every read of a conversation is one whole ASCII message and nothing else: that
+        # takes no loop and no state (bench/experiments/short_way.py). Anything else is left to
+        # _decode before anything has been done.
+        if self.idle and count > 5 and view[0] in _WHOLE:
+            length = view[1] - 0x80
+            if length < 126:
+                payload_at = 6
+            elif length == 126 and (length := view[2] << 8 | view[3]) > 125:
+                payload_at = 8
+            else:
+                payload_at = count + 1  # a 64-bit length, or not the shortest form: no match
+            if payload_at + length == count and length <= self._max_message:
+                message = unmask(view[payload_at:count], view[payload_at - 4 : payload_at])
+                if message.isascii():
+                    return [message]
+        if self._partial is None:
+            return self._decode(view, 0, count)
         messages: list[bytes] = []
         position = 0
-        while (own := self._own) is not None:
+        while (partial := self._partial) is not None:
             # Only what the partial frame lacks is copied; what lies behind it is decoded in place.
-            end = min(count, position + self._needed - len(own))
-            own += self._shared[position:end]
+            end = min(count, position + self._needed - len(partial))
+            partial += view[position:end]
             position = end
-            if len(own) < self._needed:
+            if len(partial) < self._needed:
                 return messages
-            messages += self._decode(memoryview(own), 0, len(own))
+            messages += self._decode(memoryview(partial), 0, len(partial))
         if position < count:
-            messages += self._decode(self._shared, position, count)
+            messages += self._decode(view, position, count)
         return messages
 
     def feed(self, data: bytes) -> list[bytes]:
@@ -152,6 +149,7 @@ class FrameDecoder:
     def take_controls(self) -> list[Control]:
         """The control frames decoded since the last call, in the order they came."""
         controls, self.controls = self.controls, None
+        self.idle = not self.unfinished and not self._ended
         return controls or []
 
     def _decode(self, view: memoryview, position: int, end: int) -> list[bytes]:
@@ -166,7 +164,7 @@ class FrameDecoder:
         while end - position >= 2 and not self._ended:
             head = view[position]
             length = view[position + 1] - 0x80
-            whole = head in _WHOLE and self._assembly is None
+            whole = head in _WHOLE and self._fragments is None
             if (not whole or length < 0) and (fault := self._header_fault(head, length)):
                 self._end(Violation(fault))
                 break
@@ -196,17 +194,23 @@ class FrameDecoder:
             payload = unmask(view[payload_at:stop], view[mask_at:payload_at])
             position = stop
             if not whole:
-                self._other_frame(head, payload, messages)
+                self._control_or_fragment(head, payload, messages)
             elif head == _FIN_BINARY or payload.isascii() or self._check_utf8(payload):
                 messages.append(payload)
-        if position < end and not self._ended:
-            # Grows with the bytes that come: who announces 256 KiB and sends ten holds ten.
-            self._own = bytearray(view[position:end])
+        self._keep(view[position:end], needed)
+        return messages
+
+    def _keep(self, rest: memoryview, needed: int) -> None:
+        """Keep the beginning of a frame, whose next step takes ``needed`` bytes."""
+        if rest and not self._ended:
+            # Grows with the bytes that come: a peer that announces 256 KiB and sends ten bytes
+            # makes the relay hold ten.
+            self._partial = bytearray(rest)
             self._needed = needed
         else:
-            self._own = None
-        self.unfinished = self._own is not None or self._assembly is not None
-        return messages
+            self._partial = None
+        self.unfinished = self._partial is not None or self._fragments is not None
+        self.idle = not self.unfinished and not self._ended and self.controls is None
 
     def _header_fault(self, head: int, length: int) -> CloseReason | None:
         """What RFC 6455 §5 forbids in a header; ``length`` is the 7-bit one, negative unmasked."""
@@ -223,9 +227,9 @@ class FrameDecoder:
             if length > MAX_CONTROL_PAYLOAD:
                 return protocol_error("control frame too long")
         elif opcode == Opcode.CONTINUATION:
-            if self._assembly is None:
+            if self._fragments is None:
                 return protocol_error("nothing to continue")
-        elif self._assembly is not None:
+        elif self._fragments is not None:
             return protocol_error("message inside a message")
         return None
 
@@ -234,28 +238,28 @@ class FrameDecoder:
         shortest = 2 if length < 126 else 4 if length < 65536 else 10
         if header_size > shortest or length >> 63:
             return protocol_error("bad length")
-        assembled = 0 if self._assembly is None else len(self._assembly)
+        assembled = 0 if self._fragments is None else len(self._fragments)
         return TOO_BIG if assembled + length > self._max_message else None
 
-    def _other_frame(self, head: int, payload: bytes, messages: list[bytes]) -> None:
+    def _control_or_fragment(self, head: int, payload: bytes, messages: list[bytes]) -> None:
         """A control frame, or a fragment of a message (§5.4)."""
         if head & 0x08:
             self._control(head & 0x0F, payload)
             return
-        if self._assembly is None:
+        if self._fragments is None:
             # One growing buffer, not a list: a million empty fragments cost nothing.
-            self._assembly = bytearray()
-            self._cut_character = b"" if head == Opcode.TEXT else None
-        if len(self._assembly) + len(payload) > self._max_message:
+            self._fragments = bytearray()
+            self._utf8_tail = b"" if head == Opcode.TEXT else None
+        if len(self._fragments) + len(payload) > self._max_message:
             self._end(Violation(TOO_BIG))
             return
         final = bool(head & 0x80)
-        if self._cut_character is not None and not self._check_fragment(payload, final):
+        if self._utf8_tail is not None and not self._check_fragment(payload, final):
             return
-        self._assembly += payload
+        self._fragments += payload
         if final:
-            messages.append(bytes(self._assembly))
-            self._assembly = None
+            messages.append(bytes(self._fragments))
+            self._fragments = None
 
     def _check_utf8(self, payload: bytes) -> bool:
         """Whether a text message is valid UTF-8 (§8.1); ends the stream if it is not."""
@@ -271,8 +275,8 @@ class FrameDecoder:
 
         So a long message fails with the fragment that holds the first impossible byte (§8.1).
         """
-        self._cut_character = _cut_character((self._cut_character or b"") + payload, final)
-        if self._cut_character is None:
+        self._utf8_tail = _incomplete_utf8((self._utf8_tail or b"") + payload, final)
+        if self._utf8_tail is None:
             self._end(Violation(INVALID_UTF8))
         return not self._ended
 
@@ -292,10 +296,10 @@ class FrameDecoder:
     def _end(self, control: Closed | Violation) -> None:
         self._add(control)
         self._ended = True
-        self._assembly = None
+        self._fragments = None
 
 
-def _cut_character(text: bytes, final: bool) -> bytes | None:
+def _incomplete_utf8(text: bytes, final: bool) -> bytes | None:
     """The beginning of a character that ``text`` ends with; ``None`` if it cannot be UTF-8."""
     try:
         _, complete = utf_8_decode(text, "strict", final)
@@ -313,7 +317,7 @@ def _read_close(payload: bytes) -> Closed | Violation:
     if len(payload) == 1:
         return Violation(protocol_error("bad close frame"))
     code = parse_close_code(payload)
-    if not may_travel(code):
+    if not is_valid_on_wire(code):
         return Violation(protocol_error("bad close code"))
     try:
         payload[2:].decode()

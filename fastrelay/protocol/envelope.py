@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from fastrelay.protocol.close_codes import may_travel
+from fastrelay.protocol.close_codes import is_valid_on_wire
 from fastrelay.protocol.frames import Piece, text_header
 
 _JOIN_BELOW: Final = 32 * 1024
@@ -134,8 +134,8 @@ def unwrap(message: bytes) -> Envelope:
             raise MalformedEnvelope("no conn_id")
         return envelope
     if envelope.close_code:
-        if not may_travel(envelope.close_code):
-            raise MalformedEnvelope("close_code may not travel")
+        if not is_valid_on_wire(envelope.close_code):
+            raise MalformedEnvelope("close_code is not valid on the wire")
     elif not envelope.frame:
         raise MalformedEnvelope("neither frame nor close_code")
     return envelope

@@ -1,1 +1,4 @@
-"""Waking phones through Firebase Cloud Messaging (protocol, push wake): the extra ``push``."""
+"""Wakes phones through Firebase Cloud Messaging (protocol, push wake).
+
+All modules but ``waker`` need the extra ``fastrelay[push]``.
+"""

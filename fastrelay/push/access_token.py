@@ -1,4 +1,4 @@
-"""The OAuth access token: fetched when needed, kept while good, fetched once for all who wait."""
+"""Fetches OAuth access tokens (RFC 7523) and keeps the current one while it is valid."""
 
 import asyncio
 import re
@@ -13,24 +13,24 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from fastrelay.config.settings import ServiceAccount
-from fastrelay.push.https import CallFailed, HttpsClient, explain
+from fastrelay.push.https import CallFailed, HttpsClient, describe_refusal
 
 AUDIENCE: Final = "https://oauth2.googleapis.com/token"
-"""Who shall honour our assertions. It stays Google, whatever proxy they go through."""
+"""The audience of our assertions. It is Google even if they are sent to a proxy."""
 
 SCOPE: Final = "https://www.googleapis.com/auth/firebase.messaging"
-"""All that a token of ours is good for."""
+"""The only scope of our access tokens."""
 
 _GRANT_TYPE: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _FORM: Final = {"Content-Type": "application/x-www-form-urlencoded"}
 _ASSERTION_LIFETIME: Final = 600
-"""Seconds; Google takes up to an hour."""
+"""Seconds. Google accepts at most an hour."""
 
 _TOKEN: Final = re.compile("[!-~]+")
 
 
 class TokenFetchFailed(Exception):
-    """There is no access token. The text is fit for a log."""
+    """No access token could be fetched. The text may be logged."""
 
 
 class _Grant(msgspec.Struct):
@@ -42,15 +42,15 @@ _decode_grant: Final = msgspec.json.Decoder(_Grant).decode
 
 
 class AccessTokens:
-    """The access token of one service account.
+    """Provides the access token of one service account. All callers share one fetch.
 
     Args:
-        account: whose.
-        url: the token endpoint.
-        client: calls it.
-        margin: seconds before its expiry at which a token is used no more.
-        clock: seconds, monotonic.
-        wall_clock: seconds since the epoch: an assertion says when it was made.
+        account: the service account, checked by ``fastrelay.config``.
+        url: the URL of the token endpoint.
+        client: makes the calls.
+        margin: a token is no longer used in the last ``margin`` seconds before it expires.
+        clock: returns monotonic seconds.
+        wall_clock: returns seconds since the epoch, for the issue time of assertions.
     """
 
     def __init__(
@@ -63,7 +63,8 @@ class AccessTokens:
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._account = account
-        # Checked with the settings; read once, since that takes longer than to sign.
+        # The settings' checks have parsed the key before, so this cannot fail. It is parsed once,
+        # because parsing takes longer than signing.
         key = load_pem_private_key(account.private_key.encode(), password=None)
         self._key = cast("RSAPrivateKey", key)
         self._url = url
@@ -72,28 +73,31 @@ class AccessTokens:
         self._clock = clock
         self._wall_clock = wall_clock
         self._token = ""
-        self._good_until = 0.0
+        self._valid_until = 0.0
         self._fetching: asyncio.Task[str] | None = None
 
     async def get(self, *, rejected: str = "") -> str:
-        """A token that is good for now, and is not ``rejected``.
+        """A token that is valid now; it is fetched if there is none.
+
+        Args:
+            rejected: a token that the API has refused, and that is not returned again.
 
         Raises:
-            TokenFetchFailed: a new one was needed and is not to be had.
+            TokenFetchFailed: a token was needed and could not be fetched.
         """
-        if self._token not in ("", rejected) and self._clock() < self._good_until:
+        if self._token not in ("", rejected) and self._clock() < self._valid_until:
             return self._token
         if self._fetching is None:
             self._fetching = asyncio.create_task(self._fetch())
             self._fetching.add_done_callback(self._fetched)
-        # Who waits may be cancelled; the others wait on.
+        # A caller that is cancelled must not cancel the fetch for the others.
         return await asyncio.shield(self._fetching)
 
     def _fetched(self, fetch: asyncio.Task[str]) -> None:
         self._fetching = None
 
     async def _fetch(self) -> str:
-        asked = self._clock()
+        requested_at = self._clock()
         assertion = self._assertion()
         form = urlencode({"grant_type": _GRANT_TYPE, "assertion": assertion})
         try:
@@ -101,15 +105,15 @@ class AccessTokens:
         except CallFailed as failure:
             raise TokenFetchFailed(str(failure)) from None
         if reply.status != 200:
-            raise TokenFetchFailed(explain(reply, assertion))
+            raise TokenFetchFailed(describe_refusal(reply, assertion))
         try:
             grant = _decode_grant(reply.body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise TokenFetchFailed("HTTP 200 UNREADABLE") from None
-        if not _TOKEN.fullmatch(grant.access_token):  # it is going to be in a header
+        if not _TOKEN.fullmatch(grant.access_token):  # it becomes part of a header
             raise TokenFetchFailed("HTTP 200 UNREADABLE")
         self._token = grant.access_token
-        self._good_until = asked + grant.expires_in - self._margin
+        self._valid_until = requested_at + grant.expires_in - self._margin
         return self._token
 
     def _assertion(self) -> str:
@@ -126,7 +130,7 @@ class AccessTokens:
         return jwt.encode(claims, self._key, algorithm="RS256", headers=key_id)
 
     async def close(self) -> None:
-        """Give up a fetch that is under way."""
+        """Cancel a fetch that is under way."""
         if self._fetching is not None:
             self._fetching.cancel()
             await asyncio.wait({self._fetching})

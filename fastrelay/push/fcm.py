@@ -1,19 +1,19 @@
-"""Sends one wake: a data-only high-priority message through FCM's HTTP v1 API."""
+"""Sends wakes: data-only messages of high priority through FCM's HTTP v1 API."""
 
 import json
 from typing import NamedTuple
 
 from fastrelay.policy.counters.wakes import Outcome
 from fastrelay.push.access_token import AccessTokens, TokenFetchFailed
-from fastrelay.push.https import CallFailed, HttpsClient, Reply, explain, reason_codes
+from fastrelay.push.https import CallFailed, HttpsClient, Reply, describe_refusal, reason_codes
 
 
-class Sending(NamedTuple):
-    """How a send ended.
+class SendResult(NamedTuple):
+    """The result of sending one wake.
 
     Attributes:
-        outcome: never ``DROPPED``.
-        err: why, fit for a log; empty when it was sent.
+        outcome: any outcome but ``DROPPED``.
+        err: the reason of a failure, which may be logged; empty if the wake was sent.
     """
 
     outcome: Outcome
@@ -21,13 +21,13 @@ class Sending(NamedTuple):
 
 
 class FcmSender:
-    """Wakes devices of one project.
+    """Wakes the devices of one Firebase project.
 
     Args:
-        client: makes the calls; closed with this.
-        tokens: says what to authorise them with; closed with this.
-        endpoint: base URL of the API.
-        project_id: the project the devices belong to.
+        client: makes the calls; :meth:`close` closes it.
+        tokens: provides the access tokens; :meth:`close` closes it.
+        endpoint: the base URL of the API, without a slash at the end.
+        project_id: the project to which the devices belong.
     """
 
     def __init__(
@@ -37,23 +37,27 @@ class FcmSender:
         self._tokens = tokens
         self._url = f"{endpoint}/v1/projects/{project_id}/messages:send"
 
-    async def send(self, device_token: str) -> Sending:
-        """Wake a device; at most two calls to each of the two endpoints."""
+    async def send(self, device_token: str) -> SendResult:
+        """Wake the device with the registration token ``device_token``.
+
+        Makes at most two calls to the API and two to the token endpoint. Failures are returned,
+        not raised.
+        """
         try:
             access = await self._tokens.get()
             reply = await self._post(access, device_token)
-            if reply.status == 401:  # revoked before its time, or our clock stood still
+            if reply.status == 401:  # revoked early, or our clock stood still in a suspended VM
                 access = await self._tokens.get(rejected=access)
                 reply = await self._post(access, device_token)
         except TokenFetchFailed as failure:
-            return Sending(Outcome.TOKEN_FETCH_FAILED, f"access token: {failure}")
+            return SendResult(Outcome.TOKEN_FETCH_FAILED, f"access token: {failure}")
         except CallFailed as failure:
-            return Sending(Outcome.SEND_FAILED, str(failure))
+            return SendResult(Outcome.SEND_FAILED, str(failure))
         if reply.status == 200:
-            return Sending(Outcome.SENT)
+            return SendResult(Outcome.SENT)
         gone = reply.status == 404 and "UNREGISTERED" in reason_codes(reply.body)
         outcome = Outcome.UNREGISTERED if gone else Outcome.SEND_FAILED
-        return Sending(outcome, explain(reply, device_token, access))
+        return SendResult(outcome, describe_refusal(reply, device_token, access))
 
     async def _post(self, access_token: str, device_token: str) -> Reply:
         message = {"token": device_token, "android": {"priority": "HIGH"}}
@@ -63,6 +67,6 @@ class FcmSender:
         )
 
     async def close(self) -> None:
-        """Drop what it holds; nobody may be sending any more."""
+        """Close the HTTPS client and cancel a token fetch. No send may be under way."""
         await self._tokens.close()
         await self._client.close()

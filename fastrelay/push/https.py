@@ -1,4 +1,4 @@
-"""One bounded HTTPS call: what every request to Google's endpoints has in common."""
+"""Bounded HTTPS calls: limits on the time and the size of every request to Google's endpoints."""
 
 import asyncio
 import re
@@ -12,10 +12,10 @@ import msgspec
 from fastrelay import __version__
 from fastrelay.push.resolver import DaemonResolver
 
-MOST_REPLY_BYTES: Final = 4096
-"""How much of a reply is read; what comes behind it is never asked for."""
+MAX_REPLY_BYTES: Final = 4096
+"""The bytes of a reply's body that are read at most; the connection is closed if there are more."""
 
-_MOST_CODES: Final = 4
+_MAX_CODES: Final = 4
 _REASON: Final = re.compile(r"[A-Z0-9_]{1,64}")
 _OAUTH_ERRORS: Final = frozenset(
     {
@@ -23,28 +23,28 @@ _OAUTH_ERRORS: Final = frozenset(
         *("unauthorized_client", "unsupported_grant_type", "invalid_scope"),
     }
 )
-"""RFC 6749 §5.2. Google's token endpoint says these in lower case."""
+"""The error codes of RFC 6749 §5.2."""
 
 
 class Reply(NamedTuple):
-    """A response: its status, and at most :data:`MOST_REPLY_BYTES` of its body."""
+    """A response: its status, and at most the first :data:`MAX_REPLY_BYTES` of its body."""
 
     status: int
     body: bytes
 
 
 class CallFailed(Exception):
-    """There is no response. The text is one constant word."""
+    """A call brought no response. The text is one of a few constant words and may be logged."""
 
 
 class HttpsClient:
-    """Posts to HTTPS URLs, over connections that are kept for the next call.
+    """Sends POST requests to HTTPS URLs and reuses its connections.
 
-    A redirect is a reply like any other. No cookie, proxy variable or password file is looked at.
+    Redirects are returned and not followed. Cookies, proxy variables and ``.netrc`` are ignored.
 
     Args:
-        ca_file: the PEM certificates to trust; ``None``: the system's.
-        timeout: seconds for one whole call, from the name lookup to the last byte.
+        ca_file: the PEM file of the certificates to trust; ``None`` for the system's.
+        timeout: the seconds that a whole call may take, from the name lookup to the last byte.
     """
 
     def __init__(self, ca_file: str | None, timeout: float) -> None:
@@ -53,15 +53,16 @@ class HttpsClient:
         self._session: aiohttp.ClientSession | None = None
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Reply:
-        """The reply to a POST.
+        """Send a POST request and return the reply.
 
         Raises:
-            CallFailed: there was none, or it did not end in time.
+            CallFailed: there was no reply, or it was not complete in time.
         """
         try:
             async with asyncio.timeout(self._timeout):
                 return await self._post(url, headers, body)
-        # None of the library's errors goes any further: some show the request's headers.
+        # The library's exceptions are not passed on, because some quote the request's headers,
+        # which hold the access token.
         except TimeoutError:
             reason = "TIMEOUT"
         except (aiohttp.ClientSSLError, ssl.SSLError):
@@ -80,32 +81,33 @@ class HttpsClient:
         response = await self._session.post(url, headers=headers, data=body, allow_redirects=False)
         try:
             read = bytearray()
-            while len(read) < MOST_REPLY_BYTES:
-                piece = await response.content.read(MOST_REPLY_BYTES - len(read))
-                if not piece:
+            while len(read) < MAX_REPLY_BYTES:
+                chunk = await response.content.read(MAX_REPLY_BYTES - len(read))
+                if not chunk:
                     break
-                read += piece
+                read += chunk
             return Reply(response.status, bytes(read))
         finally:
             response.close()  # keeps the connection only if the whole reply was read
 
     def _open(self) -> aiohttp.ClientSession:
-        # Made at the first call, so that who never calls has nothing to close.
+        # Created at the first call, so that a client that never calls has nothing to close.
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 ssl=self._tls,
-                limit=0,  # admission bounds the calls
+                limit=0,  # the waker limits the calls
                 resolver=DaemonResolver(),
             ),
             headers={"User-Agent": f"fastrelay/{__version__}", "Accept-Encoding": "identity"},
             cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),  # ours is exact
-            auto_decompress=False,  # 4 KiB are 4 KiB
-            read_bufsize=MOST_REPLY_BYTES,
+            # post() limits the whole call.
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
+            auto_decompress=False,  # a small compressed body could expand to any size
+            read_bufsize=MAX_REPLY_BYTES,
         )
 
     async def close(self) -> None:
-        """Drop the connections."""
+        """Close the connections."""
         if self._session is not None:
             await self._session.close()
             self._session = None
@@ -118,7 +120,7 @@ class _Detail(msgspec.Struct):
 
 class _Error(msgspec.Struct):
     status: str = ""
-    details: list[_Detail] = []
+    details: tuple[_Detail, ...] = ()
 
 
 class _ErrorReply(msgspec.Struct):
@@ -129,9 +131,10 @@ _decode_error: Final = msgspec.json.Decoder(_ErrorReply).decode
 
 
 def reason_codes(body: bytes) -> list[str]:
-    """The codes an error reply gives as its reason; anything not shaped like one is left out.
+    """The reason codes of an error reply, in upper case; at most four, without duplicates.
 
-    Both shapes are read: google.rpc.Status, and OAuth's (in upper case).
+    Reads google.rpc.Status (``status``, ``errorCode`` and ``reason``) and OAuth errors
+    (RFC 6749 §5.2). Texts that do not have the form of a code are left out.
     """
     try:
         error = _decode_error(body).error
@@ -142,13 +145,14 @@ def reason_codes(body: bytes) -> list[str]:
     found = [error.status]
     for detail in error.details:
         found += (detail.code, detail.reason)
-    return [code for code in dict.fromkeys(found) if _REASON.fullmatch(code)][:_MOST_CODES]
+    return [code for code in dict.fromkeys(found) if _REASON.fullmatch(code)][:_MAX_CODES]
 
 
-def explain(reply: Reply, *secrets: str) -> str:
-    """A refusal in words fit for a log: the status and the reason codes.
+def describe_refusal(reply: Reply, *secrets: str) -> str:
+    """The status and the reason codes of an error reply, as text that may be logged.
 
-    A code that is part of one of ``secrets`` is left out: a server may say back what we sent.
+    A code that is a part of one of ``secrets`` is left out, because a server may echo what it was
+    sent.
     """
     codes = (c for c in reason_codes(reply.body) if not any(c in secret for secret in secrets))
     return " ".join((f"HTTP {reply.status}", *codes))

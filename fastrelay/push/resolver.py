@@ -1,4 +1,4 @@
-"""Name lookups that the process need not wait for when it ends."""
+"""Name lookups that do not delay the end of the process."""
 
 import asyncio
 import contextlib
@@ -10,23 +10,28 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 
 class DaemonResolver(AbstractResolver):
-    """Looks names up as the system does, each in a daemon thread.
+    """Resolves names with the system's resolver, each in a daemon thread.
 
-    A lookup cannot be cancelled, and one that nobody answers takes the C library a good while. The
-    loop's own lookups hold up its closing until then, and so a drain's deadline. aiohttp shares a
-    lookup among all who connect to the same host, so there are never more than a few threads.
+    A lookup cannot be cancelled, and without an answer from the name server it takes many seconds.
+    Lookups of the event loop itself run in its executor, which is waited for when the loop is
+    closed, so a drain could miss its deadline. aiohttp shares one lookup among all connections to
+    the same host, so there are at most a few threads.
     """
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        """Addresses of ``host``; raises :class:`OSError` if it has none."""
+        """The addresses of ``host``.
+
+        Raises:
+            OSError: the lookup failed, or ``host`` cannot be a host name.
+        """
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[list[ResolveResult]] = loop.create_future()
 
-        def settle(found: list[ResolveResult] | OSError) -> None:
+        def set_answer(found: list[ResolveResult] | OSError) -> None:
             if answer.done():
-                return  # nobody waits any more
+                return  # the caller was cancelled
             if isinstance(found, OSError):
                 answer.set_exception(found)
             else:
@@ -34,14 +39,14 @@ class DaemonResolver(AbstractResolver):
 
         def look_up() -> None:
             found = _look_up(host, port, family)
-            with contextlib.suppress(RuntimeError):  # the loop is closed
-                loop.call_soon_threadsafe(settle, found)
+            with contextlib.suppress(RuntimeError):  # the loop may be closed by now
+                loop.call_soon_threadsafe(set_answer, found)
 
         threading.Thread(target=look_up, name="push-resolver", daemon=True).start()
         return await answer
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: the resolver holds no resources."""
 
 
 def _look_up(host: str, port: int, family: socket.AddressFamily) -> list[ResolveResult] | OSError:
@@ -51,7 +56,7 @@ def _look_up(host: str, port: int, family: socket.AddressFamily) -> list[Resolve
         )
     except OSError as error:
         return error
-    except UnicodeError:  # a label too long for a name
+    except UnicodeError:  # IDNA: a label is empty or too long
         return OSError("not a host name")
     return [
         ResolveResult(

@@ -1,6 +1,6 @@
-"""Admits the wakes binaries ask for, and sees each to its end.
+"""Admits the push wakes that binaries ask for, and sends them (protocol, push wake).
 
-Nothing here waits in the frame path: a wake is admitted or dropped at once, and never queued.
+A wake is admitted or dropped at once and never queued, so the frame path does not wait for it.
 """
 
 import asyncio
@@ -17,26 +17,26 @@ from fastrelay.routing.waker import Waker
 if TYPE_CHECKING:
     from fastrelay.push.fcm import FcmSender
 
-_MOST_TOKEN_CHARACTERS: Final = 4096
-"""FCM's registration tokens have some 160."""
+_MAX_TOKEN_CHARACTERS: Final = 4096
+"""The longest device token accepted. FCM's registration tokens have about 160 characters."""
 
 
 class StoppableWaker(Waker, Protocol):
-    """What a relay asks of its waker besides."""
+    """A :class:`Waker` with the methods that the relay needs for its drain and its sweeps."""
 
     @property
     def in_flight(self) -> int:
-        """Sends that have not ended."""
+        """The number of sends that have not ended."""
 
     def sweep(self) -> None:
-        """Forget server-ids that have asked for nothing lately."""
+        """Drop the rate limits of server-ids whose buckets are full again."""
 
     async def stop(self) -> None:
-        """End the sends that are left. Nobody may ask for a wake any more."""
+        """Cancel the sends that have not ended. No wake may be asked for after that."""
 
 
 class NoWaker:
-    """:class:`Waker` of a relay without push: every wish is logged and dropped."""
+    """The :class:`Waker` of a relay without push: it logs and drops every wake."""
 
     in_flight = 0
 
@@ -58,46 +58,46 @@ class _Wake(msgspec.Struct):
 _decode_wake: Final = msgspec.json.Decoder(_Wake).decode
 
 
-class _Unusable(ValueError):
-    """Not a wake we can send. The text never quotes it."""
+class _WakeRejected(ValueError):
+    """The wake is dropped. The text gives the reason and quotes nothing of the request."""
 
 
 def _device_token(request: bytes) -> str:
     try:
         wake = _decode_wake(request)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise _Unusable("not a push_wake object") from None
+        raise _WakeRejected("not a push_wake object") from None
     if wake.platform != "fcm":
-        raise _Unusable("platform is not fcm")
+        raise _WakeRejected("platform is not fcm")
     if not wake.token:
-        raise _Unusable("empty token")
-    if len(wake.token) > _MOST_TOKEN_CHARACTERS:
-        raise _Unusable("token too long")
+        raise _WakeRejected("empty token")
+    if len(wake.token) > _MAX_TOKEN_CHARACTERS:
+        raise _WakeRejected("token too long")
     return wake.token
 
 
 class LimitedWaker:
-    """:class:`Waker` with push on.
+    """The :class:`Waker` of a relay with push.
 
     Args:
-        sender: sends; closed with this.
-        buckets: the wakes each server-id may ask for.
-        most_in_flight: sends under way at once, of all server-ids together.
-        counts: counts every wake once, when it ends.
-        log: where failures and drops go.
+        sender: sends the wakes; :meth:`stop` closes it.
+        buckets: the rate limit of each server-id.
+        max_in_flight: the most sends under way at once, of all server-ids together.
+        counts: where each wake is counted once, when it ends.
+        log: where failed and dropped wakes are logged.
     """
 
     def __init__(
         self,
         sender: "FcmSender",
         buckets: TokenBuckets,
-        most_in_flight: int,
+        max_in_flight: int,
         counts: WakeCounts,
         log: Log,
     ) -> None:
         self._sender = sender
         self._buckets = buckets
-        self._most_in_flight = most_in_flight
+        self._max_in_flight = max_in_flight
         self._counts = counts
         self._log = log
         self._sends: set[asyncio.Task[None]] = set()
@@ -110,7 +110,7 @@ class LimitedWaker:
         try:
             device_token = _device_token(request)
             self._admit(server_id)
-        except _Unusable as reason:
+        except _WakeRejected as reason:
             self._counts.count(Outcome.DROPPED)
             _log_dropped(self._log, server_id, binary_conn_id, str(reason))
             return
@@ -119,19 +119,20 @@ class LimitedWaker:
         send.add_done_callback(self._sends.discard)
 
     def _admit(self, server_id: str) -> None:
-        # The shared limit goes first: what it refuses costs the server-id nothing.
-        if len(self._sends) >= self._most_in_flight:
-            raise _Unusable("too many wakes in flight")
+        # The relay-wide limit comes first, so that a wake it refuses takes no token.
+        if len(self._sends) >= self._max_in_flight:
+            raise _WakeRejected("too many wakes in flight")
         if self._buckets.take(server_id):
-            raise _Unusable("too many wakes for server-id")
+            raise _WakeRejected("too many wakes for server-id")
 
     async def _send(self, server_id: str, binary_conn_id: str, device_token: str) -> None:
         outcome, err = Outcome.SEND_FAILED, "SHUTDOWN"
         try:
             outcome, err = await self._sender.send(device_token)
-        except Exception as fault:
-            # Ours to mend. Its text may quote what was sent, so only its name is told.
-            err = type(fault).__name__
+        except Exception as error:
+            # A fault of the relay. The exception's text may quote what was sent, so only its type
+            # is logged.
+            err = type(error).__name__
         finally:
             self._counts.count(outcome)
             if err:
@@ -162,11 +163,11 @@ def _log_dropped(log: Log, server_id: str, binary_conn_id: str, why: str) -> Non
 
 
 def make_waker(settings: Settings, counts: WakeCounts, log: Log) -> StoppableWaker:
-    """The waker these settings ask for, in the running loop."""
+    """The waker that ``settings`` ask for. It belongs to the running event loop."""
     push = settings.push
     if push is None:
         return NoWaker(log)
-    # Only now: a relay without push needs none of what these load.
+    # Imported here, because a relay without push may run without the extra.
     from fastrelay.push.access_token import AccessTokens
     from fastrelay.push.fcm import FcmSender
     from fastrelay.push.https import HttpsClient

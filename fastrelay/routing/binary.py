@@ -3,11 +3,6 @@
 from collections.abc import Callable, Collection
 from typing import Final, Protocol
 
-from fastrelay.config.settings import Limits
-from fastrelay.log import Log
-from fastrelay.policy.counters.closes import Closes
-from fastrelay.policy.counters.durations import Durations
-from fastrelay.policy.counters.frames import FrameCounts
 from fastrelay.protocol.cause import Cause
 from fastrelay.protocol.envelope import (
     SMALL_FRAME,
@@ -17,9 +12,9 @@ from fastrelay.protocol.envelope import (
     unwrap,
 )
 from fastrelay.protocol.frames import text_header
+from fastrelay.routing.context import RoutingContext
 from fastrelay.routing.phone import Phone
-from fastrelay.routing.stopwatch import Stopwatch
-from fastrelay.routing.waker import Waker
+from fastrelay.routing.transit_timer import TransitTimer
 from fastrelay.websocket.connection import Connection
 
 _MAX_LOGGED_ID: Final = 512
@@ -29,25 +24,18 @@ _MOST_BESIDE_FRAME: Final = 4 * 1024
 """Bytes of an envelope that a frame may keep in memory beside its own, which alone are charged."""
 
 
-class Listener(Protocol):
-    """Who waits for a sign of life of a binary: see :mod:`fastrelay.routing.takeover`."""
+class LivenessObserver(Protocol):
+    """Waits for a sign of life of a binary: see :mod:`fastrelay.routing.liveness_check`."""
 
     def answered(self) -> None:
-        """It sent a pong."""
+        """The binary sent a pong."""
 
     def gone(self) -> None:
-        """Its connection has ended."""
+        """The binary's connection has ended."""
 
 
 class BinaryRouter(Protocol):
     """What a binary needs of its router."""
-
-    closes: Closes
-    counts: FrameCounts
-    durations: Durations
-    limits: Limits
-    log: Log
-    waker: Waker
 
     def phones_of(self, binary: "Binary") -> Collection[Phone]:
         """The phones the binary serves now."""
@@ -60,95 +48,106 @@ class Binary:
     """One daemon's connection, holding its server-id or trying to.
 
     Attributes:
+        connection: set by the code that makes the two.
         find_phone: the registered phone of a conn_id; set when the claim succeeds.
-        holding_back: its phones are not read, because it does not take what they send.
-        listener: told of pongs and of the end while a conflicting claim waits.
+        observer: told of pongs and of the end while a conflicting claim waits.
+        phones_paused: its phones are not read, because it does not take what they send.
     """
 
     __slots__ = (
-        "_board",
+        "_context",
         "_counts",
+        "_router",
         "conn_id",
         "connection",
         "find_phone",
-        "holding_back",
-        "listener",
+        "observer",
+        "phones_paused",
         "remote",
         "server_id",
         "version",
     )
 
     connection: Connection
-    """Set by whoever makes the two."""
 
-    def __init__(self, server_id: str, version: str, remote: str, board: BinaryRouter) -> None:
-        self._board = board
-        self._counts = board.counts.binary_to_phone
+    def __init__(
+        self,
+        server_id: str,
+        version: str,
+        remote: str,
+        context: RoutingContext,
+        router: BinaryRouter,
+    ) -> None:
+        self._context = context
+        self._counts = context.counters.frames.binary_to_phone  # cached: hot path
+        self._router = router
         self.conn_id = ""
         self.find_phone: Callable[[str], Phone | None] = _no_phone
-        self.holding_back = False
-        self.listener: Listener | None = None
+        self.observer: LivenessObserver | None = None
+        self.phones_paused = False
         self.remote = remote
         self.server_id = server_id
         self.version = version
 
     # -- binary to phone --------------------------------------------------------------------
 
-    def on_message(self, message: bytes) -> None:
-        """Route the only envelope of a read at once, unless there is anything special about it."""
-        counts = self._counts
-        if len(message) < SMALL_FRAME and counts.received < counts.sample_at:
-            try:
-                envelope = unwrap(message)
-            except MalformedEnvelope:
-                envelope = None
-            if envelope is not None and envelope.frame and not envelope.close_code:
-                phone = self.find_phone(envelope.conn_id or "")
-                if phone is not None:
-                    counts.received += 1
-                    phone.deliver_small(envelope.frame)
-                    return
-        self.on_messages([message])
-
     def on_messages(self, messages: list[bytes]) -> None:
         """Route one read's envelopes: one write per phone, in order, directives in their place."""
         counts = self._counts
         if counts.received >= counts.sample_at:
-            self._timed(messages)
+            self._measure_duration(messages)
             return
+        if len(messages) == 1 and len(messages[0]) < SMALL_FRAME:
+            # Nearly every read of a conversation: an envelope that only brings a frame.
+            try:
+                envelope = unwrap(messages[0])
+            except MalformedEnvelope:
+                pass
+            else:
+                frame = envelope.frame
+                if frame and not envelope.close_code:
+                    phone = self.find_phone(envelope.conn_id or "")
+                    if phone is not None:
+                        counts.received += 1
+                        text = b"".join((text_header(len(frame)), frame))
+                        if not phone.connection.send_frame(text):
+                            counts.closing += 1
+                        return
         batches: dict[Phone, list[bytes]] = {}
         for message in messages:
             try:
-                envelope = unwrap(message)
+                self._route(message, unwrap(message), batches)
             except MalformedEnvelope as error:
                 self._refuse("binary_forwarder_unmarshal_err", str(error))
                 counts.received += 1
                 counts.invalid += 1
-                continue
-            if not envelope.conn_id:
-                self._board.waker.wake(self.server_id, self.conn_id, envelope.push_wake)
-                continue
-            if envelope.frame:
-                counts.received += 1
-            phone = self.find_phone(envelope.conn_id)
-            if phone is None:
-                self._unknown(envelope)
-                continue
-            if envelope.frame:
-                frame = envelope.frame
-                if len(message) - len(frame) > _MOST_BESIDE_FRAME:
-                    # It is a view of its envelope: unknown fields would wait with it, uncharged.
-                    frame = frame.copy()
-                batches.setdefault(phone, []).extend((text_header(len(frame)), frame))
-            if envelope.close_code:
-                phone.close_as_directed(envelope.close_code, batches.pop(phone, []))
         for phone, batch in batches.items():
             phone.deliver(batch)
 
-    def _timed(self, messages: list[bytes]) -> None:
+    def _route(self, message: bytes, envelope: Envelope, batches: dict[Phone, list[bytes]]) -> None:
+        """Put an envelope's frame into its phone's batch, or do what else it asks for."""
+        if not envelope.conn_id:
+            self._context.waker.wake(self.server_id, self.conn_id, envelope.push_wake)
+            return
+        if envelope.frame:
+            self._counts.received += 1
+        phone = self.find_phone(envelope.conn_id)
+        if phone is None:
+            self._unknown(envelope)
+            return
+        if envelope.frame:
+            frame = envelope.frame
+            if len(message) - len(frame) > _MOST_BESIDE_FRAME:
+                # It is a view of its envelope: unknown fields would wait with it, uncharged.
+                frame = frame.copy()
+            batches.setdefault(phone, []).extend((text_header(len(frame)), frame))
+        if envelope.close_code:
+            phone.close_as_requested(envelope.close_code, batches.pop(phone, []))
+
+    def _measure_duration(self, messages: list[bytes]) -> None:
         """Route one read's envelopes and measure how long the last one's frame takes."""
         self._counts.sample()
-        stopwatch = Stopwatch(self._board.durations.binary_to_phone)
+        timer = TransitTimer(self._context.counters.durations.binary_to_phone)
         self.on_messages(messages)
         try:
             last = unwrap(messages[-1])
@@ -156,24 +155,24 @@ class Binary:
             return
         phone = self.find_phone(last.conn_id or "")
         if phone is not None and last.frame:
-            phone.connection.when_sent(stopwatch)
+            phone.connection.notify_when_flushed(timer)
 
     def _refuse(self, event: str, why: str) -> None:
-        self._board.log.limited(
+        self._context.log.limited(
             event, server_id=self.server_id, binary_conn_id=self.conn_id, err=why
         )
 
     def _unknown(self, envelope: Envelope) -> None:
         if envelope.frame:
             self._counts.no_peer += 1
-        self._board.log.limited(
+        self._context.log.limited(
             "binary_forwarder_unknown_conn_id",
             server_id=self.server_id,
             conn_id=(envelope.conn_id or "")[:_MAX_LOGGED_ID],
         )
 
     def on_ignored(self, count: int) -> None:
-        """Messages that came after we had closed."""
+        """Messages that came after our close frame."""
         counts = self._counts
         counts.received += count
         counts.closing += count
@@ -183,7 +182,7 @@ class Binary:
     def tell_closed(self, phone: Phone, code: int) -> None:
         """Send the close notice of one of this binary's phones."""
         if not self.connection.send((close_notice(phone.conn_id, code),), 0):
-            self._board.log.limited(
+            self._context.log.limited(
                 "phone_close_notice_send_failed",
                 server_id=self.server_id,
                 conn_id=phone.conn_id,
@@ -192,46 +191,46 @@ class Binary:
 
     def on_backlog(self, unsent: int) -> None:
         """Stop reading the phones while too much waits; read on when all has gone."""
-        if not self.holding_back and unsent > self._board.limits.binary_backlog_bytes:
-            self.holding_back = True
-            for phone in self._board.phones_of(self):
+        if not self.phones_paused and unsent > self._context.limits.binary_backlog_bytes:
+            self.phones_paused = True
+            for phone in self._router.phones_of(self):
                 phone.connection.pause_reading()
-        elif self.holding_back and not unsent:
-            self._stop_holding_back()
+        elif self.phones_paused and not unsent:
+            self._resume_phones()
 
-    def _stop_holding_back(self) -> None:
-        self.holding_back = False
-        for phone in self._board.phones_of(self):
-            phone.read_on()
-            if self.holding_back:  # what that one had sent already was too much again
+    def _resume_phones(self) -> None:
+        self.phones_paused = False
+        for phone in self._router.phones_of(self):
+            phone.resume_reading()
+            if self.phones_paused:  # what that phone had sent already was too much again
                 break
 
     def on_write_stalled(self) -> None:
-        """It takes nothing any more: it is gone, and grace applies."""
+        """The binary takes nothing any more: it is gone, and grace applies."""
         self.connection.abort(Cause.WRITE_FAILED)
 
-    # -- life and death ---------------------------------------------------------------------
+    # -- signs of life, and the end -----------------------------------------------------------
 
     def on_pong(self) -> None:
-        """Tell whoever waits for it."""
-        if self.listener is not None:
-            self.listener.answered()
+        """Tell the observer, if there is one."""
+        if self.observer is not None:
+            self.observer.answered()
 
     def on_closing(self, cause: Cause, code: int | None) -> None:
         """The connection's end begins."""
-        self._board.closes.binaries.count(cause, code)
+        self._context.counters.closes.binaries.count(cause, code)
 
     def on_closed(self, code: int | None, undelivered: int) -> None:
         """The connection has ended."""
-        self._board.counts.phone_to_binary.closing += undelivered
-        if self.holding_back:
-            self._stop_holding_back()
+        self._context.counters.frames.phone_to_binary.closing += undelivered
+        if self.phones_paused:
+            self._resume_phones()
         self.find_phone = _no_phone
-        self._board.binary_closed(self, code)
-        if self.listener is not None:
-            self.listener.gone()
+        self._router.binary_closed(self, code)
+        if self.observer is not None:
+            self.observer.gone()
 
 
 def _no_phone(conn_id: str) -> Phone | None:
-    """Who has claimed nothing has no phones."""
+    """A binary that has claimed nothing has no phones."""
     return None

@@ -2,19 +2,13 @@
 
 from typing import Protocol
 
-from fastrelay.config.settings import Limits
-from fastrelay.log import Log
-from fastrelay.policy.counters.closes import Closes
-from fastrelay.policy.counters.durations import Durations
-from fastrelay.policy.counters.frames import FrameCounts
-from fastrelay.policy.held_bytes import BufferBudget
 from fastrelay.protocol.cause import Cause
 from fastrelay.protocol.close_codes import (
     BACKLOG_FULL,
     INVALID_JSON,
     NO_BINARY,
     WRITE_FAILED,
-    directed,
+    requested_close,
 )
 from fastrelay.protocol.envelope import (
     SMALL_FRAME,
@@ -25,26 +19,14 @@ from fastrelay.protocol.envelope import (
     wrap,
     wrap_small,
 )
-from fastrelay.protocol.frames import text_header
-from fastrelay.routing.stopwatch import Stopwatch
+from fastrelay.routing.context import RoutingContext
+from fastrelay.routing.transit_timer import TransitTimer
+from fastrelay.routing.uplink import Uplink
 from fastrelay.websocket.connection import Connection
-
-
-class ItsBinary(Protocol):
-    """The binary a phone's messages go to, as far as the phone knows it."""
-
-    connection: Connection
 
 
 class PhoneRouter(Protocol):
     """What a phone needs of its router."""
-
-    budget: BufferBudget
-    closes: Closes
-    counts: FrameCounts
-    durations: Durations
-    limits: Limits
-    log: Log
 
     def phone_closed(self, phone: "Phone", code: int | None) -> None:
         """The phone's connection has ended; ``code`` is that of the peer's close frame."""
@@ -53,74 +35,68 @@ class PhoneRouter(Protocol):
 class Phone:
     """One registered phone.
 
-    Its binary never changes while it is registered: whatever replaces the binary evicts its
-    phones first. ``None`` means that it registered during grace.
+    Its uplink never changes while it is registered: what replaces a binary evicts its phones
+    first. ``None`` means that the phone registered during grace.
 
     Attributes:
-        directed: the binary asked for the close, so it is not told of it.
+        connection: set by the code that makes the two.
+        close_requested: the binary asked for the close, so it is not told of it.
+
     """
 
     __slots__ = (
-        "_board",
+        "_context",
         "_counts",
-        "_early",
+        "_initial_data",
         "_overflow_close",
         "_overflowed",
         "_prefix",
-        "binary",
+        "_router",
+        "close_requested",
         "conn_id",
         "connection",
-        "directed",
         "server_id",
+        "uplink",
     )
 
     connection: Connection
-    """Set by whoever makes the two."""
 
-    def __init__(self, server_id: str, board: PhoneRouter) -> None:
-        self._board = board
-        self._counts = board.counts.phone_to_binary
-        self._early = b""
+    def __init__(self, server_id: str, context: RoutingContext, router: PhoneRouter) -> None:
+        self._context = context
+        self._counts = context.counters.frames.phone_to_binary  # cached: hot path
+        self._initial_data = b""
         self._overflow_close = BACKLOG_FULL
         self._overflowed = False
         self._prefix = b""
-        self.binary: ItsBinary | None = None
+        self._router = router
+        self.close_requested = False
         self.conn_id = ""
-        self.directed = False
         self.server_id = server_id
+        self.uplink: Uplink | None = None
 
-    def registered(self, conn_id: str, binary: ItsBinary | None) -> None:
+    def registered(self, conn_id: str, uplink: Uplink | None) -> None:
         """The registry has taken this phone."""
         self.conn_id = conn_id
-        self.binary = binary
+        self.uplink = uplink
         self._prefix = phone_prefix(conn_id)
 
     # -- phone to binary --------------------------------------------------------------------
 
-    def on_message(self, message: bytes) -> None:
-        """Forward the only message of a read at once, unless there is anything special about it."""
-        counts, binary = self._counts, self.binary
-        if binary is None or len(message) >= SMALL_FRAME or counts.received >= counts.sample_at:
-            self.on_messages([message])
-            return
-        try:
-            check_frame(message)
-        except InvalidFrame:
-            self.on_messages([message])
-            return
-        counts.received += 1
-        if not binary.connection.send_frame(wrap_small(self._prefix, message)):
-            self._no_binary(1)
-
     def on_messages(self, messages: list[bytes]) -> None:
         """Forward one read's messages as one batch; the first bad one ends the connection."""
-        counts = self._counts
+        counts, uplink, message = self._counts, self.uplink, messages[0]
         if counts.received >= counts.sample_at:
-            self._timed(messages)
+            self._measure_duration(messages)
             return
         counts.received += len(messages)
         valid = 0
         try:
+            if len(messages) == 1 and uplink is not None and len(message) < SMALL_FRAME:
+                # Nearly every read of a conversation: no batch.
+                check_frame(message)
+                if not uplink.send_frame(wrap_small(self._prefix, message)):
+                    self._has_no_binary(1)
+                return
             for message in messages:
                 check_frame(message)
                 valid += 1
@@ -132,63 +108,59 @@ class Phone:
         else:
             self._forward(messages)
 
-    def wait(self, early: bytes) -> None:
-        """Be read later: the binary takes nothing now. ``early`` came behind the request head."""
-        self._early = early
+    def defer_reading(self, initial_data: bytes) -> None:
+        """Do not read the phone for now: its binary takes nothing.
+
+        ``initial_data`` came behind the request head, and is processed first later.
+        """
+        self._initial_data = initial_data
         self.connection.pause_reading()
 
-    def read_on(self) -> None:
-        """The binary takes frames again, or is gone."""
+    def resume_reading(self) -> None:
+        """Read the phone: its binary takes frames again, or is gone."""
         self.connection.resume_reading()
-        early, self._early = self._early, b""
-        self.connection.receive(early)
+        initial_data, self._initial_data = self._initial_data, b""
+        self.connection.receive(initial_data)
 
-    def _timed(self, messages: list[bytes]) -> None:
+    def _measure_duration(self, messages: list[bytes]) -> None:
         """Forward one read's messages and measure how long it takes until the binary has them."""
         self._counts.sample()
-        stopwatch = Stopwatch(self._board.durations.phone_to_binary)
+        timer = TransitTimer(self._context.counters.durations.phone_to_binary)
         self.on_messages(messages)
-        if self.binary is not None and self.connection.is_open:  # so all of them were forwarded
-            self.binary.connection.when_sent(stopwatch)
+        if self.uplink is not None and self.connection.is_open:  # so all of them were forwarded
+            self.uplink.notify_when_flushed(timer)
 
     def _forward(self, messages: list[bytes]) -> None:
-        binary, frames = self.binary, len(messages)
-        if not frames:
-            return
-        if binary is None or not binary.connection.send(wrap(self._prefix, messages), frames):
-            self._no_binary(frames)
+        uplink, frames = self.uplink, len(messages)
+        if frames and (uplink is None or not uplink.send(wrap(self._prefix, messages), frames)):
+            self._has_no_binary(frames)
 
-    def _no_binary(self, frames: int) -> None:
-        """Nobody takes what the phone says: let it go."""
+    def _has_no_binary(self, frames: int) -> None:
+        """No binary takes what the phone says: close it."""
         self._counts.no_peer += frames
-        self._board.log.limited(
+        self._context.log.limited(
             "phone_forwarder_no_binary", server_id=self.server_id, conn_id=self.conn_id
         )
         self.connection.close(NO_BINARY)
 
     def on_ignored(self, count: int) -> None:
-        """Messages that came after we had closed."""
+        """Messages that came after our close frame."""
         counts = self._counts
         counts.received += count
         counts.closing += count
 
     # -- binary to phone --------------------------------------------------------------------
 
-    def deliver_small(self, frame: bytes) -> None:
-        """:meth:`deliver` for one frame of less than :data:`SMALL_FRAME` bytes."""
-        if not self.connection.send_frame(b"".join((text_header(len(frame)), frame))):
-            self._board.counts.binary_to_phone.closing += 1
-
     def deliver(self, batch: list[bytes]) -> None:
         """Send a batch of text frames, given as header, payload, …; never blocks the binary."""
         frames = len(batch) // 2
         if not self.connection.send(gather(batch), frames):
-            self._board.counts.binary_to_phone.closing += frames
+            self._context.counters.frames.binary_to_phone.closing += frames
 
-    def close_as_directed(self, code: int, batch: list[bytes]) -> None:
+    def close_as_requested(self, code: int, batch: list[bytes]) -> None:
         """Send ``batch``, if any, then close behind everything sent, as the binary asked."""
-        repeated, self.directed = self.directed, True
-        close = directed(code)
+        repeated, self.close_requested = self.close_requested, True
+        close = requested_close(code)
         if not repeated:
             self._overflow_close = close
         if batch:
@@ -196,7 +168,7 @@ class Phone:
         if repeated:  # without end, maybe: once is worth a line
             return
         self.connection.close(close)
-        self._board.log.info(
+        self._context.log.info(
             "binary_forwarder_phone_closed",
             server_id=self.server_id,
             conn_id=self.conn_id,
@@ -204,9 +176,9 @@ class Phone:
         )
 
     def on_backlog(self, unsent: int) -> None:
-        """Keep within the budgets, one's own and everybody's."""
-        self._board.budget.update(self, unsent)
-        if unsent > self._board.limits.phone_backlog_bytes:
+        """Keep within the phone's own budget and that of all phones."""
+        self._context.held_bytes.update(self, unsent)
+        if unsent > self._context.limits.phone_backlog_bytes:
             self.overflow()
 
     def overflow(self) -> None:
@@ -221,18 +193,19 @@ class Phone:
     # -- the end ----------------------------------------------------------------------------
 
     def on_pong(self) -> None:
-        """Nobody asks a phone for a sign of life but its own heartbeat."""
+        """Only the phone's own heartbeat asks for a pong."""
 
     def on_closing(self, cause: Cause, code: int | None) -> None:
         """The connection's end begins."""
-        self._board.closes.phones.count(cause, code)
+        self._context.counters.closes.phones.count(cause, code)
 
     def on_closed(self, code: int | None, undelivered: int) -> None:
         """The connection has ended."""
-        counts = self._board.counts.binary_to_phone
+        counts = self._context.counters.frames.binary_to_phone
         if self._overflowed:
             counts.backlog_full += undelivered
         else:
             counts.closing += undelivered
-        self._board.budget.update(self, 0)
-        self._board.phone_closed(self, code)
+        self._context.held_bytes.update(self, 0)
+        self._router.phone_closed(self, code)
+        self.uplink = None

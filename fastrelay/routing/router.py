@@ -1,17 +1,14 @@
-"""Gate 6 and everything after it that changes who is connected to whom.
+"""Gate 6, and everything after it that changes which phones and binaries are joined.
 
-The switchboard carries out what the registry decides: it tells the peers, arms and cancels grace
+The router carries out what the registry decides: it tells the peers, arms and cancels grace
 timers, counts and logs. Binaries and phones ask it, never the registry.
 """
 
 from collections.abc import Collection
 from typing import Protocol
 
-from fastrelay.config.settings import Intervals, Limits
-from fastrelay.log import Log
+from fastrelay.config.settings import Intervals
 from fastrelay.loop.timer_wheel import TimerWheel
-from fastrelay.policy.counters import Counters
-from fastrelay.policy.held_bytes import BufferBudget
 from fastrelay.policy.registry import AtCap, Claim, Conflict, Grace, NoServer, Registry
 from fastrelay.protocol.close_codes import (
     GRACE_EXPIRED,
@@ -22,9 +19,9 @@ from fastrelay.protocol.close_codes import (
     TAKEN_OVER,
 )
 from fastrelay.routing.binary import Binary
+from fastrelay.routing.context import RoutingContext
+from fastrelay.routing.liveness_check import LivenessCheck
 from fastrelay.routing.phone import Phone
-from fastrelay.routing.takeover import Probe
-from fastrelay.routing.waker import Waker
 
 
 class RegistrationEvents(Protocol):
@@ -49,18 +46,18 @@ class RegistrationEvents(Protocol):
 class _GraceTimer:
     """A grace period's appointment with the wheel."""
 
-    __slots__ = ("_board", "_grace", "wheel_tick")
+    __slots__ = ("_grace", "_router", "wheel_tick")
 
-    def __init__(self, grace: Grace, board: "Switchboard") -> None:
-        self._board = board
+    def __init__(self, grace: Grace, board: "Router") -> None:
+        self._router = board
         self._grace = grace
         self.wheel_tick = 0
 
     def on_timer(self) -> None:
-        self._board.grace_over(self._grace)
+        self._router.grace_over(self._grace)
 
 
-class Switchboard:
+class Router:
     """Joins binaries and phones of one relay.
 
     Attributes:
@@ -74,26 +71,26 @@ class Switchboard:
         registry: Registry[Binary, Phone],
         wheel: TimerWheel,
         intervals: Intervals,
-        limits: Limits,
-        counters: Counters,
+        context: RoutingContext,
         events: RegistrationEvents,
-        waker: Waker,
-        log: Log,
     ) -> None:
         self._registry = registry
         self._wheel = wheel
         self._intervals = intervals
         self._events = events
         self._grace_timers: dict[Grace, _GraceTimer] = {}
-        self._probes: dict[str, Probe] = {}
-        self.limits = limits
-        self.counts = counters.frames
-        self.closes = counters.closes
-        self.durations = counters.durations
-        self.log = log
-        self.waker = waker
-        self.budget = BufferBudget(limits.buffered_bytes)
+        self._liveness_checks: dict[str, LivenessCheck] = {}
+        self._log = context.log
+        self.context = context
         self.takeovers = self.evictions = self.grace_expiries = 0
+
+    def new_binary(self, server_id: str, version: str, remote: str) -> Binary:
+        """A binary that has claimed nothing yet; the caller gives it its connection."""
+        return Binary(server_id, version, remote, self.context, self)
+
+    def new_phone(self, server_id: str) -> Phone:
+        """A phone that is not registered yet; the caller gives it its connection."""
+        return Phone(server_id, self.context, self)
 
     def phones_of(self, binary: Binary) -> Collection[Phone]:
         """The phones ``binary`` serves now."""
@@ -101,49 +98,51 @@ class Switchboard:
 
     # -- binaries ---------------------------------------------------------------------------
 
-    def admit_binary(self, binary: Binary, early: bytes) -> None:
-        """Claim the server-id for a binary; ``early`` came behind its request head."""
+    def admit_binary(self, binary: Binary, initial_data: bytes) -> None:
+        """Claim the server-id for a binary; ``initial_data`` came behind its request head."""
         try:
             claim = self._registry.claim(binary.server_id, binary)
         except Conflict:
-            self._probe(binary, early)
+            self._check_incumbent(binary, initial_data)
         else:
-            self._installed(binary, claim, early)
+            self._installed(binary, claim, initial_data)
 
-    def _probe(self, newcomer: Binary, early: bytes) -> None:
+    def _check_incumbent(self, newcomer: Binary, initial_data: bytes) -> None:
         server_id = newcomer.server_id
         incumbent = self._registry.holder(server_id)
         assert incumbent is not None  # that was the conflict
-        probe = self._probes.get(server_id)
-        if probe is not None:
-            probe.add(newcomer, early)
+        check = self._liveness_checks.get(server_id)
+        if check is not None:
+            check.add(newcomer, initial_data)
             if not incumbent.connection.is_open:
-                probe.gone()
+                check.gone()
             return
         if not incumbent.connection.is_open:
-            self._take_over(incumbent, {newcomer: early})
+            self._take_over(incumbent, {newcomer: initial_data})
             return
 
         def settle(alive: bool, newcomers: dict[Binary, bytes]) -> None:
-            self._probes.pop(server_id, None)
+            self._liveness_checks.pop(server_id, None)
             if alive:
                 self._refuse(newcomers)
             else:
                 self._take_over(incumbent, newcomers)
 
-        probe = Probe(incumbent, self._wheel, self._intervals.takeover_probe, settle)
-        self._probes[server_id] = probe
-        probe.add(newcomer, early)
-        probe.ask()
+        check = LivenessCheck(incumbent, self._wheel, self._intervals.takeover_probe, settle)
+        self._liveness_checks[server_id] = check
+        check.add(newcomer, initial_data)
+        check.ask()
 
     def _refuse(self, newcomers: Collection[Binary]) -> None:
         for newcomer in newcomers:
             newcomer.connection.close(SERVER_IN_USE)
-            self._refused(newcomer)
+            self._count_refusal(newcomer)
 
-    def _refused(self, newcomer: Binary) -> None:
+    def _count_refusal(self, newcomer: Binary) -> None:
         self._events.server_id_conflict()
-        self.log.limited("server_id_conflict", server_id=newcomer.server_id, remote=newcomer.remote)
+        self._log.limited(
+            "server_id_conflict", server_id=newcomer.server_id, remote=newcomer.remote
+        )
 
     def _take_over(self, incumbent: Binary, newcomers: dict[Binary, bytes]) -> None:
         """Give the slot of a dead incumbent to the first newcomer that is still there."""
@@ -156,14 +155,14 @@ class Switchboard:
             claim = self._registry.take_over(newcomer.server_id, incumbent, newcomer)
             self.takeovers += 1
             incumbent.connection.fail(TAKEN_OVER)
-            self.log.info(
+            self._log.info(
                 "server_id_takeover", server_id=newcomer.server_id, remote=newcomer.remote
             )
             self._installed(newcomer, claim, newcomers[newcomer])
             break
         self._refuse(waiting)
 
-    def _installed(self, binary: Binary, claim: Claim[Phone], early: bytes) -> None:
+    def _installed(self, binary: Binary, claim: Claim[Phone], initial_data: bytes) -> None:
         binary.conn_id = claim.conn_id
         binary.find_phone = claim.find_phone
         if claim.ended_grace is not None:
@@ -172,7 +171,7 @@ class Switchboard:
         for phone in claim.evicted:
             phone.connection.close(RECLAIMED)
         self._events.server_accept()
-        self.log.info(
+        self._log.info(
             "server_claimed",
             server_id=binary.server_id,
             binary_conn_id=binary.conn_id,
@@ -180,17 +179,17 @@ class Switchboard:
             remote=binary.remote,
         )
         binary.connection.resume_reading()
-        binary.connection.receive(early)
+        binary.connection.receive(initial_data)
 
     def binary_closed(self, binary: Binary, code: int | None) -> None:
         """A binary's connection has ended: its server-id goes into grace if it held one."""
-        probe = self._probes.get(binary.server_id)
-        if probe is not None and probe.leave(binary):
-            self._refused(binary)
+        check = self._liveness_checks.get(binary.server_id)
+        if check is not None and check.discard(binary):
+            self._count_refusal(binary)
             return
         if not binary.conn_id:
             return
-        self.log.info(
+        self._log.info(
             "binary_forwarder_read_end",
             server_id=binary.server_id,
             binary_conn_id=binary.conn_id,
@@ -200,7 +199,7 @@ class Switchboard:
         if grace is not None:
             timer = self._grace_timers[grace] = _GraceTimer(grace, self)
             self._wheel.after(timer, self._intervals.grace)
-        self.log.info("server_released", server_id=binary.server_id, binary_conn_id=binary.conn_id)
+        self._log.info("server_released", server_id=binary.server_id, binary_conn_id=binary.conn_id)
 
     def grace_over(self, grace: Grace) -> None:
         """A grace timer fired: the binary did not come back."""
@@ -214,52 +213,51 @@ class Switchboard:
 
     # -- phones -----------------------------------------------------------------------------
 
-    def admit_phone(self, phone: Phone, device_name: str, remote: str, early: bytes) -> None:
-        """Register a phone; ``early`` came behind its request head."""
+    def admit_phone(self, phone: Phone, device_name: str, remote: str, initial_data: bytes) -> None:
+        """Register a phone; ``initial_data`` came behind its request head."""
         server_id = phone.server_id
         try:
             conn_id, binary = self._registry.register(server_id, phone)
         except NoServer:
             phone.connection.close(NO_SERVER)
             self._events.client_no_server()
-            self.log.limited("phone_register_no_server", server_id=server_id, remote=remote)
+            self._log.limited("phone_register_no_server", server_id=server_id, remote=remote)
             return
         except AtCap:
             phone.connection.close(PHONES_AT_CAP)
             self._events.client_phones_at_cap()
-            self.log.limited("phone_register_at_cap", server_id=server_id, remote=remote)
+            self._log.limited("phone_register_at_cap", server_id=server_id, remote=remote)
             return
-        phone.registered(conn_id, binary)
+        phone.registered(conn_id, None if binary is None else binary.connection)
         self._events.client_accept()
-        self.log.info(
+        self._log.info(
             "phone_registered",
             server_id=server_id,
             conn_id=conn_id,
             device_name=device_name,
             remote=remote,
         )
-        if binary is not None and binary.holding_back:
-            phone.wait(early)
+        if binary is not None and binary.phones_paused:
+            phone.defer_reading(initial_data)
         else:
-            phone.connection.receive(early)
+            phone.connection.receive(initial_data)
 
     def phone_closed(self, phone: Phone, code: int | None) -> None:
         """A phone's connection has ended: its binary is told, unless it asked for it."""
         if not phone.conn_id:
             return
-        self.log.info(
+        self._log.info(
             "phone_forwarder_read_end",
             server_id=phone.server_id,
             conn_id=phone.conn_id,
             err=_describe(code),
         )
         if self._registry.unregister(phone.server_id, phone.conn_id, phone):
-            # Still registered, so whoever holds the server-id is the binary it registered with.
+            # Still registered, so the holder is the binary it registered with.
             binary = self._registry.holder(phone.server_id)
-            if binary is not None and not phone.directed:
+            if binary is not None and not phone.close_requested:
                 binary.tell_closed(phone, 1001 if code is None else code)
-        phone.binary = None
-        self.log.info("phone_unregistered", server_id=phone.server_id, conn_id=phone.conn_id)
+        self._log.info("phone_unregistered", server_id=phone.server_id, conn_id=phone.conn_id)
 
 
 def _describe(code: int | None) -> str:

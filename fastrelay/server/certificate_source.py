@@ -46,7 +46,7 @@ def make_source(
         return CertificateFiles(tls, certificates, wheel, intervals.certificate_check, log)
     # Of the extra fastrelay[acme], which a relay that needs no CA need not have.
     from fastrelay.acme.issuer import Issuer
-    from fastrelay.acme.renewal import Pace, Renewal
+    from fastrelay.acme.renewal import Renewal, RenewalTiming
 
     cache = CertificateCache(tls.cache)
     if cache.tightened:
@@ -56,4 +56,4 @@ def make_source(
     def install(file: Path) -> None:
         certificates.install(file, file)
 
-    return Renewal(tls.domain, issuer, cache, install, log, Pace())
+    return Renewal(tls.domain, issuer, cache, install, log, RenewalTiming())

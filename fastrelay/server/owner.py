@@ -7,12 +7,10 @@ from typing import NamedTuple
 from fastrelay.http.handshake import switch_protocols
 from fastrelay.http.status import StatusHook
 from fastrelay.policy.caps import LiveConnections
-from fastrelay.routing.binary import Binary
-from fastrelay.routing.phone import Phone
-from fastrelay.routing.router import Switchboard
+from fastrelay.routing.router import Router
 from fastrelay.server.admitted import Admitted, Role
 from fastrelay.websocket.connection import Connection
-from fastrelay.websocket.context import Conditions, SentCounter
+from fastrelay.websocket.context import ConnectionContext, SentCounter
 from fastrelay.websocket.handler import Handler
 
 
@@ -36,13 +34,14 @@ class Owner:
 
     def __init__(
         self,
-        board: Switchboard,
-        conditions: Conditions[Connection],
+        router: Router,
+        context: ConnectionContext,
         live: LiveConnections[Connection],
         observers: Mapping[Role, UpgradeObserver],
     ) -> None:
-        self._board = board
-        self._conditions = conditions
+        self._router = router
+        self._context = context
+        self._counts = router.context.counters.frames
         self._live = live
         join = {Role.BINARY: self._claim, Role.PHONE: self._register}
         self._steps = {role: (join[role], *observers[role]) for role in Role}
@@ -60,18 +59,20 @@ class Owner:
         observe_duration(time.perf_counter() - admitted.started_at)
 
     def _claim(self, admitted: Admitted) -> None:
-        binary = Binary(admitted.server_id, admitted.version, admitted.client, self._board)
-        sent = self._board.counts.phone_to_binary
+        binary = self._router.new_binary(admitted.server_id, admitted.version, admitted.client)
+        sent = self._counts.phone_to_binary
         binary.connection = self._connect(admitted, binary, sent)
-        self._board.admit_binary(binary, admitted.initial_data)
+        self._router.admit_binary(binary, admitted.initial_data)
 
     def _register(self, admitted: Admitted) -> None:
-        phone = Phone(admitted.server_id, self._board)
-        sent = self._board.counts.binary_to_phone
+        phone = self._router.new_phone(admitted.server_id)
+        sent = self._counts.binary_to_phone
         phone.connection = self._connect(admitted, phone, sent)
-        self._board.admit_phone(phone, admitted.device_name, admitted.client, admitted.initial_data)
+        self._router.admit_phone(
+            phone, admitted.device_name, admitted.client, admitted.initial_data
+        )
 
     def _connect(self, admitted: Admitted, handler: Handler, sent: SentCounter) -> Connection:
-        connection = Connection(admitted.transport, handler, self._conditions, sent)
+        connection = Connection(admitted.transport, handler, self._context, sent)
         self._live.add(connection, admitted.client)
         return connection

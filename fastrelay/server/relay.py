@@ -14,20 +14,22 @@ from fastrelay.metrics.push import PushMetrics
 from fastrelay.metrics.state import State, StateMetrics
 from fastrelay.net.bound_sockets import BoundSockets
 from fastrelay.policy.caps import LiveConnections, PendingConnections
+from fastrelay.policy.held_bytes import BufferBudget
 from fastrelay.policy.registry import Registry
 from fastrelay.policy.token_buckets import TokenBuckets
 from fastrelay.protocol.cause import Cause
 from fastrelay.protocol.close_codes import SHUTTING_DOWN
 from fastrelay.push.waker import make_waker
 from fastrelay.routing.binary import Binary
+from fastrelay.routing.context import RoutingContext
 from fastrelay.routing.phone import Phone
-from fastrelay.routing.router import Switchboard
+from fastrelay.routing.router import Router
 from fastrelay.server.healthz import healthz
 from fastrelay.server.listeners import Listeners
 from fastrelay.server.metrics_page import metrics_page
 from fastrelay.server.routes import public_routes
 from fastrelay.websocket.connection import Connection
-from fastrelay.websocket.context import Conditions
+from fastrelay.websocket.context import ConnectionContext
 
 
 class Relay:
@@ -42,7 +44,7 @@ class Relay:
         on_failure: called when a listener breaks: the relay should be drained.
 
     Attributes:
-        errors, registry, board, waker, live, pending, listeners, wheel, periodic_tasks: the state
+        errors, registry, router, waker, live, pending, listeners, wheel, periodic_tasks: the state
             of the relay, each part of it in one place.
 
     Raises:
@@ -77,15 +79,10 @@ class Relay:
             else None
         )
         self.waker = make_waker(settings, counters.wakes, log)
-        self.board = Switchboard(
-            self.registry,
-            self.wheel,
-            settings.intervals,
-            limits,
-            counters,
-            metrics.upgrades,
-            self.waker,
-            log,
+        held_bytes = BufferBudget(limits.buffered_bytes)
+        context = RoutingContext(limits, counters, held_bytes, self.waker, log)
+        self.router = Router(
+            self.registry, self.wheel, settings.intervals, context, metrics.upgrades
         )
         self.listeners = Listeners(settings, self.wheel, self.pending, log, on_failure)
         self.periodic_tasks: list[PeriodicTask] = []
@@ -118,11 +115,11 @@ class Relay:
         certificates = self.listeners.certificates
         state = State(
             refused=lambda: self.live.refused,
-            backlog=lambda: self.board.budget.total,
-            takeovers=lambda: self.board.takeovers,
-            evictions=lambda: self.board.evictions,
+            backlog=lambda: self.router.context.held_bytes.total,
+            takeovers=lambda: self.router.takeovers,
+            evictions=lambda: self.router.evictions,
             internal_errors=lambda: self.errors.count,
-            grace_expiries=lambda: self.board.grace_expiries,
+            grace_expiries=lambda: self.router.grace_expiries,
             certificate_expiry=(lambda: certificates.expires) if self._settings.tls else None,
         )
         StateMetrics(state, self._metrics.registry)
@@ -136,11 +133,11 @@ class Relay:
 
     def _routes(self) -> dict[str, Route]:
         settings, started = self._settings, self._loop.time()
-        conditions = Conditions(
+        context = ConnectionContext(
             self.wheel, settings.intervals, settings.limits.message_bytes, self.live
         )
         endpoints = public_routes(
-            self.board, conditions, self.live, self._buckets, self._metrics, self._log
+            self.router, context, self.live, self._buckets, self._metrics, self._log
         )
         health = healthz(
             lambda: self.registry.connected_binaries,

@@ -5,17 +5,17 @@ from fastrelay.log import Log
 from fastrelay.metrics import Metrics
 from fastrelay.policy.caps import LiveConnections
 from fastrelay.policy.token_buckets import TokenBuckets
-from fastrelay.routing.router import Switchboard
+from fastrelay.routing.router import Router
 from fastrelay.server.admitted import Role
 from fastrelay.server.endpoints import Endpoint, count_denials, observe_first_status
 from fastrelay.server.owner import Owner, UpgradeObserver
 from fastrelay.websocket.connection import Connection
-from fastrelay.websocket.context import Conditions
+from fastrelay.websocket.context import ConnectionContext
 
 
 def public_routes(
-    board: Switchboard,
-    conditions: Conditions[Connection],
+    router: Router,
+    context: ConnectionContext,
     live: LiveConnections[Connection],
     buckets: TokenBuckets | None,
     metrics: Metrics,
@@ -35,7 +35,7 @@ def public_routes(
         Role.BINARY: events.server_header_reject,
         Role.PHONE: events.client_header_reject,
     }
-    owner = Owner(board, conditions, live, observers)
+    owner = Owner(router, context, live, observers)
 
     def route(role: Role) -> Route:
         first_status, observe_duration = observers[role]

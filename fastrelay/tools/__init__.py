@@ -1,1 +1,1 @@
-"""Programs beside the relay: they look at a running one from outside."""
+"""Programs that examine a running relay from outside."""

@@ -1,19 +1,17 @@
 """What all connections of one relay share."""
 
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Protocol
 
 from fastrelay.config.settings import Intervals
-from fastrelay.loop.fair_reads import Rooms
+from fastrelay.loop.fair_reads import ReceiveBuffer
 from fastrelay.loop.timer_wheel import TimerWheel
 
-ConnectionT = TypeVar("ConnectionT", contravariant=True)
 
-
-class Live(Protocol[ConnectionT]):
+class LiveSet(Protocol):
     """Told when a connection's socket is gone."""
 
-    def discard(self, connection: ConnectionT, /) -> None:
+    def discard(self, connection: Any, /) -> None:
         """The connection no longer counts."""
 
 
@@ -25,11 +23,16 @@ class SentCounter(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Conditions(Generic[ConnectionT]):
-    """The clock, the limits and the buffer of one relay's connections."""
+class ConnectionContext:
+    """The clock, the limits and the buffer of one relay's connections.
+
+    Attributes:
+        max_message: bytes that one assembled message may have.
+        live: where a connection is counted until its socket is gone.
+    """
 
     wheel: TimerWheel
     intervals: Intervals
     max_message: int
-    live: Live[ConnectionT]
-    rooms: Rooms = field(default_factory=Rooms)
+    live: LiveSet
+    buffer: ReceiveBuffer = field(default_factory=ReceiveBuffer)

@@ -1,4 +1,4 @@
-"""What a connection tells whoever gives its messages a meaning."""
+"""What a connection tells the object that gives its messages a meaning."""
 
 from typing import Final, Protocol
 
@@ -6,13 +6,10 @@ from fastrelay.protocol.cause import Cause
 
 
 class Handler(Protocol):
-    """Whoever gives a connection's messages a meaning."""
-
-    def on_message(self, message: bytes) -> None:
-        """The one whole message of a read that brought nothing else; it is ASCII."""
+    """Gives a connection's messages a meaning."""
 
     def on_messages(self, messages: list[bytes]) -> None:
-        """Whole messages of one read, in order."""
+        """Whole messages of one read, in order; at least one, and in most reads just one."""
 
     def on_ignored(self, count: int) -> None:
         """Messages that came after our close frame and go nowhere."""
@@ -29,21 +26,20 @@ class Handler(Protocol):
     def on_closing(self, cause: Cause, code: int | None) -> None:
         """The end begins; called exactly once, before :meth:`on_closed`.
 
-        ``code`` is that of the first close frame, whoever sent it; ``None`` without one.
+        ``code`` is that of the first close frame, whichever side sent it; ``None`` without one.
         """
 
     def on_closed(self, code: int | None, undelivered: int) -> None:
-        """It is over; called exactly once.
+        """The connection is over; called exactly once.
 
         ``code`` is that of the peer's close frame, ``None`` without one (or with an empty one);
         ``undelivered`` data frames were queued and never reached the transport.
         """
 
 
-class Nobody:
-    """The handler of a connection that has ended: breaks the cycle with the session."""
+class _NullHandler:
+    """The handler of a connection that has ended: the two hold each other no more."""
 
-    def on_message(self, message: bytes) -> None: ...
     def on_messages(self, messages: list[bytes]) -> None: ...
     def on_ignored(self, count: int) -> None: ...
     def on_pong(self) -> None: ...
@@ -53,4 +49,4 @@ class Nobody:
     def on_closed(self, code: int | None, undelivered: int) -> None: ...
 
 
-NOBODY: Final = Nobody()
+NULL_HANDLER: Final = _NullHandler()

@@ -10,14 +10,14 @@ FRAME_CHARGE: Final = 64
 """What a queued data frame is charged on top of its bytes (protocol, frames)."""
 
 
-class Stopwatch(Protocol):
-    """Waits in the queue like a frame, to be told when its turn comes."""
+class FlushMarker(Protocol):
+    """Waits in the queue like a frame, and is told when everything before it has been flushed."""
 
-    def stop(self) -> None:
+    def flushed(self) -> None:
         """Everything queued before is with the kernel."""
 
 
-class Backlog:
+class SendQueue:
     """A queue of whole frames that knows what it holds.
 
     Attributes:
@@ -27,7 +27,7 @@ class Backlog:
     __slots__ = ("_entries", "charged")
 
     def __init__(self) -> None:
-        self._entries: deque[tuple[Sequence[Piece], int, Stopwatch | None]] = deque()
+        self._entries: deque[tuple[Sequence[Piece], int, FlushMarker | None]] = deque()
         self.charged = 0
 
     def __bool__(self) -> bool:
@@ -43,29 +43,29 @@ class Backlog:
         self._entries.appendleft(((control,), 0, None))
         self.charged += len(control)
 
-    def mark(self, stopwatch: Stopwatch) -> None:
-        """Stop it when something is to be taken and all that is queued now is with the kernel."""
-        self._entries.append(((), 0, stopwatch))
+    def add_marker(self, marker: FlushMarker) -> None:
+        """Queue a marker; :meth:`take_slice` tells it when its turn comes."""
+        self._entries.append(((), 0, marker))
 
-    def take(self, size: int) -> tuple[list[Piece], int]:
+    def take_slice(self, size: int) -> tuple[list[Piece], int]:
         """Remove at least ``size`` bytes, if there are, as pieces and the data frames in them.
 
-        What was taken before must be with the kernel: that is what a mark tells of, so less is
-        returned where there is one.
+        Call only when the previous slice has been flushed. A slice never crosses a marker, so a
+        marker fires exactly when everything queued before it has been flushed.
         """
-        taken: list[Piece] = []
+        pieces: list[Piece] = []
         frames = length = 0
         while self._entries and length < size:
-            if (stopwatch := self._entries[0][2]) is not None:
-                if taken:
+            if (marker := self._entries[0][2]) is not None:
+                if pieces:
                     break
-                stopwatch.stop()
-            pieces, count, _ = self._entries.popleft()
-            taken += pieces
+                marker.flushed()
+            entry, count, _ = self._entries.popleft()
+            pieces += entry
             frames += count
-            length += sum(map(len, pieces))
-            self.charged -= _charge(pieces, count)
-        return taken, frames
+            length += sum(map(len, entry))
+            self.charged -= _charge(entry, count)
+        return pieces, frames
 
     def count_frames(self) -> int:
         """How many data frames wait."""

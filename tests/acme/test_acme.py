@@ -21,7 +21,7 @@ from cryptography import x509
 from bench.support.ports import free_port
 from fastrelay.acme.cache import CertificateCache
 from fastrelay.acme.issuer import IssuanceFailed, Issuer
-from fastrelay.acme.renewal import Pace, Renewal
+from fastrelay.acme.renewal import Renewal, RenewalTiming
 from fastrelay.acme.responder import ChallengeResponder
 from fastrelay.config.settings import Acme, Address
 from fastrelay.http.client_address import socket_peer
@@ -37,7 +37,7 @@ from tests.support.programs import needs
 from tests.support.sealed import run_sealed
 
 DOMAIN = "relay.example.test"
-QUICK = Pace(retry=0.05, most_retry=0.1, check=0.05, stop=5.0)
+QUICK = RenewalTiming(retry=0.05, max_retry=0.1, check=0.05, stop=5.0)
 
 
 class DeafResponder(ChallengeResponder):
@@ -97,7 +97,7 @@ async def certified(
     account: Acme,
     responder: ChallengeResponder,
     *,
-    pace: Pace = QUICK,
+    timing: RenewalTiming = QUICK,
     ahead: float = 0.0,
 ) -> AsyncIterator[Certified]:
     """A renewal whose clock is ``ahead`` seconds fast."""
@@ -106,7 +106,7 @@ async def certified(
     running.ahead = ahead
     issuer = Issuer(account, cache, responder, 10.0)
     renewal = Renewal(
-        *(DOMAIN, issuer, cache, running.install, running.log, pace),
+        *(DOMAIN, issuer, cache, running.install, running.log, timing),
         clock=lambda: time.time() + running.ahead,
     )
     renewal.start()
@@ -264,24 +264,26 @@ async def test_a_bad_nonce_is_tried_again_but_not_for_ever(
     trusted.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     async with https_server(trusted, answer) as url:
         account = replace(at(f"{url}/dir"), ca_file=str(tmp_path / "ca.pem"))
-        async with certified(tmp_path, account, ChallengeResponder(), pace=Pace()) as running:
+        async with certified(
+            tmp_path, account, ChallengeResponder(), timing=RenewalTiming()
+        ) as running:
             await running.until(said="msg=certificate_failed")
         assert why in running.lines[0]
     assert asked == 6 if refusals == 5 else 6 <= asked <= 12
 
 
 def test_renewal_is_due_with_a_third_left_or_a_little_earlier() -> None:
-    pace, day = Pace(), 86400.0
-    assert pace.due(0, 90 * day, 0) == pytest.approx(60 * day)
-    assert pace.due(0, 90 * day, 1) == pytest.approx(57 * day)
-    assert pace.due(0, 6 * day, 0) == pytest.approx(4 * day)
+    timing, day = RenewalTiming(), 86400.0
+    assert timing.due(0, 90 * day, 0) == pytest.approx(60 * day)
+    assert timing.due(0, 90 * day, 1) == pytest.approx(57 * day)
+    assert timing.due(0, 6 * day, 0) == pytest.approx(4 * day)
 
 
 def test_tries_are_spaced_ever_wider_up_to_three_hours_each_by_chance() -> None:
-    pace = Pace()
-    assert [pace.back_off(n, 0.5) for n in (1, 2, 3, 4, 5)] == [60, 180, 540, 1620, 4860]
-    assert pace.back_off(6, 0.5) == pace.back_off(10_000, 0.5) == 3 * 3600
-    assert (pace.back_off(1, 0), pace.back_off(1, 1)) == pytest.approx((48, 72))
+    timing = RenewalTiming()
+    assert [timing.back_off(n, 0.5) for n in (1, 2, 3, 4, 5)] == [60, 180, 540, 1620, 4860]
+    assert timing.back_off(6, 0.5) == timing.back_off(10_000, 0.5) == 3 * 3600
+    assert (timing.back_off(1, 0), timing.back_off(1, 1)) == pytest.approx((48, 72))
 
 
 async def test_after_a_success_the_first_try_is_soon_again(tmp_path: Path) -> None:
@@ -292,13 +294,13 @@ async def test_after_a_success_the_first_try_is_soon_again(tmp_path: Path) -> No
     outcomes: list[bytes | None] = [None, None, None, good, None]
     spaced: list[int] = []
 
-    class Recorded(Pace):
-        def back_off(self, failures: int, chance: float) -> float:
+    class Recorded(RenewalTiming):
+        def back_off(self, failures: int, random_fraction: float) -> float:
             spaced.append(failures)
-            assert 0 <= chance <= 1
+            assert 0 <= random_fraction <= 1
             return 0.0
 
-        def due(self, begin: float, end: float, chance: float) -> float:
+        def due(self, begin: float, end: float, random_fraction: float) -> float:
             return 0.0
 
     class Scripted:
@@ -374,8 +376,8 @@ async def test_a_suggestion_that_fails_is_said(tmp_path: Path) -> None:
 async def test_stops_while_a_ca_hangs(tmp_path: Path) -> None:
     async with http_listener(ChallengeResponder()) as port:
         slow = at(f"https://127.0.0.1:{port}/dir")  # never answers a TLS hello
-        pace = Pace(stop=0.01)
-        async with certified(tmp_path, slow, ChallengeResponder(), pace=pace) as running:
+        timing = RenewalTiming(stop=0.01)
+        async with certified(tmp_path, slow, ChallengeResponder(), timing=timing) as running:
             await asyncio.sleep(0.05)
         assert not running.installed
 

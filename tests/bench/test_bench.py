@@ -2,8 +2,11 @@
 
 import contextlib
 import importlib
+import importlib.util
 import os
+import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,18 +17,26 @@ from pathlib import Path
 
 import pytest
 
-from bench.__main__ import COMMANDS
+import fastrelay
+from bench.__main__ import COMMANDS, NEEDED
+from bench.__main__ import main as bench_main
 from bench.compare.contenders import FLOORS, NAMES, Contender, workshop
+from bench.compare.figures import FIGURES, shown
+from bench.compare.instructions import count_instructions
 from bench.compare.measure import Comparison, Pace
 from bench.compare.plan import DUELS, SMALL, TARGETS
+from bench.compare.ratios import median_interval
+from bench.compare.ratios import table as ratio_table
 from bench.compare.report import DOCS, summary, write
 from bench.compare.results import Results
 from bench.compare.tail import EVERYTHING, QUIET, UNTAMED, measure_tail, table
+from bench.load import command as load_command
 from bench.load.idle import PHONES
 from bench.support.generator import Failed, Generator
 from bench.support.machine import describe
 from bench.support.meter import measure
 from bench.support.relay import OURS, Relay, running
+from bench.unchanged.measure import BASE, THIS, Checkouts
 from tests.support.process import marked
 from tests.support.programs import needs
 
@@ -120,7 +131,7 @@ def test_an_idle_connection_that_is_closed_is_an_error() -> None:
 
 
 def _state(pid: int) -> bytes:
-    """One letter: R, S, … or Z once it has ended and nobody has asked how."""
+    """One letter: R, S, … or Z once it has ended and its exit code has not been read."""
     return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2][:1]
 
 
@@ -200,13 +211,124 @@ def test_compare_takes_any_relay_by_command() -> None:
     assert " round 1 of 1" in run.stderr
 
 
-def test_load_measures_a_relay_that_runs() -> None:
+def test_load_measures_a_relay_that_runs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(load_command, "_FILE_EVERY", 0.01)
     with running() as relay:
         where = ("--port", str(relay.port), "--pid", str(relay.pid))
-        run = bench("load", "down", *where, "--conns", "1", "--seconds", "0.1")
-    assert run.returncode == 0, run.stderr
-    assert "cpu " in run.stdout
-    assert "Python " in run.stdout
+        code = load_command.main(["down", *where, "--conns", "1", "--seconds", "0.1"])
+    shown = capsys.readouterr()
+    assert code == 0, shown.out
+    assert re.search(r"^CPU of the relay a message +[\d.]+ µs$", shown.out, re.MULTILINE)
+    assert re.search(r"^messages +[\d,.]+ /s$", shown.out, re.MULTILINE)
+    assert "Python " in shown.out
+    assert "binary to 16 phones, 1 x 256 B x 1, 0.1 s and warm-up: 0 s so far\n" in shown.err
+
+
+def test_every_figure_of_a_turn_has_a_unit() -> None:
+    with contender("fastrelay") as started:
+        generator = started.generator
+        found = generator.run("roundtrip", **SHORT)
+        found |= generator.run("connect", count=PHONES + 1) | generator.run("storm")
+    assert found.keys() <= FIGURES.keys()
+    assert shown("cpu", 2.5e-5) == "25 µs"
+    assert shown("resident", 3 * 2**20) == "3 MiB"
+
+
+@pytest.mark.parametrize("name", NEEDED)
+def test_a_missing_extra_is_said_in_one_line(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["bench", name])
+    monkeypatch.setattr(importlib.util, "find_spec", lambda package: None)
+    assert bench_main() == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "pip install '.[bench]'" in said
+    assert all(package in said for package in NEEDED[name])
+
+
+def test_traffic_that_stays_open_is_measured_turn_by_turn() -> None:
+    with contender("fastrelay") as started:
+        generator = started.generator
+        with pytest.raises(Failed, match="no traffic is open"):
+            generator.run("turn", seconds=0.01)
+        connected = "pyrycode_relay_connected_phones"
+        generator.run("open", shape="up", conns=2, size=1, window=50, rate=0.0)
+        assert started.relay.scrape()[connected] == 2
+        received = 'pyrycode_relay_frames_received_total{direction="phone_to_binary"}'
+        before = started.relay.scrape()[received]
+        for _ in range(2):
+            turn = generator.run("turn", seconds=0.01, warm_up=0.0, fewest=200)
+            assert turn["cpu"] > 0
+        assert started.relay.scrape()[received] - before >= 2 * 2 * 200
+        generator.run("close")
+        while started.relay.scrape()[connected]:
+            time.sleep(0.01)
+
+
+def _another_checkout(directory: Path) -> Path:
+    """A copy of the relay in ``directory``."""
+    package = Path(fastrelay.__file__).parent
+    shutil.copytree(package, directory / "fastrelay", ignore=shutil.ignore_patterns("__pycache__"))
+    return directory
+
+
+def test_a_checkout_is_compared_with_another(tmp_path: Path) -> None:
+    base = _another_checkout(tmp_path)
+    short = ("--pairs", "2", "--processes", "1", "--seconds", "0.01", "--tls")
+    run = bench("unchanged", "--base", str(base), *short, "--only", "loads,flood")
+    assert run.returncode in {0, 1}, run.stderr
+    rows = [line for line in run.stdout.splitlines() if line.startswith("| f")]
+    assert len(rows) == 8 + 2
+    assert all("(2) |" in row and "µs" in row for row in rows)
+    assert "above" not in run.stdout or run.returncode == 1
+
+
+def test_a_base_without_a_relay_is_refused(tmp_path: Path) -> None:
+    run = bench("unchanged", "--base", str(tmp_path))
+    assert run.returncode == 1
+    assert run.stderr == f"there is no package fastrelay in {tmp_path}\n"
+
+
+def test_both_checkouts_run_their_own_relay(tmp_path: Path) -> None:
+    base = _another_checkout(tmp_path)
+    with workshop() as shop, Checkouts(shop, base).both("fastrelay") as both:
+        found = {
+            which: Path(f"/proc/{started.relay.pid}/environ").read_bytes()
+            for which, started in both.items()
+        }
+    assert f"PYTHONPATH={base}\0".encode() in found[BASE]
+    assert f"PYTHONPATH={base}\0".encode() not in found[THIS]
+
+
+def test_instructions_are_counted_to_a_percent() -> None:
+    needs("valgrind", "valgrind")
+    loads = (SMALL,)
+    with workshop() as shop:
+        first, second = (count_instructions(shop, "fastrelay", loads) for _ in range(2))
+    assert first[SMALL.label] > 10_000
+    assert first[SMALL.label] == pytest.approx(second[SMALL.label], rel=0.02)
+
+
+def test_the_interval_of_a_median() -> None:
+    assert median_interval([3.0, 1.0, 2.0]) == (1.0, 3.0)
+    # From tables of the sign test: 20 values, the sixth from either end.
+    assert median_interval([float(number) for number in range(1, 21)]) == (6.0, 15.0)
+
+
+def test_a_ratio_is_judged_by_its_median_and_interval() -> None:
+    results = Results()
+    for load, ratio in (("same", 1.0), ("worse", 1.1)):
+        for noise in (0.99, 1.0, 1.0, 1.0, 1.0, 1.01):
+            results.add_pair(load, ("this", {"cpu": ratio * noise}), ("base", {"cpu": 1.0}))
+    text, within = ratio_table(results, ["cpu"], {("same", "cpu"): 1.03})
+    assert within
+    assert "1.000 | 0.990–1.010 (6) | 1.03 | within |" in text
+    text, within = ratio_table(results, ["cpu"], {("worse", "cpu"): 1.03})
+    assert not within
+    assert "1.100 | 1.089–1.111 (6) | 1.03 | **above** |" in text
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

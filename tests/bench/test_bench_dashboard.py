@@ -11,7 +11,7 @@ def test_the_dashboard_is_drawn_from_a_real_run(tmp_path: Path) -> None:
     needs("prometheus", "prometheus")
     picture = tmp_path / "dashboard.png"
     command = (sys.executable, "-m", "bench", "dashboard", "--seconds", "3", "--output", picture)
-    run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
     assert run.stdout.startswith("18 panels, ")
     assert picture.read_bytes().startswith(b"\x89PNG")

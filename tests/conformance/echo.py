@@ -24,11 +24,11 @@ from fastrelay.net.bound_sockets import bind_all
 from fastrelay.policy.caps import PendingConnections
 from fastrelay.policy.counters.frames import DirectionCounts
 from fastrelay.protocol.cause import Cause
-from fastrelay.protocol.close_codes import directed
+from fastrelay.protocol.close_codes import requested_close
 from fastrelay.protocol.frames import text_header
 from fastrelay.server.listeners import Listeners
 from fastrelay.websocket.connection import Connection
-from fastrelay.websocket.context import Conditions
+from fastrelay.websocket.context import ConnectionContext
 from tests.support.certificates import local_certificate
 
 LIMIT = 128 * 1024
@@ -69,14 +69,11 @@ class Echo:
         self._closes: list[int | None] = []
         self._ignored = 0
 
-    def on_message(self, message: bytes) -> None:
-        self.on_messages([message])
-
     def on_messages(self, messages: list[bytes]) -> None:
         """Send them back, or close."""
         for message in messages:
             if message.startswith(CLOSE_ME):
-                self.connection.close(directed(int(message.removeprefix(CLOSE_ME))))
+                self.connection.close(requested_close(int(message.removeprefix(CLOSE_ME))))
                 return
             answer = answer_to(message)
             self.connection.send((text_header(len(answer)), answer), 1)
@@ -107,6 +104,9 @@ class InPieces(Connection):
     def __init__(self, *given: Any) -> None:
         *others, self._size = given
         super().__init__(*others)
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.process_read(nbytes)
 
     def process_read(self, nbytes: int) -> int:
         room = self.receive_buffer
@@ -181,14 +181,14 @@ class EchoServer:
     def _connect(self, exchange: Exchange) -> None:
         wish = dict(parse_qsl(exchange.request.target.partition(b"?")[2].decode()))
         echo = Echo(self.endings.put)
-        conditions = Conditions(self._wheel, Intervals(), int(wish.get("limit", LIMIT)), echo)
+        context = ConnectionContext(self._wheel, Intervals(), int(wish.get("limit", LIMIT)), echo)
         accept_token = check_handshake(exchange)
         transport, early = exchange.detach()
         switch_protocols(transport, accept_token, None)
         if "read" in wish:
             size = int(wish["read"])
-            echo.connection = InPieces(transport, echo, conditions, DirectionCounts(), size)
+            echo.connection = InPieces(transport, echo, context, DirectionCounts(), size)
         else:
-            echo.connection = Connection(transport, echo, conditions, DirectionCounts())
+            echo.connection = Connection(transport, echo, context, DirectionCounts())
         if early:
             echo.connection.receive(early)

@@ -60,6 +60,10 @@ CASES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
             f'{PREFIX}event_loop_lag_seconds_bucket{{{HERE},le="+Inf"}}': "0+240x20",
         },
     ),
+    "RelayInternalErrors": (
+        {f"{PREFIX}internal_errors_total{{{HERE}}}": "0x15 1x5"},
+        {f"{PREFIX}internal_errors_total{{{HERE}}}": "3x20"},
+    ),
     "RelayGraceExpiryBurst": (
         {f"{PREFIX}grace_expiries_total{{{HERE}}}": "0x15 60x5"},
         {f"{PREFIX}grace_expiries_total{{{HERE}}}": "0+1x20"},

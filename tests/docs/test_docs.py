@@ -1,5 +1,6 @@
-"""What the documents name is there: tests, files, flags, metrics."""
+"""What the documents name is there: tests, files, flags, metrics, places in the code."""
 
+import pkgutil
 import re
 from pathlib import Path
 
@@ -17,14 +18,56 @@ def names(paths: list[Path]) -> list[str]:
     return [str(path.relative_to(ROOT)) for path in paths]
 
 
-def test_every_test_the_threat_model_names_is_there() -> None:
-    named = re.findall(
-        r"`((?:\w+/)?test_\w+\.py)::(test_\w+)`", (DOCS / "threat-model.md").read_text()
+def named_tests(text: str) -> list[tuple[str, str]]:
+    """Tests named as ``file::test``, where the file is relative to ``tests/``."""
+    return re.findall(r"`((?:\w+/)?test_\w+\.py)::(\w+)`", text)
+
+
+def missing_tests(text: str) -> list[str]:
+    """Those that are not there, as functions or as invariants of a model."""
+    missing = []
+    for file, test in named_tests(text):
+        path = ROOT / "tests" / file
+        source = path.read_text() if path.exists() else ""
+        pattern = rf"^(async )?def {test}\(|^    @invariant\(\)\n    def {test}\("
+        if not re.search(pattern, source, re.MULTILINE):
+            missing.append(f"{file}::{test}")
+    return missing
+
+
+@pytest.mark.parametrize(("page", "least"), [("threat-model.md", 40), ("invariants.md", 30)])
+def test_every_test_a_page_names_is_there(page: str, least: int) -> None:
+    text = (DOCS / page).read_text()
+    assert len(named_tests(text)) > least
+    assert missing_tests(text) == []
+
+
+def test_a_test_that_is_not_there_is_found() -> None:
+    here, gone = (
+        "docs/test_docs.py::test_a_test_that_is_not_there_is_found",
+        "docs/test_docs.py::no",
     )
-    assert len(named) > 40
-    for file, test in named:
-        source = (ROOT / "tests" / file).read_text()
-        assert re.search(rf"^(async )?def {test}\(", source, re.MULTILINE), f"{file}::{test}"
+    assert missing_tests(f"`{here}`, `{gone}`, `test_none.py::test_a`") == [
+        gone,
+        "test_none.py::test_a",
+    ]
+
+
+def rows(page: str) -> list[list[str]]:
+    """The cells of all tables of a page, without their heads."""
+    lines = [line for line in (DOCS / page).read_text().splitlines() if line.startswith("| ")]
+    cells = [line.strip("| ").split(" | ") for line in lines]
+    return [row for row in cells if row[0] != "invariant"]
+
+
+def test_every_invariant_has_a_place_that_is_there_and_a_test() -> None:
+    invariants = rows("invariants.md")
+    assert len(invariants) > 15
+    for invariant, places, tests in invariants:
+        assert named_tests(tests), invariant
+        for place in re.findall(r"`([\w.]+)`", places):
+            pkgutil.resolve_name(f"fastrelay.{place}")  # raises where there is none
+        assert "`" in places or places == "all modules", invariant
 
 
 def test_every_threat_has_a_test_or_says_that_nothing_stands_against_it() -> None:

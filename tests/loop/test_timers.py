@@ -174,10 +174,41 @@ def test_one_items_fault_costs_the_others_nothing(loop: Loop) -> None:
     for item in [*bad, *good]:
         wheel.after(item, 1)
     later = Item(loop)
-    wheel.after(later, 2)
-    loop.advance(3)
+    wheel.after(later, 1.5)
+    loop.advance(1.5 + TICK)
     assert all(len(item.calls) == 1 for item in [*bad, *good, later])
     assert [context["exception"] for context in loop.faults] == [fault] * 3
+
+
+def test_an_item_that_failed_is_called_again_a_second_later(loop: Loop) -> None:
+    """A connection whose callback raised has other deadlines, and must not lose them."""
+    wheel = made(loop)
+
+    def fail_once() -> None:
+        if len(item.calls) == 1:
+            raise ZeroDivisionError
+
+    item = Item(loop, fail_once)
+    wheel.after(item, 1)
+    loop.advance(10)
+    first, second = item.calls
+    assert 1 <= second - first <= 1 + TICK
+    assert (len(loop.faults), len(wheel), loop.pending) == (1, 0, 0)
+
+
+def test_an_item_that_failed_keeps_the_appointment_it_has_made(loop: Loop) -> None:
+    wheel = made(loop)
+
+    def fail_once() -> None:
+        if len(item.calls) == 1:
+            wheel.after(item, 5)
+            raise ZeroDivisionError
+
+    item = Item(loop, fail_once)
+    wheel.after(item, 1)
+    loop.advance(20)
+    first, second = item.calls
+    assert 5 <= second - first <= 5 + TICK
 
 
 def test_a_closed_wheel_calls_nobody_and_holds_nothing(loop: Loop) -> None:

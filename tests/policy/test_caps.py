@@ -1,6 +1,6 @@
 """Caps, pending connections, and the budget of all phones, alone."""
 
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -9,11 +9,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from fastrelay.config.settings import Limits
 from fastrelay.policy.caps import LiveConnections, PendingConnections
-from fastrelay.policy.counters.frames import FrameCounts
+from fastrelay.policy.counters import Counters
 from fastrelay.policy.held_bytes import BufferBudget
 from fastrelay.protocol.close_codes import BACKLOG_FULL, CloseReason
+from fastrelay.routing.context import RoutingContext
 from fastrelay.routing.phone import Phone as RoutedPhone
-from fastrelay.routing.router import Switchboard
 from fastrelay.websocket.connection import Connection as LiveConnection
 
 # -- caps -----------------------------------------------------------------------------------------
@@ -217,15 +217,6 @@ def test_the_sum_is_right_and_within_the_limit(updates: list[tuple[int, int]]) -
 # -- the budget of one phone ----------------------------------------------------------------------
 
 
-class Board:
-    """As much of a switchboard as a phone's budget needs."""
-
-    def __init__(self) -> None:
-        self.budget = BufferBudget(2**40)
-        self.counts = FrameCounts()
-        self.limits = Limits()
-
-
 class Connection:
     def __init__(self) -> None:
         self.failed: list[CloseReason] = []
@@ -235,10 +226,12 @@ class Connection:
 
 
 def test_four_mebibytes_are_within_the_budget_of_a_phone_and_one_byte_more_is_not() -> None:
-    board, connection = Board(), Connection()
-    one = RoutedPhone("s1", cast("Switchboard", board))
+    budget, connection = BufferBudget(2**40), Connection()
+    nothing = cast("Any", None)
+    context = RoutingContext(Limits(), Counters(), budget, waker=nothing, log=nothing)
+    one = RoutedPhone("s1", context, router=nothing)
     one.connection = cast("LiveConnection", connection)
     one.on_backlog(4 * 1024 * 1024)
-    assert (board.budget.total, connection.failed) == (4 * 1024 * 1024, [])
+    assert (budget.total, connection.failed) == (4 * 1024 * 1024, [])
     one.on_backlog(4 * 1024 * 1024 + 1)
     assert connection.failed == [BACKLOG_FULL]

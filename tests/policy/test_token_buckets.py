@@ -108,7 +108,7 @@ def test_an_address_scan_takes_bounded_memory(clock: Clock) -> None:
     for number in range(20_000):
         assert buckets.take(bucket_key(str(ipaddress.IPv4Address(number)))) == 0
         if number % 5000 == 4999:
-            sizes.append(sys.getsizeof(buckets._ahead))
+            sizes.append(sys.getsizeof(buckets._full_at))
     assert len(buckets) == 1000
     assert len(set(sizes)) == 1
 

@@ -213,7 +213,7 @@ def test_binary_need_not_be_utf8() -> None:
 def held(decoder: FrameDecoder) -> int:
     """Bytes of memory of a decoder's own."""
     return sum(
-        sys.getsizeof(part) for part in (decoder._own, decoder._assembly) if part is not None
+        sys.getsizeof(part) for part in (decoder._partial, decoder._fragments) if part is not None
     )
 
 

@@ -288,7 +288,7 @@ def test_malformed_envelopes(message: bytes) -> None:
         "not an envelope",
         "no conn_id",
         "neither frame nor close_code",
-        "close_code may not travel",
+        "close_code is not valid on the wire",
     }
 
 

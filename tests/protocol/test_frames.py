@@ -9,7 +9,7 @@ from wsproto.frame_protocol import FrameProtocol
 
 from fastrelay.protocol import close_codes
 from fastrelay.protocol.cause import Cause
-from fastrelay.protocol.close_codes import CloseReason, may_travel, protocol_error
+from fastrelay.protocol.close_codes import CloseReason, is_valid_on_wire, protocol_error
 from fastrelay.protocol.frames import (
     MAX_CONTROL_PAYLOAD,
     Opcode,
@@ -19,7 +19,7 @@ from fastrelay.protocol.frames import (
     parse_close_code,
     text_header,
 )
-from fastrelay.websocket.send_queue import FRAME_CHARGE, Backlog
+from fastrelay.websocket.send_queue import FRAME_CHARGE, SendQueue
 
 # -- headers --------------------------------------------------------------------------------------
 
@@ -115,20 +115,20 @@ def test_the_reasons_are_those_of_the_protocol() -> None:
 def test_the_codes_that_may_travel() -> None:
     """RFC 6455 §7.4, as ranges in the protocol's words."""
     allowed = [*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)]
-    assert [code for code in range(-1, 70_000) if may_travel(code)] == allowed
+    assert [code for code in range(-1, 70_000) if is_valid_on_wire(code)] == allowed
 
 
 # -- the queue ------------------------------------------------------------------------------------
 
 
 def test_an_empty_backlog() -> None:
-    backlog = Backlog()
+    backlog = SendQueue()
     assert not backlog
-    assert (backlog.charged, backlog.count_frames(), backlog.take(100)) == (0, 0, ([], 0))
+    assert (backlog.charged, backlog.count_frames(), backlog.take_slice(100)) == (0, 0, ([], 0))
 
 
 def test_frames_are_charged_on_top_of_their_bytes() -> None:
-    backlog = Backlog()
+    backlog = SendQueue()
     backlog.append((b"head", b"payload"), 1)
     backlog.append((b"three frames",), 3)
     assert backlog.charged == 11 + FRAME_CHARGE + 12 + 3 * FRAME_CHARGE
@@ -138,38 +138,38 @@ def test_frames_are_charged_on_top_of_their_bytes() -> None:
 
 
 def test_a_control_frame_goes_ahead_of_everything() -> None:
-    backlog = Backlog()
+    backlog = SendQueue()
     backlog.append((b"data",), 1)
     backlog.put_first(b"pong")
     assert backlog.charged == 8 + FRAME_CHARGE
-    assert backlog.take(1) == ([b"pong"], 0)
-    assert backlog.take(1) == ([b"data"], 1)
+    assert backlog.take_slice(1) == ([b"pong"], 0)
+    assert backlog.take_slice(1) == ([b"data"], 1)
 
 
-class Stopwatch:
+class TransitTimer:
     def __init__(self) -> None:
         self.stopped = 0
 
-    def stop(self) -> None:
+    def flushed(self) -> None:
         self.stopped += 1
 
 
 def test_a_mark_is_told_when_all_before_it_has_been_taken_and_more_is_asked_for() -> None:
-    backlog, stopwatch, last = Backlog(), Stopwatch(), Stopwatch()
+    backlog, stopwatch, last = SendQueue(), TransitTimer(), TransitTimer()
     backlog.append((b"before",), 1)
-    backlog.mark(stopwatch)
+    backlog.add_marker(stopwatch)
     backlog.append((b"behind",), 1)
-    backlog.mark(last)
+    backlog.add_marker(last)
     assert backlog.charged == 12 + 2 * FRAME_CHARGE
-    assert backlog.take(100) == ([b"before"], 1)
+    assert backlog.take_slice(100) == ([b"before"], 1)
     assert stopwatch.stopped == 0
     backlog.put_first(b"ping")
-    assert backlog.take(100) == ([b"ping"], 0)
+    assert backlog.take_slice(100) == ([b"ping"], 0)
     assert stopwatch.stopped == 0
-    assert backlog.take(100) == ([b"behind"], 1)
+    assert backlog.take_slice(100) == ([b"behind"], 1)
     assert (stopwatch.stopped, last.stopped) == (1, 0)
     assert backlog
-    assert backlog.take(100) == ([], 0)
+    assert backlog.take_slice(100) == ([], 0)
     assert (stopwatch.stopped, last.stopped) == (1, 1)
     assert not backlog
 
@@ -183,11 +183,11 @@ entries = st.lists(
 def test_what_goes_in_comes_out_and_the_charge_with_it(
     entries: list[tuple[list[bytes], int]], sizes: list[int]
 ) -> None:
-    backlog, out, frames = Backlog(), list[Piece](), 0
+    backlog, out, frames = SendQueue(), list[Piece](), 0
     for pieces, count in entries:
         backlog.append(pieces, count)
     for size in [*sizes, 10**6]:
-        taken, count = backlog.take(size)
+        taken, count = backlog.take_slice(size)
         # As much as was asked for, or all; and never a part of an entry.
         assert sum(map(len, taken)) >= size or not backlog
         out += taken

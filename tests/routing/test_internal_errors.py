@@ -11,9 +11,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from fastrelay.loop.internal_errors import describe
-from fastrelay.loop.timer_wheel import TimerWheel
 from fastrelay.protocol.cause import Cause
-from tests.support.clock import Loop
 from tests.support.faulty import MemoryPeer, MemoryRelay
 from tests.support.peer import PING, client_frame
 
@@ -259,9 +257,8 @@ SCENARIOS: list[Scenario] = [
 async def test_a_transport_that_raises(scenario: Scenario) -> None:
     caught = 0
     for raise_at in range(MOST_CALLS):
-        relay = MemoryRelay(binary_backlog_bytes=3000, buffered_bytes=8000)
-        victim = await scenario(relay, raise_at)
-        await relay.end()
+        async with MemoryRelay(binary_backlog_bytes=3000, buffered_bytes=8000) as relay:
+            victim = await scenario(relay, raise_at)
         caught += relay.relay.errors.count
         assert relay.relay.errors.count == len(relay.log_of("internal_error"))
         if raise_at and victim.transport.calls < raise_at:
@@ -272,49 +269,29 @@ async def test_a_transport_that_raises(scenario: Scenario) -> None:
 
 
 async def test_what_is_logged_names_the_place_and_quotes_nothing() -> None:
-    relay = MemoryRelay()
-    relay.binary()
-    calls = relay.phone().transport.calls
-    victim = relay.phone(raise_at=calls + 1)
-    victim.receive(client_frame(b"secret", PING))
-    assert victim.transport.is_closing()
-    (line,) = relay.log_of("internal_error")
-    assert re.search(r"level=ERROR .* err=\"Fault in websocket/connection\.py:\d+\"", line)
-    assert not any("secret" in line for line in relay.lines)
-    await relay.end()
+    async with MemoryRelay() as relay:
+        relay.binary()
+        calls = relay.phone().transport.calls
+        victim = relay.phone(raise_at=calls + 1)
+        victim.receive(client_frame(b"secret", PING))
+        assert victim.transport.is_closing()
+        (line,) = relay.log_of("internal_error")
+        assert re.search(r"level=ERROR .* err=\"Fault in websocket/connection\.py:\d+\"", line)
+        assert not any("secret" in line for line in relay.lines)
 
 
 async def test_the_close_is_counted_and_the_binary_is_told() -> None:
-    relay = MemoryRelay()
-    binary = relay.binary()
-    calls = relay.phone().transport.calls
-    victim = relay.phone(raise_at=calls + 1)
-    victim.receive(client_frame(b"", PING))
-    assert binary.messages()[-1]["close_code"] == 1001
-    assert relay.metrics.counters.closes.phones.cells[Cause.INTERNAL_ERROR, "none"] == 1
-    assert victim.close_code() is None
-    await relay.end()
+    async with MemoryRelay() as relay:
+        binary = relay.binary()
+        calls = relay.phone().transport.calls
+        victim = relay.phone(raise_at=calls + 1)
+        victim.receive(client_frame(b"", PING))
+        assert binary.messages()[-1]["close_code"] == 1001
+        assert relay.metrics.counters.closes.phones.cells[Cause.INTERNAL_ERROR, "none"] == 1
+        assert victim.close_code() is None
 
 
 def test_text_of_an_exception_is_not_said() -> None:
     with pytest.raises(UnicodeDecodeError) as caught:
         b"secret\xff".decode()
     assert describe(caught.value) == "UnicodeDecodeError"
-
-
-def test_a_timer_whose_callback_raises_is_called_again() -> None:
-    class Item:
-        wheel_tick = calls = 0
-
-        def on_timer(self) -> None:
-            self.calls += 1
-            if self.calls == 1:
-                raise RuntimeError
-
-    loop, item = Loop(), Item()
-    wheel = TimerWheel(loop, 0.25)  # type: ignore[arg-type]
-    wheel.after(item, 1.0)
-    loop.advance(5.0)
-    assert item.calls == 2
-    assert len(loop.faults) == 1
-    assert len(wheel) == 0

@@ -16,11 +16,13 @@ from fastrelay.config.settings import Intervals, Limits
 from fastrelay.log import Log
 from fastrelay.loop.timer_wheel import TimerWheel
 from fastrelay.metrics import make_metrics
+from fastrelay.policy.held_bytes import BufferBudget
 from fastrelay.policy.registry import Registry
 from fastrelay.protocol.close_codes import HEARTBEAT_TIMEOUT, CloseReason
 from fastrelay.routing.binary import Binary
+from fastrelay.routing.context import RoutingContext
 from fastrelay.routing.phone import Phone
-from fastrelay.routing.router import Switchboard
+from fastrelay.routing.router import Router
 from fastrelay.routing.waker import Waker
 from fastrelay.websocket.connection import Connection
 from tests.support.clock import Loop
@@ -89,16 +91,15 @@ class Model(RuleBasedStateMachine):
         self.registry: Registry[Binary, Phone] = Registry(CAP)
         intervals = Intervals(grace=GRACE, takeover_probe=PROBE)
         log = Log(lambda line: None)
-        self.board = Switchboard(
-            self.registry,
-            wheel,
-            intervals,
-            Limits(),
+        limits = Limits()
+        context = RoutingContext(
+            limits,
             metrics.counters,
-            metrics.upgrades,
+            BufferBudget(limits.buffered_bytes),
             cast("Waker", None),
             log,
         )
+        self.router = Router(self.registry, wheel, intervals, context, metrics.upgrades)
         self.wheel = wheel
         self.slots: dict[str, Slot] = {}
         self.wires: list[Wire] = []
@@ -110,9 +111,9 @@ class Model(RuleBasedStateMachine):
 
     @rule(server_id=st.sampled_from(SERVER_IDS))
     def claim(self, server_id: str) -> None:
-        binary = Binary(server_id, "1", "r", self.board)
+        binary = self.router.new_binary(server_id, "1", "r")
         wire = self._wire(binary)
-        self.board.admit_binary(binary, b"")
+        self.router.admit_binary(binary, b"")
         slot = self.slots.get(server_id)
         if slot is None or slot.holder is None:
             self._install(server_id, wire)
@@ -126,9 +127,9 @@ class Model(RuleBasedStateMachine):
 
     @rule(server_id=st.sampled_from(SERVER_IDS))
     def register(self, server_id: str) -> None:
-        phone = Phone(server_id, self.board)
+        phone = self.router.new_phone(server_id)
         wire = self._wire(phone)
-        self.board.admit_phone(phone, "", "r", b"")
+        self.router.admit_phone(phone, "", "r", b"")
         slot = self.slots.get(server_id)
         if slot is None:
             self._says(wire, 4404, "reject_404")
@@ -182,7 +183,7 @@ class Model(RuleBasedStateMachine):
     @rule(data=st.data())
     def directed(self, data: st.DataObject) -> None:
         wire = data.draw(st.sampled_from(self._addressable()))
-        wire.handler.close_as_directed(4401, [])
+        wire.handler.close_as_requested(4401, [])
         self._says(wire, 4401)
         self.slots[wire.handler.server_id].phones[wire] = None  # nobody is to be told
 
@@ -271,18 +272,18 @@ class Model(RuleBasedStateMachine):
 
     @invariant()
     def every_attempt_is_counted_once(self) -> None:
-        def cell(endpoint: str, outcome: str) -> float | None:
-            return self.collectors.get_sample_value(
-                "pyrycode_relay_ws_upgrade_attempts_total",
-                {"endpoint": endpoint, "outcome": outcome},
-            )
-
-        assert cell("server", "accept") == self.counts["binary"]
-        assert cell("client", "accept") == self.counts["phone"]
-        assert cell("server", "reject_409") == self.counts["reject_409"]
-        assert cell("client", "reject_404") == self.counts["reject_404"]
-        assert cell("client", "reject_429") == self.counts["reject_429"]
-        assert self.board.grace_expiries == self.counts["expired"]
+        cells = {
+            (sample.labels["endpoint"], sample.labels["outcome"]): sample.value
+            for family in self.collectors.collect()
+            for sample in family.samples
+            if sample.name == "pyrycode_relay_ws_upgrade_attempts_total"
+        }
+        assert cells["server", "accept"] == self.counts["binary"]
+        assert cells["client", "accept"] == self.counts["phone"]
+        assert cells["server", "reject_409"] == self.counts["reject_409"]
+        assert cells["client", "reject_404"] == self.counts["reject_404"]
+        assert cells["client", "reject_429"] == self.counts["reject_429"]
+        assert self.router.grace_expiries == self.counts["expired"]
 
     @invariant()
     def nothing_failed_in_a_timer(self) -> None:

@@ -4,7 +4,8 @@ import asyncio
 import json
 import socket
 from dataclasses import replace
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from wsproto.frame_protocol import FrameDecoder
 
@@ -230,7 +231,23 @@ class MemoryRelay:
         named = [m["conn_id"] for m in binary.messages() if m.get("frame") == {"peer": mark}]
         return named[0] if named else "client-s1-gone"
 
-    async def end(self) -> None:
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if error is None:
+                await self._end()
+        finally:  # a socket left open would be the failure of a later test
+            for sock in self._sockets:
+                sock.close()
+
+    async def _end(self) -> None:
         """All peers go; then nothing may be left."""
         for peer in self.peers:
             peer.transport.stalled = False
@@ -238,8 +255,6 @@ class MemoryRelay:
         await self.turn(300.0)
         await self.turn(300.0)
         relay = self.relay
-        for sock in self._sockets:
-            sock.close()
         self.frames_add_up()
         if self.stopped:
             return
@@ -247,7 +262,7 @@ class MemoryRelay:
         assert len(relay.pending) == 0
         assert len(relay.registry) == 0
         assert relay.registry.connected_binaries == relay.registry.connected_phones == 0
-        assert relay.board.budget.total == 0
+        assert relay.router.context.held_bytes.total == 0
         assert len(relay.wheel) == 0
         assert self.clock.pending == 0
         await relay.stop()

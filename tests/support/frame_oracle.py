@@ -25,8 +25,7 @@ class Receiver:
             room = self.decoder.get_buffer()
             count = min(len(room), len(view))
             room[:count] = view[:count]
-            lone = self.decoder.lone_message(count)
-            self.messages += self.decoder.buffer_updated(count) if lone is None else [lone]
+            self.messages += self.decoder.buffer_updated(count)
             view = view[count:]
         self.controls += self.decoder.take_controls()
         return self

@@ -15,8 +15,8 @@ from typing import Any
 from fastrelay.http.connection import HttpProtocol
 from fastrelay.policy.registry import Grace
 from fastrelay.routing.binary import Binary
+from fastrelay.routing.liveness_check import LivenessCheck
 from fastrelay.routing.phone import Phone
-from fastrelay.routing.takeover import Probe
 from fastrelay.websocket.connection import Connection
 from tests.support.certificates import authority
 from tests.support.harness import RunningRelay, running_relay
@@ -138,7 +138,7 @@ async def nothing_left(relay: RunningRelay) -> None:
     assert relay.pending == 0
     await asyncio.sleep(0)
     gc.collect()
-    kinds = (Connection, Phone, Binary, HttpProtocol, Grace, Probe)
+    kinds = (Connection, Phone, Binary, HttpProtocol, Grace, LivenessCheck)
     assert not [thing for thing in gc.get_objects() if isinstance(thing, kinds)]
     counts_add_up(relay)
 

@@ -53,7 +53,7 @@ class RelayInProcess(RunningRelay):
     @property
     def buffered(self) -> int:
         """Unsent bytes held for phones."""
-        return self.relay.board.budget.total
+        return self.relay.router.context.held_bytes.total
 
     @property
     def registry_size(self) -> int:

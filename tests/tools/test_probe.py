@@ -111,7 +111,7 @@ async def test_results_are_data() -> None:
     async with running_relay() as relay:
         assert await check(parse_endpoint(relay.url), 10, results.append)
     assert [result.step for result in results] == [step.name for step in STEPS]
-    assert all(result.seconds > 0 and result.fault is None for result in results)
+    assert all(result.seconds > 0 and result.failure is None for result in results)
     measured = {result.step: set(result.measured) for result in results if result.measured}
     assert measured == {"small frames there and back": {"min", "median", "max"}}
 

@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from bench.support.ports import free_port
 from fastrelay.cli import main
 from fastrelay.tools.probe.checks import STEPS
-from fastrelay.tools.probe.command import Telling, parse_endpoint, probe
+from fastrelay.tools.probe.command import Output, parse_endpoint, probe
 from tests.support.harness import running_relay
 from tests.support.programs import needs
 
@@ -129,8 +129,8 @@ async def test_one_round_as_json_and_as_metrics(
 ) -> None:
     file = tmp_path / "relay.prom"
     async with running_relay() as relay:
-        telling = Telling(as_json=True, metrics_file=file)
-        assert await probe(parse_endpoint(relay.url), 10, telling) == 0
+        output = Output(as_json=True, metrics_file=file)
+        assert await probe(parse_endpoint(relay.url), 10, output) == 0
         url = relay.url
     told = json.loads(capsys.readouterr().out)
     assert told["ok"]
@@ -156,7 +156,7 @@ async def test_promtool_has_nothing_to_say_about_the_file(tmp_path: Path) -> Non
     needs("promtool", "prometheus")
     file = tmp_path / "relay.prom"
     async with running_relay() as relay:
-        assert await probe(parse_endpoint(relay.url), 10, Telling(metrics_file=file)) == 0
+        assert await probe(parse_endpoint(relay.url), 10, Output(metrics_file=file)) == 0
     with file.open() as metrics:
         checked = await asyncio.to_thread(
             lambda: subprocess.run(

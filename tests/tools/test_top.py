@@ -7,7 +7,7 @@ import pytest
 
 from bench.support.ports import free_port
 from fastrelay.cli import main
-from fastrelay.tools.top.scrape import Between, Scrape
+from fastrelay.tools.top.scrape import Scrape, ScrapeDelta
 from fastrelay.tools.top.view import sparkline
 from tests.support.harness import running_relay
 from tests.support.peer import client_frame
@@ -85,14 +85,14 @@ def test_rates_and_quantiles() -> None:
             },
         )
 
-    between = Between(look(10, 100, 50, 0), look(12, 150, 90, 10))
-    assert between.rate("frames", direction="up") == 25
-    assert between.rate("frames", direction="down") == 0
-    assert between.quantile(NAME, 0.5) == 0.001
-    assert between.quantile(NAME, 0.99) == 0.5
-    assert between.quantile(NAME, 0.99, direction="up") == 0
-    assert Between(look(10, 100, 5, 0), look(12, 3, 5, 0)).rate("frames", direction="up") == 0
-    assert Between(look(10, 0, 5, 0), look(12, 0, 5, 0)).quantile(NAME, 0.5) == 0
+    delta = ScrapeDelta(look(10, 100, 50, 0), look(12, 150, 90, 10))
+    assert delta.rate("frames", direction="up") == 25
+    assert delta.rate("frames", direction="down") == 0
+    assert delta.quantile(NAME, 0.5) == 0.001
+    assert delta.quantile(NAME, 0.99) == 0.5
+    assert delta.quantile(NAME, 0.99, direction="up") == 0
+    assert ScrapeDelta(look(10, 100, 5, 0), look(12, 3, 5, 0)).rate("frames", direction="up") == 0
+    assert ScrapeDelta(look(10, 0, 5, 0), look(12, 0, 5, 0)).quantile(NAME, 0.5) == 0
 
 
 def test_sparklines() -> None:

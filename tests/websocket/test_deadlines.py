@@ -14,7 +14,7 @@ from fastrelay.loop.timer_wheel import TimerWheel
 from fastrelay.protocol.cause import Cause
 from fastrelay.protocol.close_codes import NO_SERVER, WRITE_FAILED
 from fastrelay.websocket.connection import Connection
-from fastrelay.websocket.context import Conditions
+from fastrelay.websocket.context import ConnectionContext
 from tests.support.clock import Loop
 from tests.support.peer import CLOSE, PONG, client_frame, close_payload
 
@@ -40,6 +40,9 @@ class Transport:
 
     def set_write_buffer_limits(self, high: int) -> None:
         self.high = high
+
+    def get_extra_info(self, name: str) -> None:
+        """A plain transport knows nothing of what TLS holds back."""
 
     def get_write_buffer_size(self) -> int:
         return len(self.waiting)
@@ -91,7 +94,6 @@ class Handler:
         self.ends: list[int | None] = []
         self.unsent: list[int] = []
 
-    def on_message(self, message: bytes) -> None: ...
     def on_messages(self, messages: list[bytes]) -> None: ...
     def on_ignored(self, count: int) -> None: ...
     def on_pong(self) -> None: ...
@@ -122,7 +124,7 @@ class Scene:
         self.transport.waiting += waiting
         self.handler = Handler()
         self.sent = Sent()
-        conditions = Conditions(wheel, Intervals(tick=TICK), 262144, cast("Any", set()))
+        conditions = ConnectionContext(wheel, Intervals(tick=TICK), 262144, cast("Any", set()))
         self.connection = Connection(
             cast("asyncio.Transport", self.transport), self.handler, conditions, self.sent
         )

@@ -62,7 +62,7 @@ async def test_phones_of_a_stalled_binary_wait_and_lose_nothing() -> None:
 
 def held_back(relay: RunningRelay) -> bool:
     """Whether the binary of s1 has its phones waiting."""
-    return relay.binary_of("s1").holding_back
+    return relay.binary_of("s1").phones_paused
 
 
 async def test_a_phone_that_comes_while_the_binary_is_stalled_waits_too() -> None:

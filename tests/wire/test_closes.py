@@ -1,12 +1,17 @@
 """Every connection that ends is counted once, by side, cause and class of code."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
+from tests.support.certificates import local_certificate
 from tests.support.harness import RunningRelay, running_relay
 from tests.support.hurting import every_close_is_counted
-from tests.support.peer import CLOSE, Peer, client_frame
+from tests.support.peer import CLOSE, PING, Peer, client_frame
+from tests.support.record_client import RecordPeer, join
+from tests.support.tls_scene import inside_a_message
 
 QUICK = {"grace": 0.05, "close": 0.2, "drain": 0.5, "takeover_probe": 0.05}
 LIMITS = {"phones": 2, "message_bytes": 5000, "phone_backlog_bytes": 100_000}
@@ -168,6 +173,55 @@ async def a_binary_that_takes_nothing(relay: RunningRelay) -> None:
     assert await phone.closed() == (1000, "")
 
 
+async def _tls_pair(relay: RunningRelay) -> tuple[RecordPeer, RecordPeer]:
+    """A phone and its binary whose records are made by hand."""
+    binary = await join(relay, "binary", "1.3", "s1")
+    return await join(relay, "phone", "1.3", "s1"), binary
+
+
+async def halves_of_tls_messages(relay: RunningRelay) -> None:
+    for peer in await _tls_pair(relay):
+        await inside_a_message(peer, "1.3")
+        await peer.hung_up()
+
+
+async def records_that_are_not_encrypted(relay: RunningRelay) -> None:
+    for peer in await _tls_pair(relay):
+        peer.send_raw(b"\x17\x03\x03\x00\x20" + bytes(32))
+        await peer.hung_up()
+
+
+class _NoWriting:
+    """A connection's transport, but for a write, which raises."""
+
+    def __init__(self, transport: Any) -> None:
+        self._transport = transport
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        raise RuntimeError("no writing")
+
+
+async def exceptions_in_the_relay(relay: RunningRelay) -> None:
+    asyncio.get_running_loop().set_exception_handler(relay.relay.errors.from_loop)
+    binary = await relay.binary()
+    await _raises(binary, relay.binary_of("s1").connection)
+    await relay.binary()
+    phone = await relay.phone()
+    (of_phone,) = relay.relay.registry.phones_of("s1", relay.binary_of("s1"))
+    await _raises(phone, of_phone.connection)
+    assert relay.value("internal_errors_total") == len(relay.log_of("internal_error")) == 2
+
+
+async def _raises(peer: Peer, connection: Any) -> None:
+    """Let the answer to a ping of ``peer`` raise."""
+    connection._transport = _NoWriting(connection._transport)
+    peer.send(client_frame(b"", PING))
+    assert await peer.at_eof()
+
+
 Scene = Callable[[RunningRelay], Awaitable[None]]
 SCENES: dict[Scene, tuple[str, ...]] = {
     peers_say_goodbye: (
@@ -191,7 +245,11 @@ SCENES: dict[Scene, tuple[str, ...]] = {
     a_backlog_too_large: ("phone backlog_full 1xxx",),
     a_phone_that_takes_nothing: ("phone write_failed 1xxx",),
     a_binary_that_takes_nothing: ("binary write_failed none",),
+    halves_of_tls_messages: ("phone tls_stalled none", "binary tls_stalled none"),
+    records_that_are_not_encrypted: ("phone tls_failed none", "binary tls_failed none"),
+    exceptions_in_the_relay: ("phone internal_error none", "binary internal_error none"),
 }
+OVER_TLS = {halves_of_tls_messages, records_that_are_not_encrypted}
 INTERVALS: dict[Scene, dict[str, float]] = {
     message_timeouts: {"message": 0.05},
     heartbeat_timeouts: {"ping": 0.05, "pong": 0.05},
@@ -199,6 +257,7 @@ INTERVALS: dict[Scene, dict[str, float]] = {
     a_frame_for_nobody: {"grace": 5.0},
     a_phone_that_takes_nothing: {"write": 0.3},
     a_binary_that_takes_nothing: {"write": 0.3},
+    halves_of_tls_messages: {"tls_stall": 0.05},
 }
 
 
@@ -207,7 +266,9 @@ async def test_a_close_advances_its_cell(scene: Scene) -> None:
     limits = LIMITS
     if scene is a_phone_that_takes_nothing:
         limits = LIMITS | {"phone_backlog_bytes": 2**30}
-    async with running_relay(intervals=QUICK | INTERVALS.get(scene, {}), limits=limits) as relay:
+    intervals = QUICK | INTERVALS.get(scene, {})
+    secure = {"tls": local_certificate()} if scene in OVER_TLS else {}
+    async with running_relay(intervals=intervals, limits=limits, **secure) as relay:
         await scene(relay)
         await relay.until(
             lambda: set(SCENES[scene]) <= {cell for cell, n in cells(relay).items() if n}

@@ -73,7 +73,7 @@ async def test_a_frame_that_waits_for_its_phone_is_in_transit() -> None:
     async with running_relay(limits=PATIENT) as relay:
         binary, phone, conn_id = await joined(relay, phone=4096)
         phone.stop_reading()
-        counts = relay.relay.board.counts.binary_to_phone
+        counts = relay.relay.router.context.counters.frames.binary_to_phone
         frames = await fill(relay, binary, conn_id)
         before = transits(relay, DOWN)
         next_is_timed(counts)
@@ -96,7 +96,7 @@ async def fill(relay: RunningRelay, binary: Peer, conn_id: str) -> int:
         binary.send_json({"conn_id": conn_id, "frame": "x" * 50_000})
         await binary.writer.drain()
         sent += 1
-    received = relay.relay.board.counts.binary_to_phone
+    received = relay.relay.router.context.counters.frames.binary_to_phone
     await relay.until(lambda: received.received == sent)
     return sent
 
@@ -107,7 +107,7 @@ async def test_a_frame_that_is_dropped_has_no_time() -> None:
         phone.stop_reading()
         frames = await fill(relay, binary, conn_id)
         before = transits(relay, DOWN)
-        counts = relay.relay.board.counts.binary_to_phone
+        counts = relay.relay.router.context.counters.frames.binary_to_phone
         next_is_timed(counts)
         binary.send_json({"conn_id": conn_id, "frame": "last"})
         await relay.until(lambda: counts.received == frames + 1)
@@ -121,7 +121,7 @@ async def test_a_frame_that_waits_for_its_binary_is_in_transit() -> None:
     async with running_relay(limits=PATIENT) as relay:
         binary, phone, _ = await joined(relay, binary=4096)
         binary.stop_reading()
-        counts = relay.relay.board.counts.phone_to_binary
+        counts = relay.relay.router.context.counters.frames.phone_to_binary
         sent = 1
         while not relay.binary_of("s1").connection.blocked:
             phone.send_text('"' + "x" * 50_000 + '"')
@@ -147,8 +147,8 @@ async def test_what_goes_nowhere_has_no_time(nothing: str) -> None:
     async with running_relay() as relay:
         binary, phone, conn_id = await joined(relay)
         before = transits(relay, UP)
-        next_is_timed(relay.relay.board.counts.phone_to_binary)
-        next_is_timed(relay.relay.board.counts.binary_to_phone)
+        next_is_timed(relay.relay.router.context.counters.frames.phone_to_binary)
+        next_is_timed(relay.relay.router.context.counters.frames.binary_to_phone)
         binary.send_text(nothing)
         binary.send_json({"conn_id": conn_id, "frame": 1})
         assert await phone.json() == 1

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import itertools
 
-from fastrelay.loop.fair_reads import LONGEST_READ, NARROW_BYTES, ROOM_BYTES, Rooms
+from fastrelay.loop.fair_reads import BUFFER_BYTES, LONGEST_READ, SMALL_READ, ReceiveBuffer
 from tests.support.certificates import local_certificate
 from tests.support.harness import SECURE, RunningRelay, running_relay
 from tests.support.key_updates import TalkativeClient
@@ -18,7 +18,7 @@ A_RECORD = 16 * 1024
 
 def received(relay: RunningRelay) -> int:
     """Frames of phones that the relay has taken so far; cheap enough to be asked every turn."""
-    return relay.relay.board.counts.phone_to_binary.received
+    return relay.relay.router.context.counters.frames.phone_to_binary.received
 
 
 async def take(binary: Peer, messages: int) -> None:
@@ -33,7 +33,7 @@ async def test_a_flood_of_tiny_messages_is_taken_in_turns_and_loses_nothing() ->
         taking = asyncio.create_task(take(binary, MANY))
         phone.send(TINY * MANY)
         turns = [received(relay)]
-        a_turn = (NARROW_BYTES + A_RECORD * SECURE.get()) // len(TINY) + 1
+        a_turn = (SMALL_READ + A_RECORD * SECURE.get()) // len(TINY) + 1
         while turns[-1] < MANY:
             await asyncio.sleep(0)
             turns.append(received(relay))
@@ -107,13 +107,13 @@ async def test_keys_that_change_without_end_have_their_turns_as_well() -> None:
             assert (await binary.json())["frame"] == 1
 
 
-def test_what_takes_long_gets_less_room() -> None:
-    rooms = Rooms()
-    assert len(rooms.whole) == ROOM_BYTES
-    assert len(rooms.narrow) == NARROW_BYTES
-    assert rooms.after(ROOM_BYTES, LONGEST_READ * 0.9) is rooms.whole
-    assert rooms.after(ROOM_BYTES, LONGEST_READ * 1.1) is rooms.narrow
+def test_what_takes_long_gets_a_smaller_quota() -> None:
+    buffer = ReceiveBuffer()
+    assert len(buffer.whole) == BUFFER_BYTES
+    assert len(buffer.small) == SMALL_READ
+    assert buffer.next_quota(BUFFER_BYTES, LONGEST_READ * 0.9) is buffer.whole
+    assert buffer.next_quota(BUFFER_BYTES, LONGEST_READ * 1.1) is buffer.small
     # By what a read of the whole room would take.
-    share = LONGEST_READ * NARROW_BYTES / ROOM_BYTES
-    assert rooms.after(NARROW_BYTES, share * 0.9) is rooms.whole
-    assert rooms.after(NARROW_BYTES, share * 1.1) is rooms.narrow
+    share = LONGEST_READ * SMALL_READ / BUFFER_BYTES
+    assert buffer.next_quota(SMALL_READ, share * 0.9) is buffer.whole
+    assert buffer.next_quota(SMALL_READ, share * 1.1) is buffer.small

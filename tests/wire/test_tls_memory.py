@@ -39,18 +39,17 @@ def address_space(pid: int) -> int:
 
 def dial(port: int, number: int) -> ssl.SSLSocket:
     """A binary over TLS that has sent all of a message but its last byte."""
-    sock = socket.create_connection(("127.0.0.1", port), timeout=10)
-    try:
-        client = authority().client.wrap_socket(sock, server_hostname="127.0.0.1")
+    with contextlib.ExitStack() as closing:
+        sock = closing.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
+        secured = authority().client.wrap_socket(sock, server_hostname="127.0.0.1")
+        client = closing.enter_context(secured)
         headers = {"X-Pyrycode-Server": f"s{number}", "X-Pyrycode-Version": "1"}
         client.sendall(request("/v1/server", upgrade_headers(headers)))
         if b" 101 " not in client.recv(4096):
             raise ConnectionError("no 101")
         client.sendall(HALF_MESSAGE)
-    except BaseException:
-        sock.close()
-        raise
-    return client
+        closing.pop_all()
+        return client
 
 
 async def test_a_relay_that_runs_out_of_memory_goes_on(tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
-"""The certificate that is shown to clients: taken into use, replaced, waited for.
+"""The certificate that the relay presents to clients.
 
-A new one is rehearsed before anybody sees it: a handshake in memory shows that key and chain
-belong together and have not expired. Whoever connects later gets it; who is connected keeps what
-it has.
+Before a certificate is used, a TLS handshake in memory verifies that its key and chain belong
+together and that it has not expired. New connections get the certificate installed last;
+established connections keep the one they started with. Connections that are accepted before there
+is a certificate wait for the first one.
 """
 
 import ssl
@@ -10,48 +11,59 @@ from pathlib import Path
 from typing import Final, Protocol
 
 _CIPHERS_1_2: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
-"""Forward secrecy and authenticated encryption; TLS 1.3 has nothing else."""
+"""The TLS 1.2 suites with forward secrecy and AEAD; all suites of TLS 1.3 have both."""
 
-_EXPIRED: Final = 10
-"""X509_V_ERR_CERT_HAS_EXPIRED, as OpenSSL numbers it."""
+_VERIFY_ERROR_EXPIRED: Final = 10
+"""OpenSSL's X509_V_ERR_CERT_HAS_EXPIRED."""
 
 
 class UnusableCertificate(ValueError):
-    """These files are no certificate and key to serve with; the text says why and shows neither."""
+    """The files cannot be used as certificate and key.
+
+    The text gives the reason and quotes nothing of the files' content.
+    """
 
 
-class Waiting(Protocol):
-    """A connection that was accepted before there was a certificate."""
+class WaitingConnection(Protocol):
+    """A connection that was accepted before there was a certificate; hashable by identity."""
 
     def begin(self, context: ssl.SSLContext) -> None:
-        """There is one now."""
+        """Start the handshake with ``context``, since there is a certificate now."""
 
 
 class Certificates:
     """The certificate in use.
 
     Attributes:
-        context: for new connections; ``None`` until there is a certificate.
-        expires: when it does, in seconds since the epoch; 0.0 until there is one.
-        waiting: connections that wait for the first one, in the order they came.
+        context: the TLS context for new connections; ``None`` until there is a certificate.
+        expires: when the certificate expires, in seconds since the epoch; 0.0 until there is one.
+        waiting: the connections that wait for the first certificate, in order of arrival.
     """
 
     def __init__(self) -> None:
         self.context: ssl.SSLContext | None = None
         self.expires = 0.0
-        self.waiting: dict[Waiting, None] = {}
+        self.waiting: dict[WaitingConnection, None] = {}
 
     def install(self, certificate: Path, key: Path) -> None:
-        """Use a chain and its private key from now on.
+        """Use a certificate chain and its private key for new connections.
+
+        Args:
+            certificate: the PEM file of the chain, leaf first.
+            key: the PEM file of the unencrypted private key; may be the same file.
 
         Raises:
-            UnusableCertificate: they cannot be used; what was in use still is.
+            UnusableCertificate: the files cannot be used; the earlier certificate stays in use.
         """
         try:
             context = _server_context(certificate, key)
-            self.expires = _rehearse(context, certificate)
+            self.expires = _verify_with_handshake(context, certificate)
         except ssl.SSLCertVerificationError as error:
-            why = "it has expired" if error.verify_code == _EXPIRED else error.verify_message
+            why = (
+                "it has expired"
+                if error.verify_code == _VERIFY_ERROR_EXPIRED
+                else error.verify_message
+            )
             raise UnusableCertificate(f"{certificate}: {why}") from None
         except ssl.SSLError as error:
             reason = (error.reason or "not PEM").lower().replace("_", " ")
@@ -70,9 +82,9 @@ def _server_context(certificate: Path, key: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(_CIPHERS_1_2)
-    # No tickets: a phone dials once and stays, and their key would live as long as the process.
-    # A TLS 1.2 session can still be resumed by its id, from OpenSSL's own bounded cache: Python has
-    # no switch for that.
+    # No session tickets: a phone connects once and stays, and the key that encrypts tickets would
+    # live as long as the process. A TLS 1.2 session can still be resumed by its id, from OpenSSL's
+    # own bounded cache, because Python has no switch for that.
     context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION
     context.num_tickets = 0
     context.set_alpn_protocols(["http/1.1"])
@@ -81,15 +93,17 @@ def _server_context(certificate: Path, key: Path) -> ssl.SSLContext:
 
 
 def _no_password() -> str:
-    """Instead of OpenSSL asking for one on the terminal."""
+    """Refuse an encrypted key. Without this callback OpenSSL would ask on the terminal."""
     raise UnusableCertificate("the private key is encrypted; only one that is not can be used")
 
 
-def _rehearse(context: ssl.SSLContext, certificate: Path) -> float:
-    """Shake hands in memory with a client that trusts this certificate alone; returns its expiry.
+def _verify_with_handshake(context: ssl.SSLContext, certificate: Path) -> float:
+    """Do a TLS handshake in memory with a client that trusts this certificate alone.
+
+    Returns when the certificate expires, in seconds since the epoch.
 
     Raises:
-        ssl.SSLError: that failed.
+        ssl.SSLError: the handshake failed.
     """
     client_context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     client_context.check_hostname = False

@@ -1,4 +1,7 @@
-"""A certificate that somebody else renews: read at start, when asked to, and when it changes."""
+"""A certificate in files that another program renews.
+
+The files are read at start, on request, and when they have changed.
+"""
 
 from fastrelay.config.settings import TlsFiles
 from fastrelay.log import Log
@@ -7,10 +10,14 @@ from fastrelay.net.tls.certificates import Certificates, UnusableCertificate
 
 
 class CertificateFiles:
-    """Keeps ``certificates`` what is in the files.
+    """Installs the certificate and key of two files, and installs them again when they change.
 
     Args:
-        interval: seconds between two looks at the files.
+        files: the paths of certificate and key.
+        certificates: where they are installed.
+        wheel: the timer for the periodic check.
+        interval: seconds between two checks whether the files have changed.
+        log: where it logs what a reload installed or refused.
     """
 
     def __init__(
@@ -26,22 +33,22 @@ class CertificateFiles:
         self._wheel = wheel
         self._interval = interval
         self._log = log
-        self._seen: list[tuple[int, int, int]] = []
-        self._checks: PeriodicTask | None = None
+        self._known_versions: list[tuple[int, int, int]] = []
+        self._periodic_check: PeriodicTask | None = None
 
     def start(self) -> None:
-        """Take the files into use.
+        """Install the files and start the periodic check.
 
         Raises:
-            UnusableCertificate: they are not to be used.
+            UnusableCertificate: the files cannot be used.
         """
-        self._seen = self._stamp()
+        self._known_versions = self._read_versions()
         self._certificates.install(self._files.certificate, self._files.key)
-        self._checks = PeriodicTask(self._wheel, self._interval, self._check)
+        self._periodic_check = PeriodicTask(self._wheel, self._interval, self._check)
 
     def reload(self) -> None:
-        """Read the files again; what is wrong with them is logged, and the old stay in use."""
-        self._seen = self._stamp()
+        """Install the files again; if they cannot be used, log that and keep the old ones."""
+        self._known_versions = self._read_versions()
         try:
             self._certificates.install(self._files.certificate, self._files.key)
         except UnusableCertificate as error:
@@ -50,21 +57,21 @@ class CertificateFiles:
             self._log.info("certificate_installed", path=str(self._files.certificate))
 
     async def stop(self) -> None:
-        """Look no more."""
-        if self._checks is not None:
-            self._checks.cancel()
+        """Stop the periodic check."""
+        if self._periodic_check is not None:
+            self._periodic_check.cancel()
 
     def _check(self) -> None:
-        if self._stamp() != self._seen:
+        if self._read_versions() != self._known_versions:
             self.reload()
 
-    def _stamp(self) -> list[tuple[int, int, int]]:
-        """What tells one version of the files from another; a missing one is a version too."""
-        found = []
+    def _read_versions(self) -> list[tuple[int, int, int]]:
+        """Modification time in ns, inode and size of both files; zeros for a missing file."""
+        versions = []
         for file in (self._files.certificate, self._files.key):
             try:
                 status = file.stat()
-                found.append((status.st_mtime_ns, status.st_ino, status.st_size))
+                versions.append((status.st_mtime_ns, status.st_ino, status.st_size))
             except OSError:
-                found.append((0, 0, 0))
-        return found
+                versions.append((0, 0, 0))
+        return versions

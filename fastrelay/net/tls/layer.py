@@ -13,7 +13,7 @@ import ssl
 from collections.abc import Iterable
 from typing import Any, Final, Protocol, cast
 
-from fastrelay.loop.fair_reads import Rooms, TurnTaker
+from fastrelay.loop.fair_reads import FairReader, ReceiveBuffer
 from fastrelay.loop.internal_errors import report
 from fastrelay.loop.timer_wheel import Timed
 from fastrelay.net.tls.certificates import Certificates
@@ -57,14 +57,14 @@ class TlsBuffers:
     """
 
     def __init__(self, wheel: Wheel, stall: float) -> None:
-        self.rooms = Rooms()
+        self.buffer = ReceiveBuffer()
         self.plain = memoryview(bytearray(_PLAINTEXT_BYTES))
         self.bios = SharedBios()
         self.wheel = wheel
         self.stall = stall
 
 
-class TlsLayer(TurnTaker, asyncio.Transport):
+class TlsLayer(FairReader, asyncio.Transport):
     """One connection's TLS, server side.
 
     The protocol above is connected as soon as the plain transport is, so that its deadline for a
@@ -89,8 +89,8 @@ class TlsLayer(TurnTaker, asyncio.Transport):
         "_own_output",
         "_paused",
         "_plaintext",
+        "_quota",
         "_reads_itself",
-        "_room",
         "_session",
         "_state",
         "_transport",
@@ -107,7 +107,7 @@ class TlsLayer(TurnTaker, asyncio.Transport):
         self._certificates = certificates
         self._own_output = 0
         self._paused = False
-        self._room = buffers.rooms.narrow
+        self._quota = buffers.buffer.small
         self._session: TlsSession | None = None
         self._state = _EXPECT_CLIENT_HELLO
         self._undecrypted = b""
@@ -159,16 +159,16 @@ class TlsLayer(TurnTaker, asyncio.Transport):
             self._inner.resume_writing()
 
     def buffer_updated(self, nbytes: int) -> None:
-        if nbytes < len(self._room):
+        if nbytes < len(self._quota):
             self.process_read(nbytes)
         else:
-            self._room_filled(self._buffers.rooms, nbytes)
+            self._quota_used(self._buffers.buffer, nbytes)
 
     # -- incoming --------------------------------------------------------------------------------
 
     def process_read(self, nbytes: int) -> int:
         """Decrypt what was read and pass it on."""
-        return nbytes if self._received(self._room[:nbytes]) else 0
+        return nbytes if self._received(self._quota[:nbytes]) else 0
 
     def _received(self, ciphertext: memoryview | bytes) -> int:
         """Take ciphertext; returns how many bytes of plaintext were passed on."""
@@ -339,9 +339,9 @@ class TlsLayer(TurnTaker, asyncio.Transport):
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         """Another protocol above, from the next byte on."""
         self._inner: Any = protocol
-        self._reads_itself = isinstance(protocol, TurnTaker)
+        self._reads_itself = isinstance(protocol, FairReader)
         self._plaintext = (
-            protocol.receive_buffer if isinstance(protocol, TurnTaker) else self._buffers.plain
+            protocol.receive_buffer if isinstance(protocol, FairReader) else self._buffers.plain
         )
         assert len(self._plaintext) > MAX_RECORD
 

@@ -1,4 +1,7 @@
-"""What the relay counts: plain integers and the events that move them."""
+"""The relay's counters: plain numbers, and the events that advance them.
+
+They know nothing of Prometheus; ``fastrelay.metrics`` reads them when it is scraped.
+"""
 
 from dataclasses import dataclass, field
 
@@ -10,7 +13,7 @@ from fastrelay.policy.counters.wakes import WakeCounts
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """The counters of one relay, all at 0."""
+    """The counters of one relay; all start at 0."""
 
     frames: FrameCounts = field(default_factory=FrameCounts)
     closes: Closes = field(default_factory=Closes)

@@ -1,4 +1,4 @@
-"""Connections that ended, each counted once, by side, cause and class of close code."""
+"""Counts ended WebSocket connections, each once, by side, cause and class of close code."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -8,12 +8,15 @@ from fastrelay.protocol.cause import Cause
 
 _NO_CODE: Final = "none"
 _CLASSES: Final = {1: "1xxx", 3: "3xxx", 4: "4xxx"}
-"""The classes of codes that may travel, by their thousands."""
+"""The classes of the close codes that are valid on the wire (RFC 6455 §7.4), by their thousands.
 
-_ANY: Final = tuple(_CLASSES.values())
+The 2xxx codes are unassigned, so no close frame carries one.
+"""
 
-_BOTH: Final[dict[Cause, tuple[str, ...]]] = {
-    Cause.PEER_CLOSED: (*_ANY, _NO_CODE),
+_ANY_CLASS: Final = tuple(_CLASSES.values())
+
+_EITHER_SIDE: Final[dict[Cause, tuple[str, ...]]] = {
+    Cause.PEER_CLOSED: (*_ANY_CLASS, _NO_CODE),
     Cause.PEER_LOST: (_NO_CODE,),
     Cause.SHUTDOWN: ("1xxx",),
     Cause.PROTOCOL_ERROR: ("1xxx",),
@@ -25,12 +28,12 @@ _BOTH: Final[dict[Cause, tuple[str, ...]]] = {
     Cause.TLS_FAILED: (_NO_CODE,),
     Cause.INTERNAL_ERROR: (_NO_CODE,),
 }
-_OF_BINARIES: Final[dict[Cause, tuple[str, ...]]] = _BOTH | {
+_CODES_OF_BINARIES: Final[dict[Cause, tuple[str, ...]]] = _EITHER_SIDE | {
     Cause.WRITE_FAILED: (_NO_CODE,),
     Cause.TAKEN_OVER: ("1xxx",),
     Cause.SERVER_IN_USE: ("4xxx",),
 }
-_OF_PHONES: Final[dict[Cause, tuple[str, ...]]] = _BOTH | {
+_CODES_OF_PHONES: Final[dict[Cause, tuple[str, ...]]] = _EITHER_SIDE | {
     Cause.WRITE_FAILED: ("1xxx",),
     Cause.BACKLOG_FULL: ("1xxx",),
     Cause.NO_BINARY: ("1xxx",),
@@ -38,28 +41,38 @@ _OF_PHONES: Final[dict[Cause, tuple[str, ...]]] = _BOTH | {
     Cause.RECLAIMED: ("4xxx",),
     Cause.NO_SERVER: ("4xxx",),
     Cause.PHONES_AT_CAP: ("4xxx",),
-    Cause.DIRECTED: _ANY,
+    Cause.DIRECTED: _ANY_CLASS,
 }
 
 
 class CloseCounts:
-    """One side's connections, counted when their end begins; what can happen starts at 0.
+    """Counts the connections of one side. Each is counted when it begins to close.
+
+    Args:
+        possible: the classes of close codes that each cause can have. Their counts exist from the
+            start, at 0.
 
     Attributes:
-        cells: how many, by cause and class of the first close frame's code.
+        cells: the counts by cause and by the class of the first close frame's code; the class is
+            ``"none"`` if the connection ends without a close frame.
     """
 
     def __init__(self, possible: Mapping[Cause, tuple[str, ...]]) -> None:
         self.cells = Counter({(cause, code): 0 for cause in possible for code in possible[cause]})
 
     def count(self, cause: Cause, code: int | None) -> None:
-        """A connection ends. ``code`` is that of the close frame that began it, if one did."""
+        """Count one connection.
+
+        Args:
+            code: the code of the close frame that began the close handshake; ``None`` if there was
+                no close frame, or one without a code.
+        """
         self.cells[cause, _NO_CODE if code is None else _CLASSES[code // 1000]] += 1
 
 
 class Closes:
-    """The relay's two sides."""
+    """The counts of binaries and of phones."""
 
     def __init__(self) -> None:
-        self.binaries = CloseCounts(_OF_BINARIES)
-        self.phones = CloseCounts(_OF_PHONES)
+        self.binaries = CloseCounts(_CODES_OF_BINARIES)
+        self.phones = CloseCounts(_CODES_OF_PHONES)

@@ -1,25 +1,27 @@
-"""Frames that went through, and frames that did not, by direction and reason.
+"""Counts data frames by direction and by what became of them.
 
-These are counted per batch in the hot path, where one ``inc()`` of the library would cost more
-than the routing of a frame. So the counts are plain integers, each with one owner, and the
-family reads them when it is scraped.
+They are counted once per batch in the hot path, where one ``inc()`` of the Prometheus library would
+cost more than the routing of a frame. So the counts are plain integers, and each has one place in
+the code that advances it.
 """
 
 from typing import Final
 
 
 class DirectionCounts:
-    """Data frames of one direction: each that came in is forwarded, dropped, or still queued.
+    """The data frames of one direction. Each received frame is forwarded, dropped or still queued.
 
     Attributes:
-        received: came in whole, whatever became of them.
-        forwarded: handed to the other side's socket.
-        forwarded_bytes: what those came to on the wire, with headers, envelopes and notices.
-        invalid: a phone's that is not JSON, a binary's that is no envelope.
-        no_peer: nobody there: no binary, or an unknown ``conn_id``.
-        backlog_full: dropped with the backlog of a phone that was too slow.
-        closing: came or waited while one of the two connections ended.
-        sample_at: how many must have been received for the next read to be timed.
+        received: complete messages received, whatever became of them.
+        forwarded: frames handed to the other side's socket.
+        forwarded_bytes: bytes handed to the other side's socket: frames with their headers,
+            envelopes, and close notices.
+        invalid: dropped because a phone's message is not JSON, or a binary's is no envelope.
+        no_peer: dropped because the server-id has no connected binary, or no phone has the
+            envelope's ``conn_id``.
+        backlog_full: dropped together with the backlog of a phone that read too slowly.
+        closing: dropped because they came or were queued while one of the connections was closing.
+        sample_at: the value of ``received`` at which the next read is timed.
     """
 
     __slots__ = (
@@ -44,17 +46,19 @@ class DirectionCounts:
         self.sample_at = 0
 
     def sample(self) -> None:
-        """The read that comes now is timed, the next only :data:`SAMPLE_EVERY` frames on."""
+        """Note that the current read is timed; the next comes :data:`SAMPLE_EVERY` frames later."""
         self.sample_at = self.received + SAMPLE_EVERY
 
 
 SAMPLE_EVERY: Final = 251
-"""Frames between two that are timed: timing a read costs about 2 µs, so 0.01 µs a frame. A prime,
-so as not to keep step with connections that take turns."""
+"""Frames from one timed read to the next. Timing a read costs about 2 µs, so 0.01 µs per frame.
+
+The number is prime so that connections that send by turns are all sampled.
+"""
 
 
 class FrameCounts:
-    """The relay's two directions."""
+    """The counts of both directions."""
 
     def __init__(self) -> None:
         self.phone_to_binary = DirectionCounts()

@@ -1,18 +1,19 @@
-"""Durations in buckets, as plain numbers that a scrape reads."""
+"""A histogram of durations as plain numbers."""
 
 from bisect import bisect_left
 from collections.abc import Sequence
 
 
 class Histogram:
-    """What was observed, by upper bound; one observation costs about a microsecond at most.
+    """Observations counted in buckets. One observation costs at most about a microsecond.
 
     Args:
-        bounds: in seconds, rising. What lies beyond the last has a bucket of its own.
+        bounds: the inclusive upper bounds of the buckets in seconds, rising. Observations above the
+            last bound have a bucket of their own.
 
     Attributes:
-        counts: observations up to each bound, and beyond the last.
-        total: seconds, of all.
+        counts: the observations in each bucket (not cumulative); one more than there are bounds.
+        total: the sum of all observations in seconds.
     """
 
     __slots__ = ("bounds", "counts", "total")
@@ -23,6 +24,6 @@ class Histogram:
         self.total = 0.0
 
     def observe(self, seconds: float) -> None:
-        """One more took so long; less than nothing, which clocks may say, is nothing."""
+        """Count one observation. A negative one, which a clock may produce, adds 0 to the total."""
         self.counts[bisect_left(self.bounds, seconds)] += 1
         self.total += max(0.0, seconds)

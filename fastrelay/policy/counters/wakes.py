@@ -1,10 +1,10 @@
-"""What became of every wake a binary asked for."""
+"""Counts the push wakes that binaries asked for, by outcome (protocol, push wake)."""
 
 from enum import Enum
 
 
 class Outcome(Enum):
-    """How a wake ends, each in one way."""
+    """How a wake ends. Every wake has exactly one outcome."""
 
     SENT = "sent"
     UNREGISTERED = "unregistered"
@@ -14,15 +14,15 @@ class Outcome(Enum):
 
 
 class WakeCounts:
-    """Wakes that have ended.
+    """Counts wakes that have ended.
 
     Attributes:
-        cells: how many, by outcome.
+        cells: the counts by outcome.
     """
 
     def __init__(self) -> None:
         self.cells = dict.fromkeys(Outcome, 0)
 
     def count(self, outcome: Outcome) -> None:
-        """A wake has ended."""
+        """Count one wake."""
         self.cells[outcome] += 1

@@ -1,1 +1,1 @@
-"""A black-box check of a running relay, by a client that shares no code with it."""
+"""``fastrelay probe``: checks a running relay with a client that shares no code with it."""

@@ -1,7 +1,8 @@
-"""What the probe checks, as data: named steps over one session, and a result for each.
+"""The probe's checks: named steps that share one session, and a result for each step.
 
-A session takes four WebSockets: a binary and a phone, a second phone, and a phone whose server-id
-nobody has. Every expectation is the protocol's, to the byte. Nothing here prints.
+A session opens four WebSockets: one of a binary, two of its phones, and one of a phone with an
+unknown server-id. What is expected follows from the protocol, byte for byte. Nothing is printed
+here.
 """
 
 import asyncio
@@ -18,11 +19,11 @@ from typing import Final
 
 from fastrelay import __version__
 from fastrelay.tools.probe.client import (
-    Closed,
-    Ended,
+    CloseReceived,
+    ConnectionEnded,
     Endpoint,
     Incoming,
-    Text,
+    TextReceived,
     Unexpected,
     WebSocket,
     get,
@@ -30,27 +31,29 @@ from fastrelay.tools.probe.client import (
 )
 
 _BOUNDARIES: Final = (125, 126, 65535, 65536)
-"""Payload lengths at which a WebSocket frame's header changes its form (RFC 6455 §5.2)."""
+"""The payload lengths around which a frame's length field changes its form (RFC 6455 §5.2)."""
 
 _LARGE: Final = 200_000
-"""Bytes of the largest message; with its envelope still below the relay's usual 262,144."""
+"""The bytes of the largest message; with its envelope it is below the default limit of 262,144."""
 
 _ROUND_TRIPS: Final = 20
 _ROUND_TRIP_BYTES: Final = 64
 
 _FIRST_FRAME: Final = b"7"
-"""What a phone sends to make itself known to its binary: the shortest JSON there is."""
+"""The first message of a phone, from which its binary learns its conn_id."""
 
 Measured = Mapping[str, float]
-"""Seconds by what they are."""
+"""Measured times in seconds, by name."""
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
-    """Why a step failed. The texts are printable ASCII and never hold the phone's token.
+class Failure:
+    """Why a step failed. The texts are printable ASCII and do not contain the phone's token.
 
     Attributes:
-        hint: what to do about it; empty where only looking into the relay helps.
+        expected: what the step expected next.
+        got: what came instead.
+        hint: what the user can do about it; empty if there is no advice.
     """
 
     expected: str
@@ -60,120 +63,129 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How a step went.
+    """The result of one step.
 
     Attributes:
-        seconds: how long it took.
-        measured: what it measured besides.
-        fault: ``None`` if all was as expected.
+        step: the name of the step.
+        seconds: how long the step took.
+        measured: other times that the step measured.
+        failure: why the step failed; ``None`` if it passed.
     """
 
     step: str
     seconds: float
     measured: Measured = field(default_factory=dict)
-    fault: Fault | None = None
+    failure: Failure | None = None
 
 
 class Session:
-    """What the steps of one run share.
+    """The connections and values that the steps of one run share.
 
     Attributes:
-        awaited: what must come next; what a fault names as expected.
-        conn_ids: the relay's connection id of each phone that has joined, by name.
+        endpoint: where the relay listens.
+        server_id: the random server-id of this run.
+        token: the random token that the phones send.
+        expectation: what must come next, as text for a :class:`Failure`.
+        conn_ids: the conn_id of each phone that has joined, by the name of the phone.
     """
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
         self.server_id = _random_server_id()
         self.token = secrets.token_hex(16)
-        self.awaited = ""
+        self.expectation = ""
         self.conn_ids: dict[str, str] = {}
         self._sockets: dict[str, WebSocket] = {}
 
     async def connect_binary(self) -> None:
-        """Claim the server-id."""
+        """Connect as a binary that claims the server-id."""
         await self._connect("binary", "/v1/server", {"X-Pyrycode-Version": __version__})
 
     async def connect_phone(self, name: str, server_id: str) -> None:
-        """Connect a phone that asks for ``server_id``."""
+        """Connect a phone called ``name`` to ``server_id``."""
         headers = {"X-Pyrycode-Token": self.token, "X-Pyrycode-Device-Name": "fastrelay probe"}
         await self._connect(name, "/v1/client", headers, server_id)
 
     async def _connect(
         self, name: str, path: str, headers: dict[str, str], server_id: str | None = None
     ) -> None:
-        self.awaited = f"HTTP 101 from {path}"
+        self.expectation = f"HTTP 101 from {path}"
         headers = {"X-Pyrycode-Server": server_id or self.server_id} | headers
         self._sockets[name] = await WebSocket.connect(self.endpoint, path, headers)
 
     async def send(self, name: str, data: bytes) -> None:
-        """Let one of the peers send a message."""
-        self.awaited = f"an open connection for what the {name} sends"
+        """Send a text message on the connection called ``name``."""
+        self.expectation = f"an open connection for what the {name} sends"
         await self._sockets[name].send(data)
 
     async def close(self, name: str, code: int) -> None:
-        """Let one of the peers close, and see the relay agree and hang up."""
-        self.awaited = f"{Closed(code)}, in answer to that of the {name}"
+        """Close the connection called ``name``, and expect the relay's close frame and its end."""
+        self.expectation = f"{CloseReceived(code)}, in answer to that of the {name}"
         await self._sockets[name].close(code)
-        await self.expect(name, Closed(code), Ended())
+        await self.expect(name, CloseReceived(code), ConnectionEnded())
 
-    async def expect(self, name: str, *wanted: Incoming) -> None:
-        """See exactly ``wanted`` come to one of the peers.
+    async def expect(self, name: str, *expected: Incoming) -> None:
+        """Expect exactly these events on the connection called ``name``, in this order.
 
         Raises:
             Unexpected: something else came.
         """
-        for event in wanted:
-            self.awaited = f"{event}, for the {name}"
+        for event in expected:
+            self.expectation = f"{event}, for the {name}"
             got = await self._sockets[name].next()
             if got != event:
                 self._raise_difference(event, got, name)
-        if wanted[-1] == Ended():
+        if expected[-1] == ConnectionEnded():
             await self._sockets.pop(name).drop()
 
-    def _raise_difference(self, wanted: Incoming, got: Incoming, name: str) -> None:
-        if isinstance(wanted, Text) and isinstance(got, Text):
-            start = max(0, _first_difference(wanted.data, got.data) - 20)  # to see where it is
-            self.awaited = f"{wanted.shown(start)}, for the {name}"
+    def _raise_difference(self, expected: Incoming, got: Incoming, name: str) -> None:
+        if isinstance(expected, TextReceived) and isinstance(got, TextReceived):
+            start = max(0, _first_difference(expected.data, got.data) - 20)  # with some context
+            self.expectation = f"{expected.shown(start)}, for the {name}"
             raise Unexpected(got.shown(start))
         raise Unexpected(str(got))
 
     async def expect_joined(self, name: str) -> None:
-        """See the first frame of the phone ``name`` come to the binary, and learn its conn_id."""
+        """Expect the first message of the phone ``name`` at the binary, and store its conn_id."""
         start = b'{"conn_id":"client-%b-' % self.server_id.encode()
         end = b'","frame":%b}' % _FIRST_FRAME
-        self.awaited = f"text {start + b'(8 hex digits)' + end!r}, for the binary"
+        self.expectation = f"text {start + b'(8 hex digits)' + end!r}, for the binary"
         got = await self._sockets["binary"].next()
         pattern = re.escape(start) + b"[0-9a-f]{8}" + re.escape(end)
-        if not isinstance(got, Text) or not re.fullmatch(pattern, got.data):
+        if not isinstance(got, TextReceived) or not re.fullmatch(pattern, got.data):
             raise Unexpected(str(got))
         self.conn_ids[name] = json.loads(got.data)["conn_id"]
 
-    async def overheard(self) -> str:
-        """What has come to anybody in the meantime: it may explain what did not come."""
-        heard = []
+    async def other_messages(self) -> str:
+        """What other connections have received meanwhile, as text that may explain a failure."""
+        received = []
         for name, websocket in self._sockets.items():
             with contextlib.suppress(TimeoutError, Unexpected, OSError):
-                async with asyncio.timeout(0):  # only what is here already
-                    heard.append(f"; but the {name} got {await websocket.next()}")
-        return "".join(heard)
+                async with asyncio.timeout(0):  # only what has been received already
+                    received.append(f"; but the {name} got {await websocket.next()}")
+        return "".join(received)
 
     async def drop(self) -> None:
-        """Let go of all connections."""
+        """Abort all connections."""
         for websocket in self._sockets.values():
             await websocket.drop()
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One check: ``run`` returns what it measured besides its own time."""
+    """One check.
+
+    Attributes:
+        name: the name for reports.
+        run: performs the check; returns times that it measured, if any.
+    """
 
     name: str
     run: Callable[[Session], Awaitable[Measured | None]]
 
 
 async def _healthz(session: Session) -> None:
-    session.awaited = 'HTTP 200 from /healthz, with "status":"ok"'
+    session.expectation = 'HTTP 200 from /healthz, with "status":"ok"'
     status, body = await get(session.endpoint, "/healthz")
     if status != 200:
         raise unexpected_status(status)
@@ -182,7 +194,7 @@ async def _healthz(session: Session) -> None:
     except (ValueError, KeyError, TypeError, RecursionError):
         healthy = False
     if not healthy:
-        raise Unexpected(str(Text(body)))
+        raise Unexpected(str(TextReceived(body)))
 
 
 async def _binary_connects(session: Session) -> None:
@@ -202,13 +214,13 @@ async def _join(session: Session, name: str) -> None:
 async def _frames_reach_the_binary(session: Session) -> None:
     for message in _messages(session):
         await session.send("phone", message)
-        await session.expect("binary", Text(_envelope(session, "phone", message)))
+        await session.expect("binary", TextReceived(_envelope(session, "phone", message)))
 
 
 async def _frames_reach_the_phone(session: Session) -> None:
     for message in _messages(session):
         await session.send("binary", _envelope(session, "phone", message))
-        await session.expect("phone", Text(message))
+        await session.expect("phone", TextReceived(message))
 
 
 async def _round_trips(session: Session) -> Measured:
@@ -218,9 +230,9 @@ async def _round_trips(session: Session) -> Measured:
         envelope = _envelope(session, "phone", message)
         start = time.perf_counter()
         await session.send("phone", message)
-        await session.expect("binary", Text(envelope))
+        await session.expect("binary", TextReceived(envelope))
         await session.send("binary", envelope)
-        await session.expect("phone", Text(message))
+        await session.expect("phone", TextReceived(message))
         times.append(time.perf_counter() - start)
     return {"min": min(times), "median": statistics.median(times), "max": max(times)}
 
@@ -228,23 +240,26 @@ async def _round_trips(session: Session) -> Measured:
 async def _binary_closes_the_phone(session: Session) -> None:
     directive = b'{"conn_id":"%b","frame":"last","close_code":4401}'
     await session.send("binary", directive % session.conn_ids["phone"].encode())
-    await session.expect("phone", Text(b'"last"'), Closed(4401), Ended())
+    await session.expect("phone", TextReceived(b'"last"'), CloseReceived(4401), ConnectionEnded())
 
 
 async def _no_notice_of_that(session: Session) -> None:
-    # The first phone has gone for good, so a notice of it would come before this one's frame.
+    # The first phone is closed completely by now. A notice of it would reach the binary before the
+    # first frame of this phone.
     await _join(session, "second phone")
 
 
 async def _phone_leaves(session: Session) -> None:
     await session.close("second phone", 4001)
     notice = b'{"conn_id":"%b","close_code":4001}' % session.conn_ids["second phone"].encode()
-    await session.expect("binary", Text(notice))
+    await session.expect("binary", TextReceived(notice))
 
 
 async def _unknown_server_id(session: Session) -> None:
     await session.connect_phone("lost phone", _random_server_id())
-    await session.expect("lost phone", Closed(4404, "no server with that id"), Ended())
+    await session.expect(
+        "lost phone", CloseReceived(4404, "no server with that id"), ConnectionEnded()
+    )
 
 
 async def _binary_leaves(session: Session) -> None:
@@ -264,48 +279,49 @@ STEPS: Final = (
     Step("unknown server-id is refused", _unknown_server_id),
     Step("binary leaves", _binary_leaves),
 )
-"""All steps, in the order they must run: each builds on what the ones before have connected."""
+"""All steps, in the order in which they must run: each uses the connections of earlier ones."""
 
 
-async def check(endpoint: Endpoint, patience: float, report: Callable[[Result], None]) -> bool:
-    """Run the steps until one fails; returns whether none did.
+async def check(endpoint: Endpoint, step_timeout: float, report: Callable[[Result], None]) -> bool:
+    """Run the steps until one fails; returns whether all passed.
 
     Args:
-        patience: seconds one step may take.
-        report: takes each step's result when it is over.
+        endpoint: where the relay listens.
+        step_timeout: the seconds that one step may take.
+        report: called with the result of each step when it is over.
     """
     session = Session(endpoint)
     try:
         for step in STEPS:
-            result = await _run(step, session, patience)
+            result = await _run_step(step, session, step_timeout)
             report(result)
-            if result.fault is not None:
+            if result.failure is not None:
                 return False
     finally:
         await session.drop()
     return True
 
 
-async def _run(step: Step, session: Session, patience: float) -> Result:
+async def _run_step(step: Step, session: Session, step_timeout: float) -> Result:
     start = time.perf_counter()
     try:
-        async with asyncio.timeout(patience):
+        async with asyncio.timeout(step_timeout):
             measured = await step.run(session)
     except Unexpected as error:
         got, hint = error.got, error.hint
     except OSError as error:
-        got, hint = _describe(error, patience) + await session.overheard(), ""
+        got, hint = _describe(error, step_timeout) + await session.other_messages(), ""
     else:
         return Result(step.name, time.perf_counter() - start, measured or {})
     seconds = time.perf_counter() - start
-    # Whatever a relay echoes of what it was sent: the token is not shown.
+    # The relay may echo what it was sent, but the token must not be shown.
     got = got.replace(session.token, "(the token)")
-    return Result(step.name, seconds, fault=Fault(session.awaited, got, hint))
+    return Result(step.name, seconds, failure=Failure(session.expectation, got, hint))
 
 
-def _describe(error: OSError, patience: float) -> str:
+def _describe(error: OSError, step_timeout: float) -> str:
     if isinstance(error, TimeoutError) and error.errno is None:
-        return f"nothing within {patience:g} s"
+        return f"nothing within {step_timeout:g} s"
     if isinstance(error, ConnectionRefusedError):
         return "connection refused: nothing listens there"
     if isinstance(error, socket.gaierror):
@@ -314,7 +330,7 @@ def _describe(error: OSError, patience: float) -> str:
 
 
 def _first_difference(one: bytes, other: bytes) -> int:
-    """The index of the first byte that is not the same in both."""
+    """The index of the first byte that differs."""
     pairs = enumerate(zip(one, other, strict=False))
     return next((index for index, (a, b) in pairs if a != b), min(len(one), len(other)))
 
@@ -324,14 +340,14 @@ def _random_server_id() -> str:
 
 
 def _messages(session: Session) -> list[bytes]:
-    """Messages that meet the boundaries, bare on the phone's side and wrapped on the binary's."""
+    """Messages whose lengths are at the boundaries, either themselves or with their envelopes."""
     overhead = len(_envelope(session, "phone", b""))
     wrapped = [length - overhead for length in _BOUNDARIES]
     return [_message(length) for length in (1, *wrapped, *_BOUNDARIES, _LARGE)]
 
 
 def _message(length: int) -> bytes:
-    """A JSON value of ``length`` bytes that changes if anybody parses it and writes it again."""
+    """A JSON value of ``length`` bytes that would change if the relay parsed and rewrote it."""
     start, end = b'{ "\xc3\xa9":1.50, "pad":"', b'" }'
     pad = length - len(start) - len(end)
     if pad < 0:
@@ -340,5 +356,5 @@ def _message(length: int) -> bytes:
 
 
 def _envelope(session: Session, phone: str, message: bytes) -> bytes:
-    """A message of a phone as its binary gets it, or one for it as its binary sends it."""
+    """The envelope of a message between a phone and its binary, in either direction."""
     return b'{"conn_id":"%b","frame":%b}' % (session.conn_ids[phone].encode(), message)

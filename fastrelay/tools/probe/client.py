@@ -1,7 +1,7 @@
-"""The probe's own WebSocket client: wsproto over streams. It shares only the RFC with the relay.
+"""The probe's WebSocket client: wsproto over asyncio streams, without any code of the relay.
 
-It says what it is told and returns what comes. What a relay should have said is not its business;
-it only turns down what no relay may say: bytes that are no HTTP, no handshake, no frame.
+The client sends what its caller asks for and returns what comes. It rejects bytes that violate HTTP
+or RFC 6455; whether the relay should have sent something else is for the caller to decide.
 """
 
 import asyncio
@@ -34,11 +34,11 @@ USER_AGENT: Final = f"fastrelay-probe/{__version__}"
 
 _READ_BYTES: Final = 64 * 1024
 
-_MAX_BODY: Final = 64 * 1024
-"""Bytes of a plain response that are read; ``/healthz`` needs about a hundred."""
+_MAX_BODY_BYTES: Final = 64 * 1024
+"""The most bytes read of a plain response; that of ``/healthz`` has about a hundred."""
 
-_EXCERPT: Final = 80
-"""Bytes of a message that are shown."""
+_EXCERPT_BYTES: Final = 80
+"""The most bytes of a message that are shown."""
 
 _HINTS: Final = {
     404: "is this the address of a relay, and does a proxy in front pass /v1/ and /healthz on?",
@@ -48,11 +48,11 @@ _HINTS: Final = {
 
 
 class Unexpected(Exception):
-    """The other side did something else than what was waited for.
+    """The relay did something else than what was expected.
 
     Attributes:
-        got: what it did, in printable ASCII.
-        hint: what to do about it, if that is known.
+        got: what the relay did, in printable ASCII.
+        hint: what the user can do about it; may be empty.
     """
 
     def __init__(self, got: str, hint: str = "") -> None:
@@ -66,8 +66,9 @@ class Endpoint:
     """Where a relay listens.
 
     Attributes:
-        host: a name, or an address without brackets; ASCII.
-        tls: whose certificates are believed; ``None`` for plain TCP.
+        host: a host name, or an IP address without brackets; ASCII.
+        port: the TCP port.
+        tls: the TLS context; ``None`` for plain TCP.
     """
 
     host: str
@@ -76,7 +77,7 @@ class Endpoint:
 
     @property
     def authority(self) -> str:
-        """What the Host header says: the port only where it is not the scheme's."""
+        """The value of the Host header: without the port if it is the scheme's default."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
 
@@ -85,8 +86,8 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
-    """A text message, as the bytes it consists of."""
+class TextReceived:
+    """A complete text message."""
 
     data: bytes
 
@@ -94,17 +95,16 @@ class Text:
         return self.shown()
 
     def shown(self, start: int = 0) -> str:
-        """Its length, and an excerpt from byte ``start`` on."""
+        """The length of the message, and an excerpt from byte ``start`` on."""
         place = f", from byte {start}" if start else ""
-        rest = "..." if len(self.data) > start + _EXCERPT else ""
-        return (
-            f"text of {len(self.data)} bytes{place}: {self.data[start : start + _EXCERPT]!r}{rest}"
-        )
+        rest = "..." if len(self.data) > start + _EXCERPT_BYTES else ""
+        excerpt = self.data[start : start + _EXCERPT_BYTES]
+        return f"text of {len(self.data)} bytes{place}: {excerpt!r}{rest}"
 
 
 @dataclass(frozen=True, slots=True)
-class Binary:
-    """A binary message; only its length matters, because there should be none."""
+class BinaryReceived:
+    """A complete binary message. Only its length is kept, because a relay sends none."""
 
     length: int
 
@@ -113,7 +113,7 @@ class Binary:
 
 
 @dataclass(frozen=True, slots=True)
-class Closed:
+class CloseReceived:
     """A close frame."""
 
     code: int
@@ -124,18 +124,18 @@ class Closed:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
-    """The end of the connection itself."""
+class ConnectionEnded:
+    """The end of the TCP connection."""
 
     def __str__(self) -> str:
         return "the end of the connection"
 
 
-Incoming = Text | Binary | Closed | Ended
+Incoming = TextReceived | BinaryReceived | CloseReceived | ConnectionEnded
 
 
 class WebSocket:
-    """An open WebSocket, from :meth:`connect`. Pings and close frames are answered at once."""
+    """An open WebSocket, created by :meth:`connect`. It answers pings and close frames at once."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -145,11 +145,11 @@ class WebSocket:
 
     @classmethod
     async def connect(cls, endpoint: Endpoint, path: str, headers: dict[str, str]) -> Self:
-        """Upgrade a connection of its own.
+        """Open a TCP connection and upgrade it.
 
         Raises:
-            Unexpected: the answer was not a good 101.
-            OSError: there was none.
+            Unexpected: the answer was not a valid 101.
+            OSError: there was no answer.
         """
         websocket = cls(*await _connect(endpoint))
         sent = {"User-Agent": USER_AGENT} | headers
@@ -173,44 +173,44 @@ class WebSocket:
             retry_after = dict(event.headers).get(b"retry-after", b"")
             raise unexpected_status(event.status_code, retry_after)
         if not isinstance(event, AcceptConnection):
-            raise Unexpected(str(Ended()))
+            raise Unexpected(str(ConnectionEnded()))
 
     async def send(self, data: bytes) -> None:
-        """Send ``data``, which is UTF-8, as one text message.
+        """Send ``data``, which must be UTF-8, as one text message.
 
         Raises:
-            Unexpected: the other side has closed instead of waiting for it.
+            Unexpected: the relay has closed the connection.
             OSError: the connection is lost.
         """
-        await self._say(TextMessage(data=data.decode()))
+        await self._send_event(TextMessage(data=data.decode()))
 
     async def close(self, code: int) -> None:
-        """Begin the close handshake; the answer comes from :meth:`next`.
+        """Send a close frame; :meth:`next` returns the answer.
 
         Raises:
-            Unexpected, OSError: as :meth:`send`.
+            Unexpected, OSError: as in :meth:`send`.
         """
-        await self._say(CloseConnection(code=code))
+        await self._send_event(CloseConnection(code=code))
 
-    async def _say(self, event: Event) -> None:
+    async def _send_event(self, event: Event) -> None:
         if self._ws.state is not ConnectionState.OPEN:
             raise Unexpected(str(await self.next()))
         self._writer.write(self._ws.send(event))
         await self._writer.drain()
 
     async def next(self) -> Incoming:
-        """The next whole message, the close frame, or the end.
+        """The next complete message, the close frame, or the end of the connection.
 
         Raises:
-            Unexpected: what came is no frame, or came after the close frame.
-            OSError: the connection was lost before its close handshake was complete.
+            Unexpected: invalid bytes came, or bytes after the close frame.
+            OSError: the connection was lost before the close handshake was complete.
         """
         parts: list[bytes] = []
         while True:
             event = await self._event()
             match event:
                 case None:
-                    return Ended()
+                    return ConnectionEnded()
                 case Ping() if self._ws.state is ConnectionState.OPEN:
                     self._writer.write(self._ws.send(event.response()))
                 case CloseConnection():
@@ -218,22 +218,22 @@ class WebSocket:
                 case TextMessage():
                     parts.append(event.data.encode())
                     if event.message_finished:
-                        return Text(b"".join(parts))
+                        return TextReceived(b"".join(parts))
                 case BytesMessage():
                     parts.append(bytes(event.data))
                     if event.message_finished:
-                        return Binary(sum(map(len, parts)))
+                        return BinaryReceived(sum(map(len, parts)))
 
-    def _closed(self, event: CloseConnection) -> Closed:
+    def _closed(self, event: CloseConnection) -> CloseReceived:
         if self._ws.state in (ConnectionState.OPEN, ConnectionState.LOCAL_CLOSING):
-            # wsproto reports its own verdict on a bad frame as if the peer had closed.
+            # wsproto reports a protocol error as if the peer had sent a close frame.
             raise Unexpected(f"bytes that are no frame: {event.reason!a}")
         if self._ws.state is ConnectionState.REMOTE_CLOSING:
             self._writer.write(self._ws.send(event.response()))
-        return Closed(event.code, event.reason or "")
+        return CloseReceived(event.code, event.reason or "")
 
     async def _event(self) -> Event | None:
-        """wsproto's next event; ``None`` at the end of the connection."""
+        """The next event of wsproto; ``None`` at the end of the connection."""
         while not self._events:
             closed = self._ws.state is ConnectionState.CLOSED
             try:
@@ -241,7 +241,7 @@ class WebSocket:
             except ConnectionResetError:
                 if not closed:
                     raise
-                return None  # both have said goodbye: how the socket ends is no matter
+                return None  # the close handshake is complete, so a reset does not matter
             if not data:
                 return None
             if closed:
@@ -251,16 +251,16 @@ class WebSocket:
         return self._events.popleft()
 
     async def drop(self) -> None:
-        """Let go of the connection, whatever its state."""
+        """Abort the connection in any state."""
         await _drop(self._writer)
 
 
 async def get(endpoint: Endpoint, path: str) -> tuple[int, bytes]:
-    """Status and body of ``path``, over a connection of its own.
+    """The status and the body of ``GET path``, on a new connection.
 
     Raises:
-        Unexpected: the answer is not HTTP, or long.
-        OSError: there is none.
+        Unexpected: the answer is no valid HTTP, or has more than 64 KiB.
+        OSError: there was no answer.
     """
     reader, writer = await _connect(endpoint)
     try:
@@ -285,20 +285,25 @@ async def _get(
             case h11.NEED_DATA:
                 data = await reader.read(_READ_BYTES)
                 if not data and not status:
-                    raise Unexpected(str(Ended()))
+                    raise Unexpected(str(ConnectionEnded()))
                 http.receive_data(data)
             case h11.Response():
                 status = event.status_code
             case h11.Data():
                 body += event.data
-                if len(body) > _MAX_BODY:
-                    raise Unexpected(f"HTTP {status} with more than {_MAX_BODY} bytes")
+                if len(body) > _MAX_BODY_BYTES:
+                    raise Unexpected(f"HTTP {status} with more than {_MAX_BODY_BYTES} bytes")
             case h11.EndOfMessage():
                 return status, body
 
 
 def unexpected_status(status: int, retry_after: bytes = b"") -> Unexpected:
-    """What an HTTP status that should have been another one means, and what to do about it."""
+    """The exception for an unexpected HTTP status, with a hint for the user.
+
+    Args:
+        status: the status code.
+        retry_after: the value of the Retry-After header, if there is one.
+    """
     if status != 429:
         return Unexpected(f"HTTP {status}", _HINTS.get(status, ""))
     seconds = f"{int(retry_after)} s" if re.fullmatch(rb"\d{1,6}", retry_after) else "a while"
@@ -310,16 +315,16 @@ def unexpected_status(status: int, retry_after: bytes = b"") -> Unexpected:
 
 
 async def _connect(endpoint: Endpoint) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """A connection to the first of the host's addresses that takes one.
+    """Connect to the first address of the host that accepts a connection.
 
     Raises:
         Unexpected: TLS failed.
-        OSError: no address takes one; the last one's reason.
+        OSError: no address accepted a connection; the error of the last one.
     """
     addresses = await asyncio.get_running_loop().getaddrinfo(
         endpoint.host, endpoint.port, type=socket.SOCK_STREAM
     )
-    refusal = OSError(f"{endpoint.host} has no address")
+    last_error = OSError(f"{endpoint.host} has no address")
     name = endpoint.host if endpoint.tls else None
     for *_, address in addresses:
         try:
@@ -333,8 +338,8 @@ async def _connect(endpoint: Endpoint) -> tuple[asyncio.StreamReader, asyncio.St
             got = f"no TLS: {error.reason}"
             raise Unexpected(got, "ws:// checks a relay on plain HTTP") from None
         except OSError as error:
-            refusal = error
-    raise refusal
+            last_error = error
+    raise last_error
 
 
 async def _drop(writer: asyncio.StreamWriter) -> None:

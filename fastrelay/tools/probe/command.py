@@ -1,4 +1,4 @@
-"""``fastrelay probe URL``: reads the arguments, runs rounds, prints the results."""
+"""The command line of ``fastrelay probe``: reads the arguments, runs rounds, prints results."""
 
 import argparse
 import asyncio
@@ -31,7 +31,7 @@ _NAME_WIDTH: Final = max(len(step.name) for step in STEPS)
 _DESCRIPTION: Final = """\
 Checks a running relay from outside: connects as a binary under a random server-id and as phones
 of it, sends frames both ways and compares every byte, and closes in the ways that have a meaning.
-Nobody else's connections are touched. A run takes four of the upgrade attempts that the relay
+Other connections are not touched. A run takes four of the upgrade attempts that the relay
 grants this address.
 
 Prints a line for each step as it finishes. At the first that fails it says what was expected and
@@ -49,24 +49,25 @@ def main(arguments: Sequence[str]) -> int:
     """Check the relay that ``arguments`` name; returns the exit code.
 
     Raises:
-        ConfigurationError: the arguments make no sense.
+        ConfigurationError: the arguments are not valid.
     """
     options = _parser().parse_args(arguments)
     endpoint = parse_endpoint(options.url, options.ca_file)
-    telling = Telling(as_json=options.json, metrics_file=options.metrics_file)
-    if telling.metrics_file is not None and not os.access(telling.metrics_file.parent, os.W_OK):
+    output = Output(as_json=options.json, metrics_file=options.metrics_file)
+    if output.metrics_file is not None and not os.access(output.metrics_file.parent, os.W_OK):
         raise ConfigurationError(
-            f"--metrics-file {str(telling.metrics_file)!r}: nothing can be put into its directory",
+            f"--metrics-file {str(output.metrics_file)!r}: nothing can be put into its directory",
             "name a file in node_exporter's --collector.textfile.directory, ending in .prom",
         )
     try:
         if options.interval is not None:
-            return asyncio.run(keep_probing(endpoint, options.timeout, options.interval, telling))
-        return asyncio.run(probe(endpoint, options.timeout, telling))
+            return asyncio.run(keep_probing(endpoint, options.timeout, options.interval, output))
+        return asyncio.run(probe(endpoint, options.timeout, output))
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # Whoever read the results has left; what is still buffered must not raise at exit, too.
+        # The reader of our output has gone. Python flushes stdout at exit, which must not raise
+        # the error again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED
 
@@ -114,14 +115,19 @@ def _parser() -> CommandLineParser:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Telling:
-    """How results are told, besides the exit code."""
+class Output:
+    """How results are reported, besides the exit code.
+
+    Attributes:
+        as_json: whether JSON is printed instead of text.
+        metrics_file: where Prometheus metrics are written after each round, if anywhere.
+    """
 
     as_json: bool = False
     metrics_file: Path | None = None
 
-    def keep(self, outcome: Round) -> bool:
-        """Write the metrics file if there is one; returns whether nothing failed."""
+    def write_metrics_file(self, outcome: Round) -> bool:
+        """Write the metrics file, if one is wanted; returns ``False`` if that failed."""
         if self.metrics_file is None:
             return True
         try:
@@ -132,67 +138,75 @@ class Telling:
         return True
 
 
-_PLAINLY: Final = Telling()
+_TEXT_ONLY: Final = Output()
 
 
-async def probe(endpoint: Endpoint, patience: float, telling: Telling = _PLAINLY) -> int:
-    """Check the relay at ``endpoint`` once and print how it goes; returns the exit code.
+async def probe(endpoint: Endpoint, step_timeout: float, output: Output = _TEXT_ONLY) -> int:
+    """Check a relay once and print the results; returns the exit code.
 
     Args:
-        patience: seconds each step may take.
+        endpoint: where the relay listens.
+        step_timeout: the seconds that one step may take.
+        output: how the results are reported.
     """
 
     def report(result: Result) -> None:
-        if not telling.as_json:
+        if not output.as_json:
             print(render(result), flush=True)
 
-    outcome = await run_round(endpoint, patience, report)
-    kept = telling.keep(outcome)
-    if telling.as_json:
+    outcome = await run_round(endpoint, step_timeout, report)
+    written = output.write_metrics_file(outcome)
+    if output.as_json:
         print(as_json(outcome), flush=True)
-    elif outcome.fault is None:
+    elif outcome.failure is None:
         took = _milliseconds(outcome.seconds)
         print(f"{endpoint} works: {len(outcome.results)} steps in {took}", flush=True)
-    return EXIT_PASSED if outcome.fault is None and kept else EXIT_FAILED
+    return EXIT_PASSED if outcome.failure is None and written else EXIT_FAILED
 
 
 async def keep_probing(
-    endpoint: Endpoint, patience: float, interval: float, telling: Telling
+    endpoint: Endpoint, step_timeout: float, interval: float, output: Output
 ) -> int:
-    """Check the relay again and again until SIGINT or SIGTERM; returns the exit code.
+    """Check a relay repeatedly until SIGINT or SIGTERM; returns the exit code.
 
-    A round that is under way then is given up, and its connections with it.
+    A round that is under way at the signal is cancelled, and its connections are aborted.
 
     Args:
-        patience: seconds each step may take.
-        interval: seconds from the beginning of a round to that of the next; one that takes longer
-            is followed by the next at once.
+        endpoint: where the relay listens.
+        step_timeout: the seconds that one step may take.
+        interval: the seconds from the start of a round to the start of the next. After a round that
+            takes longer, the next one starts at once.
+        output: how the results are reported.
     """
     loop = asyncio.get_running_loop()
 
     async def rounds() -> None:
         while True:
             due = loop.time() + interval
-            outcome = await run_round(endpoint, patience)
-            telling.keep(outcome)
-            print(as_json(outcome) if telling.as_json else as_line(outcome), flush=True)
+            outcome = await run_round(endpoint, step_timeout)
+            output.write_metrics_file(outcome)
+            print(as_json(outcome) if output.as_json else as_line(outcome), flush=True)
             await asyncio.sleep(due - loop.time())
 
     task = asyncio.create_task(rounds())
-    for told_to_stop in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(told_to_stop, task.cancel)
+    for stop_signal in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(stop_signal, task.cancel)
     await asyncio.wait({task})
     if not task.cancelled():
-        await task  # it ends by nothing else but a fault, which is raised here
+        await task  # only an exception ends the task otherwise, and it is raised here
     return EXIT_PASSED
 
 
 def render(result: Result) -> str:
-    """A result for people: a line, or for a fault a few."""
-    if result.fault is not None:
-        fault = result.fault
-        lines = [f"FAIL {result.step}", f"  expected: {fault.expected}", f"  got:      {fault.got}"]
-        return "\n".join([*lines, f"  hint:     {fault.hint}"] if fault.hint else lines)
+    """The result of a step as text for people: one line, or several for a failure."""
+    if result.failure is not None:
+        failure = result.failure
+        lines = [
+            f"FAIL {result.step}",
+            f"  expected: {failure.expected}",
+            f"  got:      {failure.got}",
+        ]
+        return "\n".join([*lines, f"  hint:     {failure.hint}"] if failure.hint else lines)
     line = f"ok   {result.step:{_NAME_WIDTH}} {_milliseconds(result.seconds):>12}"
     measured = (f"{name} {_milliseconds(value)}" for name, value in result.measured.items())
     return f"{line}   {', '.join(measured)}".rstrip()
@@ -203,25 +217,29 @@ def _milliseconds(seconds: float) -> str:
 
 
 def parse_endpoint(url: str, ca_file: str | None = None) -> Endpoint:
-    """Where ``url`` leads: ``ws`` or ``wss``, a host, and a port if it is not the scheme's.
+    """The endpoint of a URL of the form ``ws://HOST``, ``wss://HOST``, or with ``:PORT``.
+
+    Args:
+        url: the URL.
+        ca_file: a PEM file of the CA certificates to trust; ``None`` for the system's.
 
     Raises:
-        ConfigurationError: it is something else, or ``ca_file`` cannot be used. The text never
-            quotes the URL, which may hold a password.
+        ConfigurationError: the URL has another form, or ``ca_file`` cannot be used. The text never
+            quotes the URL, because it may contain a password.
     """
     try:
         parts = urlsplit(url)
         port = parts.port
         host = (parts.hostname or "").encode("idna").decode("ascii")
-    except ValueError:  # what idna raises is one, too
+    except ValueError:  # UnicodeError of idna is a ValueError
         raise ConfigurationError("the URL has no HOST:PORT that can be used", _EXAMPLES) from None
     if parts.scheme not in _DEFAULT_PORTS:
         raise ConfigurationError("the URL does not begin with ws:// or wss://", _EXAMPLES)
     if not _HOST.fullmatch(host) or port == 0:
         raise ConfigurationError("the URL has no HOST:PORT that can be used", _EXAMPLES)
-    if not _only_names_a_place(parts):
+    if not _is_origin_only(parts):
         raise ConfigurationError("the URL has more than a scheme, a host and a port", _EXAMPLES)
-    tls = _trust(ca_file) if parts.scheme == "wss" else None
+    tls = _client_ssl_context(ca_file) if parts.scheme == "wss" else None
     if ca_file is not None and tls is None:
         raise ConfigurationError(
             "--ca-file has no meaning with ws://", "leave it out, or use wss://"
@@ -229,16 +247,16 @@ def parse_endpoint(url: str, ca_file: str | None = None) -> Endpoint:
     return Endpoint(host, port or _DEFAULT_PORTS[parts.scheme], tls)
 
 
-def _only_names_a_place(parts: SplitResult) -> bool:
-    # A relay has its endpoints at fixed paths, so a path in the URL is a misunderstanding.
+def _is_origin_only(parts: SplitResult) -> bool:
+    # The paths of the relay's endpoints are fixed, so a URL with a path must be a mistake.
     has_user = "@" in parts.netloc
     return parts.path in {"", "/"} and not (has_user or parts.query or parts.fragment)
 
 
-def _trust(ca_file: str | None) -> ssl.SSLContext:
+def _client_ssl_context(ca_file: str | None) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=ca_file)
-    except OSError as error:  # what ssl raises is one, too
+    except OSError as error:  # an SSLError is an OSError
         why = "no certificates in it" if isinstance(error, ssl.SSLError) else error.strerror
         raise ConfigurationError(
             f"--ca-file {ca_file!r} cannot be used: {why}",

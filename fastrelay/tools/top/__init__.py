@@ -1,1 +1,1 @@
-"""``fastrelay top``: a live view of a running relay, fed by its metrics page."""
+"""``fastrelay top``: a live view of a running relay, from its metrics."""

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from fastrelay.config.checks import CommandLineParser, number
 from fastrelay.config.errors import ConfigurationError
 
-EXIT_NOT_THERE = 1
+EXIT_UNAVAILABLE = 1
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Show a relay until interrupted, or once; returns the exit code.
+    """Show a relay once or until interrupted; returns the exit code.
 
     Raises:
-        ConfigurationError: the arguments make no sense, or the extra is missing.
+        ConfigurationError: the arguments are not valid, or the extra is not installed.
     """
     parser = CommandLineParser(
         prog="fastrelay top",
@@ -50,7 +50,7 @@ def _show(url: str, interval: float, *, once: bool) -> int:
     from rich.console import Console
     from rich.live import Live
 
-    from fastrelay.tools.top.scrape import Between, NotThere, scrape
+    from fastrelay.tools.top.scrape import PageUnavailable, ScrapeDelta, scrape
     from fastrelay.tools.top.view import WIDTH, View
 
     console = Console(width=WIDTH if once else None, highlight=False)
@@ -59,17 +59,17 @@ def _show(url: str, interval: float, *, once: bool) -> int:
         before = scrape(url)
         if once:
             time.sleep(interval)
-            console.print(view.render(Between(before, scrape(url))))
+            console.print(view.render(ScrapeDelta(before, scrape(url))))
             return 0
         with Live(console=console, screen=True, auto_refresh=False) as live:
             while True:
                 time.sleep(interval)
                 after = scrape(url)
-                live.update(view.render(Between(before, after)), refresh=True)
+                live.update(view.render(ScrapeDelta(before, after)), refresh=True)
                 before = after
-    except NotThere as error:
+    except PageUnavailable as error:
         sys.stderr.write(f"fastrelay top: {error}\n")
         sys.stderr.write("fastrelay top: is the relay running here, with --metrics-listen?\n")
-        return EXIT_NOT_THERE
+        return EXIT_UNAVAILABLE
     except KeyboardInterrupt:
         return 0

@@ -1,4 +1,4 @@
-"""Two scrapes of a metrics page, and what happened between them."""
+"""Scrapes a metrics page, and computes rates and quantiles from two scrapes."""
 
 import time
 import urllib.error
@@ -14,44 +14,44 @@ _TIMEOUT = 5.0
 Labels = tuple[tuple[str, str], ...]
 
 
-class NotThere(Exception):
-    """Nothing to show; the text says what was found instead."""
+class PageUnavailable(Exception):
+    """The URL has no metrics page of a relay. The text says what was found instead."""
 
 
 class Scrape(NamedTuple):
-    """One look.
+    """The samples of one scrape.
 
     Attributes:
-        moment: seconds of a clock that only goes forward.
-        samples: values by name and labels.
+        taken_at: monotonic seconds.
+        samples: the values by name and sorted labels.
     """
 
-    moment: float
+    taken_at: float
     samples: dict[tuple[str, Labels], float]
 
     def value(self, name: str, **labels: str) -> float:
-        """One sample; 0.0 if there is none."""
+        """The value of one sample; 0.0 if it does not exist."""
         return self.samples.get((name, tuple(sorted(labels.items()))), 0.0)
 
     def by_labels(self, name: str) -> dict[Labels, float]:
-        """Every sample of a family."""
+        """The values of all samples called ``name``, by labels."""
         return {labels: value for (known, labels), value in self.samples.items() if known == name}
 
 
 def scrape(url: str) -> Scrape:
-    """Look at the page.
+    """Scrape the metrics page at ``url``.
 
     Raises:
-        NotThere: it does not answer, or is not a relay's.
+        PageUnavailable: it does not answer within 5 s, or is no metrics page of a relay.
     """
     try:
         with urllib.request.urlopen(url, timeout=_TIMEOUT) as reply:  # noqa: S310
             text = reply.read().decode()
     except urllib.error.HTTPError as error:
-        raise NotThere(f"{url} answers with HTTP {error.code}") from None
+        raise PageUnavailable(f"{url} answers with HTTP {error.code}") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
-        raise NotThere(f"{url} does not answer: {reason}") from None
+        raise PageUnavailable(f"{url} does not answer: {reason}") from None
     try:
         samples = {
             (sample.name, tuple(sorted(sample.labels.items()))): float(sample.value)
@@ -61,35 +61,40 @@ def scrape(url: str) -> Scrape:
     except ValueError:
         samples = {}
     if not any(name.startswith(PREFIX) for name, _ in samples):
-        raise NotThere(f"{url} is no relay's metrics page")
+        raise PageUnavailable(f"{url} is no relay's metrics page")
     return Scrape(time.monotonic(), samples)
 
 
-class Between(NamedTuple):
-    """What happened from one look to the next."""
+class ScrapeDelta(NamedTuple):
+    """The difference between two scrapes."""
 
     before: Scrape
     after: Scrape
 
     def rate(self, name: str, **labels: str) -> float:
-        """A counter's growth a second; 0.0 when it began anew."""
-        seconds = self.after.moment - self.before.moment
-        grown = self.after.value(name, **labels) - self.before.value(name, **labels)
-        return max(0.0, grown / seconds) if seconds > 0 else 0.0
+        """The growth of a counter per second; 0.0 if the relay restarted in between."""
+        seconds = self.after.taken_at - self.before.taken_at
+        growth = self.after.value(name, **labels) - self.before.value(name, **labels)
+        return max(0.0, growth / seconds) if seconds > 0 else 0.0
 
-    def quantile(self, name: str, share: float, **only: str) -> float:
-        """The upper bound of the histogram bucket that ``share`` of the new observations reach,
-        of the cells with the labels ``only``.
+    def quantile(self, name: str, share: float, **cell: str) -> float:
+        """An upper bound of a quantile of the observations between the scrapes.
 
-        0.0 without any; infinity beyond the last bound.
+        Args:
+            name: the histogram.
+            share: the quantile, from 0 to 1.
+            cell: the labels of the series of the histogram.
+
+        Returns the upper bound of the bucket that contains the quantile: 0.0 without observations,
+        infinity above the last bound.
         """
-        grown = {
+        growth = {
             float(dict(labels)["le"]): value - self.before.value(f"{name}_bucket", **dict(labels))
             for labels, value in self.after.by_labels(f"{name}_bucket").items()
-            if only.items() <= dict(labels).items()
+            if cell.items() <= dict(labels).items()
         }
-        bounds = sorted(grown)
-        if not bounds or grown[bounds[-1]] <= 0:
+        bounds = sorted(growth)
+        if not bounds or growth[bounds[-1]] <= 0:
             return 0.0
-        wanted = share * grown[bounds[-1]]
-        return next(bound for bound in bounds if grown[bound] >= wanted)
+        rank = share * growth[bounds[-1]]
+        return next(bound for bound in bounds if growth[bound] >= rank)

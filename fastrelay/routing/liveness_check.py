@@ -11,11 +11,11 @@ from fastrelay.loop.timer_wheel import TimerWheel
 from fastrelay.routing.binary import Binary
 
 
-class Probe:
+class LivenessCheck:
     """One question to one incumbent.
 
     Args:
-        incumbent: who holds the server-id.
+        incumbent: the binary that holds the server-id.
         wheel: for the time it has.
         timeout: seconds until silence counts as an answer.
         settle: called once with whether the incumbent lives and the newcomers in the order they
@@ -36,19 +36,19 @@ class Probe:
         self._settle = settle
         self._wheel = wheel
         self.wheel_tick = 0
-        incumbent.listener = self
+        incumbent.observer = self
         wheel.after(self, timeout)
 
     def ask(self) -> None:
         """Ping the incumbent, once. A newcomer must be there: the incumbent may be gone at once."""
         self._incumbent.connection.ping()
 
-    def add(self, newcomer: Binary, early: bytes) -> None:
-        """One more that wants the slot; ``early`` is what it has sent already."""
+    def add(self, newcomer: Binary, initial_data: bytes) -> None:
+        """Add a newcomer that wants the slot; ``initial_data`` is what it has sent already."""
         newcomer.connection.pause_reading()
-        self._newcomers[newcomer] = early
+        self._newcomers[newcomer] = initial_data
 
-    def leave(self, newcomer: Binary) -> bool:
+    def discard(self, newcomer: Binary) -> bool:
         """A connection has ended; returns whether it was one of the newcomers."""
         return self._newcomers.pop(newcomer, None) is not None
 
@@ -66,6 +66,6 @@ class Probe:
 
     def _end(self, *, alive: bool) -> None:
         self._wheel.cancel(self)
-        self._incumbent.listener = None
+        self._incumbent.observer = None
         newcomers, self._newcomers = self._newcomers, {}
         self._settle(alive, newcomers)

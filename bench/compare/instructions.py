@@ -34,19 +34,23 @@ def available() -> bool:
 
 
 def count_instructions(
-    shop: Workshop, name: str, environment: str, loads: Sequence[Load]
+    shop: Workshop,
+    name: str,
+    loads: Sequence[Load],
+    environment: str = "env",
+    module: str = "fastrelay",
 ) -> dict[str, float]:
     """Instructions a round trip, by the label of each load.
 
     Args:
         name: a contender of ours, plain or TLS.
-        environment: what is put before its command; see :meth:`Workshop.start`.
+        environment, module: see :meth:`Workshop.start`.
     """
     dumps = shop.directory / "callgrind.out"
     valgrind = f"valgrind --tool=callgrind --instr-atstart=no --callgrind-out-file={dumps}"
     # The same hashes in each run, or dictionaries would differ.
     before = f"{environment} PYTHONHASHSEED=0 {valgrind}"
-    with shop.start(name, before=before) as contender:
+    with shop.start(name, module=module, before=before) as contender:
         _control(contender, "-i", "on")
         line = Line(contender.relay.port, shop.ca_file if name.endswith(" tls") else "")
         return {load.label: _of_load(contender, line, load, dumps) for load in loads}

@@ -1,0 +1,209 @@
+"""The sending half of a connection: one write where the kernel takes it, a queue where it does not.
+
+The transport is told to report any byte it could not hand to the kernel at once (its high-water
+mark is 0), so *blocked* has one exact meaning: bytes wait in this process. While a connection is
+blocked, frames wait in its send queue and can still be dropped; only what the kernel began to take
+lies in the transport. In the normal case nothing ever waits and a send is one ``write``.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+from fastrelay.loop.fair_reads import FairReader
+from fastrelay.net.tls.layer import UNENCRYPTED
+from fastrelay.protocol.frames import Opcode, Piece, control_frame
+from fastrelay.websocket.containment import contained
+from fastrelay.websocket.context import ConnectionContext, SentCounter
+from fastrelay.websocket.deadlines import Deadlines
+from fastrelay.websocket.handler import Handler
+from fastrelay.websocket.send_queue import FlushMarker, SendQueue
+from fastrelay.websocket.states import State
+
+_SLICE_BYTES: Final = 64 * 1024
+"""Queued bytes handed to the transport at once when it drains: one large write, and little enough
+that what waits can still be dropped."""
+
+_OPEN, _CLOSED = State.OPEN, State.CLOSED  # cached: hot path
+_PING: Final = control_frame(Opcode.PING, b"")
+
+
+class Sender(FairReader):
+    """What a connection sends, and what of it waits.
+
+    Attributes:
+        blocked: bytes wait in this process, so frames are queued.
+        wheel_tick: see :class:`fastrelay.loop.timer_wheel.Timed`.
+    """
+
+    __slots__ = (
+        "_context",
+        "_deadlines",
+        "_handler",
+        "_queue",
+        "_sent",
+        "_state",
+        "_transport",
+        "_unanswered_ping",
+        "_undelivered",
+        "_write_mark",
+        "blocked",
+        "wheel_tick",
+    )
+
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        handler: Handler,
+        context: ConnectionContext,
+        sent: SentCounter,
+    ) -> None:
+        self._transport = transport
+        self._handler: Handler = handler
+        self._context = context
+        self._sent = sent
+        self._state = _OPEN
+        self._deadlines = Deadlines(context.wheel.now + context.intervals.ping)
+        self.blocked = False
+        self._queue: SendQueue | None = None
+        self._undelivered = 0
+        self._unanswered_ping: bytes | None = None
+        self._write_mark = 0
+        self.wheel_tick = 0
+
+    def crashed(self, error: Exception) -> None:
+        """End the connection, one of whose methods has raised; no close frame is sent."""
+        raise NotImplementedError
+
+    def on_timer(self) -> None:
+        """Act on every deadline that has passed."""
+        raise NotImplementedError
+
+    def _flushed_in_closing(self) -> None:
+        """The close frame that waited is with the kernel."""
+        raise NotImplementedError
+
+    @property
+    def unsent(self) -> int:
+        """Bytes held in this process for the peer, queued frames with their charge."""
+        held = self._transport.get_write_buffer_size()
+        return held if self._queue is None else held + self._queue.charged
+
+    def send(self, pieces: Sequence[Piece], frames: int) -> bool:
+        """Send ``frames`` whole data frames whose bytes are ``pieces`` end to end.
+
+        Returns whether they were taken: ``False`` once the connection is closing. Frames on which
+        the transport fails were taken, and are lost with the connection.
+        """
+        if self._state is not _OPEN:
+            return False
+        try:
+            if self.blocked:
+                self._waiting().append(pieces, frames)
+                self._handler.on_backlog(self.unsent)
+                return True
+            self._sent.forwarded += frames
+            if len(pieces) == 1:
+                self._sent.forwarded_bytes += len(pieces[0])
+                self._transport.write(pieces[0])
+            else:
+                self._sent.forwarded_bytes += sum(map(len, pieces))
+                self._transport.writelines(pieces)
+        except Exception as error:
+            self.crashed(error)
+        return True
+
+    def send_frame(self, frame: bytes) -> bool:
+        """:meth:`send` for one data frame in one piece, the most frequent case: costs less."""
+        if self._state is not _OPEN or self.blocked:
+            return self.send((frame,), 1)
+        sent = self._sent
+        sent.forwarded += 1
+        sent.forwarded_bytes += len(frame)
+        try:
+            self._transport.write(frame)
+        except Exception as error:
+            self.crashed(error)
+        return True
+
+    @contained
+    def notify_when_flushed(self, marker: FlushMarker) -> None:
+        """Tell it when the kernel has all that was sent until now; never if that is dropped."""
+        if self._state is _OPEN:
+            if self.blocked:
+                self._waiting().add_marker(marker)
+            else:
+                marker.flushed()
+
+    @contained
+    def ping(self) -> None:
+        """Send a ping now, ahead of whatever waits; :meth:`Handler.on_pong` tells of the pong."""
+        if self.blocked:
+            self._waiting().put_first(_PING)
+        else:
+            self._transport.write(_PING)
+
+    def _waiting(self) -> SendQueue:
+        if self._queue is None:
+            self._queue = SendQueue()
+        return self._queue
+
+    def _drop_queue(self) -> None:
+        """Forget what has not reached the transport, but for the number of its data frames."""
+        if self._queue is not None:
+            self._undelivered += self._queue.count_frames()
+            self._queue = None
+            if self._state is not _CLOSED:
+                self._handler.on_backlog(self.unsent)
+
+    @contained
+    def pause_writing(self) -> None:
+        """The kernel did not take all: from here on frames queue.
+
+        A transport calls it again when it has more to send itself than was told.
+        """
+        if not self.blocked:
+            self._block()
+        self._handler.on_backlog(self.unsent)
+
+    def _block(self) -> None:
+        self.blocked = True
+        self._write_mark = self._transport.get_write_buffer_size()
+        self._expect_write()
+
+    def _expect_write(self) -> None:
+        wheel, deadlines = self._context.wheel, self._deadlines
+        deadlines.write = wheel.now + self._context.intervals.write
+        wheel.no_later(self, deadlines.write)
+
+    @contained
+    def resume_writing(self) -> None:
+        """The kernel took all there was: give it more, in slices."""
+        self.blocked = False
+        self._deadlines.write = 0.0
+        while self._queue and not self.blocked:
+            pieces, frames = self._queue.take_slice(_SLICE_BYTES)
+            self._sent.forwarded += frames
+            self._sent.forwarded_bytes += sum(map(len, pieces))
+            if pieces:
+                self._transport.writelines(pieces)
+        if self.blocked:
+            return
+        self._queue = None
+        if self._unanswered_ping is not None and self._state is _OPEN:
+            payload, self._unanswered_ping = self._unanswered_ping, None
+            self._transport.write(control_frame(Opcode.PONG, payload))
+        if self._state is State.CLOSING:
+            self._flushed_in_closing()
+        if not self.blocked:
+            self._handler.on_backlog(0)
+
+    def _check_write_progress(self) -> None:
+        # What TLS cannot encrypt yet has a deadline of its own.
+        unencrypted = self._transport.get_extra_info(UNENCRYPTED) or 0
+        waiting = self._transport.get_write_buffer_size() - unencrypted
+        if waiting < self._write_mark or not waiting:
+            self._write_mark = waiting
+            self._expect_write()
+        else:
+            self._handler.on_write_stalled()
