@@ -19,6 +19,7 @@ from fastrelay.config.settings import Address, Intervals, Settings
 from fastrelay.http.exchange import Exchange
 from fastrelay.http.handshake import check_handshake, switch_protocols
 from fastrelay.log import Log
+from fastrelay.loop.fair_reads import FairScheduler
 from fastrelay.loop.timer_wheel import TimerWheel
 from fastrelay.net.bound_sockets import bind_all
 from fastrelay.policy.caps import PendingConnections
@@ -108,14 +109,13 @@ class InPieces(Connection):
     def buffer_updated(self, nbytes: int) -> None:
         self.process_read(nbytes)
 
-    def process_read(self, nbytes: int) -> int:
+    def process_read(self, nbytes: int) -> None:
         room = self.receive_buffer
         data = bytes(room[:nbytes])
         for position in range(0, nbytes, self._size):
             piece = data[position : position + self._size]
             room[: len(piece)] = piece
             super().process_read(len(piece))
-        return nbytes
 
 
 @dataclass
@@ -172,7 +172,12 @@ class EchoServer:
         log = Log(lambda line: self.faults.append({"message": line}), "warning")
         failed = {"message": "the listener broke"}
         listeners = Listeners(
-            settings, self._wheel, PendingConnections(10), log, lambda: self.faults.append(failed)
+            settings,
+            self._wheel,
+            PendingConnections(10),
+            FairScheduler(),
+            log,
+            lambda: self.faults.append(failed),
         )
         listeners.open(bind_all(settings), {"/": self._connect}, {})
         self.ports[secure] = listeners.ports[0]
