@@ -13,7 +13,7 @@ Resolver = Callable[[str, h11.Request], str | None]
 
 
 def socket_peer(peer: str, request: h11.Request) -> str | None:
-    """Nobody in between is believed."""
+    """The client is the peer: no proxy is believed."""
     return peer
 
 
@@ -23,7 +23,7 @@ def forwarded_for(trusted: Sequence[Network]) -> Resolver:
     With no networks: its left-most entry, from any peer. With networks: the first address, from
     the peer leftwards through the header, that is in none of them; so a peer outside them is
     itself the client, whatever it claims. A header that is not there leaves the peer; one whose
-    deciding entry is no address leaves nobody.
+    deciding entry is no address leaves no usable client.
     """
 
     def left_most(peer: str, request: h11.Request) -> str | None:

@@ -19,8 +19,12 @@ _MAX_CODES: Final = 4
 _REASON: Final = re.compile(r"[A-Z0-9_]{1,64}")
 _OAUTH_ERRORS: Final = frozenset(
     {
-        *("invalid_request", "invalid_client", "invalid_grant"),
-        *("unauthorized_client", "unsupported_grant_type", "invalid_scope"),
+        "invalid_request",
+        "invalid_client",
+        "invalid_grant",
+        "unauthorized_client",
+        "unsupported_grant_type",
+        "invalid_scope",
     }
 )
 """The error codes of RFC 6749 §5.2."""
