@@ -220,7 +220,7 @@ async def a_drain(relay: MemoryRelay, raise_at: int) -> MemoryPeer:
     binary, first = relay.binary("s1"), relay.phone("s1")
     victim = relay.binary("s2", raise_at)
     others = [relay.binary("s3"), relay.phone("s3"), binary, first]
-    await relay.drain()
+    await relay.relay.drain()
     assert [peer.close_code() for peer in others] == [1001] * 4
     return victim
 
