@@ -16,14 +16,25 @@ LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 KEYS: Final = frozenset(
     {
-        *("server_id", "conn_id", "binary_conn_id", "device_name", "remote"),
-        *("binary_version", "err", "path", "from_", "to", "close_code"),
+        "server_id",
+        "conn_id",
+        "binary_conn_id",
+        "device_name",
+        "remote",
+        "binary_version",
+        "err",
+        "path",
+        "from_",
+        "to",
+        "close_code",
     }
 )
 """The keys that any event may carry. ``from_`` is written ``from``, a reserved word in Python."""
 
 BOOT_KEYS: Final = frozenset({"version", "mode", "listen", "metrics", "push", "fix"})
 """The keys that only events at start and stop may carry."""
+
+_PERMITTED: Final = KEYS | BOOT_KEYS
 
 _PLAIN: Final = re.compile(r"[!#-<>-\[\]-~]+")
 _SLOG_LEVELS: Final = {"debug": "DEBUG", "info": "INFO", "warning": "WARN", "error": "ERROR"}
@@ -111,6 +122,13 @@ class Log:
             self._emit("warning", event, {"err": f"{count} more suppressed"})
 
     def _emit(self, level: str, event: str, fields: dict[str, Value]) -> None:
+        """Write a line.
+
+        Raises:
+            TypeError: a key is not permitted. What was written cannot be taken back from a log.
+        """
+        if not fields.keys() <= _PERMITTED:
+            raise TypeError(f"keys that are not logged: {sorted(fields.keys() - _PERMITTED)}")
         if LEVELS[level] >= self._threshold:
             line = self._format(self._timestamp(), _SLOG_LEVELS[level], event, fields)
             # The reader of the log may have gone, or the disk may be full. The relay goes on.

@@ -358,6 +358,14 @@ def test_a_key_that_is_not_permitted_is_found(source: str, wrong: list[str | Non
     assert wrong_keys(source, KEYS) == wrong
 
 
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_a_key_that_is_not_permitted_is_refused(method: str) -> None:
+    written = Written("error")  # whether the line would be written or not
+    with pytest.raises(TypeError, match="token"):
+        getattr(written.log, method)("server_claimed", token="t0k3n")
+    assert written.lines == []
+
+
 def test_every_event_of_the_protocol_is_logged_somewhere() -> None:
     """As a literal in a module that has a log, so that a search for it finds it."""
     said: set[str] = set()

@@ -31,7 +31,7 @@ class Address:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TlsFiles:
-    """TLS with a certificate that somebody else renews: PEM files of the chain and its key."""
+    """TLS with a certificate that the operator renews: PEM files of the chain and its key."""
 
     certificate: Path
     key: Path
@@ -197,8 +197,8 @@ class Settings:
         proxy_headers: whose PROXY protocol header is required and believed, before TLS; ``None``:
             there is none, empty: anybody's.
         metrics_listen: where ``/metrics`` is served; ``None`` turns it off.
-        trusted_proxies: whose ``X-Forwarded-For`` is believed; ``None``: nobody's, empty:
-            anybody's.
+        trusted_proxies: peers whose ``X-Forwarded-For`` is believed; ``None``: no peer; empty: any
+            peer.
         push: how wakes are sent; ``None`` turns them off.
         log_level: ``debug``, ``info``, ``warning`` or ``error``.
         log_format: ``logfmt`` or ``json``.
