@@ -182,8 +182,7 @@ class FrameDecoder:
     ) -> tuple[list[bytes], int]:
         """Take whole frames out of ``view[position:end]``; keep what is left of a partial one.
 
-        At most ``most`` frames are taken, and only such as begin before ``stop_at``. The common
-        frame (whole, unfragmented, text or binary) passes through without a call but unmasking;
+        The common frame (whole, unfragmented, text or binary) needs no call but unmasking;
         everything else is checked and handled in methods of its own.
         """
         messages: list[bytes] = []
@@ -229,9 +228,9 @@ class FrameDecoder:
                 messages.append(payload)
         else:
             stop_at = position  # as many as were asked for, and no partial frame
-        rest = view[position:end] if position < stop_at else view[end:end]
-        self._keep(rest, needed)
-        return messages, end if position < stop_at else position
+        is_partial = position < stop_at
+        self._keep(view[position:end] if is_partial else view[end:end], needed)
+        return messages, end if is_partial else position
 
     def _keep(self, rest: memoryview, needed: int) -> None:
         """Keep the beginning of a frame, whose next step takes ``needed`` bytes."""

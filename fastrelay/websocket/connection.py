@@ -140,6 +140,9 @@ class Connection(Sender):
         self._useless_full_at = max(self._useless_full_at, now) + count / limits.refill
         if self._useless_full_at - now > limits.burst / limits.refill and self._state is _OPEN:
             self._fail_connection(USELESS_FRAMES)
+            # What more it sends would cost as much. It has the time of the closing handshake.
+            self._paused = True
+            self._transport.pause_reading()
 
     def _fail_connection(self, close: CloseReason) -> None:
         """Fail the connection (RFC 6455 §7.1.7): nothing more is understood, no answer awaited.

@@ -29,7 +29,7 @@ from fastrelay.protocol.close_codes import requested_close
 from fastrelay.protocol.frames import text_header
 from fastrelay.server.listeners import Listeners
 from fastrelay.websocket.connection import Connection
-from fastrelay.websocket.context import ConnectionContext
+from fastrelay.websocket.context import ConnectionContext, UselessFrames
 from tests.support.certificates import local_certificate
 
 LIMIT = 128 * 1024
@@ -186,7 +186,13 @@ class EchoServer:
     def _connect(self, exchange: Exchange) -> None:
         wish = dict(parse_qsl(exchange.request.target.partition(b"?")[2].decode()))
         echo = Echo(self.endings.put)
-        context = ConnectionContext(self._wheel, Intervals(), int(wish.get("limit", LIMIT)), echo)
+        context = ConnectionContext(
+            self._wheel,
+            Intervals(),
+            int(wish.get("limit", LIMIT)),
+            echo,
+            useless=UselessFrames(burst=100_000),
+        )
         accept_token = check_handshake(exchange)
         transport, early = exchange.detach()
         switch_protocols(transport, accept_token, None)

@@ -84,6 +84,15 @@ async def test_pings_of_a_read_come_before_its_messages_and_before_its_end() -> 
         assert close.opcode == CLOSE
 
 
+async def test_a_ping_behind_our_close_frame_is_not_answered() -> None:
+    async with running_relay() as relay:
+        phone = await peer_of(relay, "phone")
+        phone.send(client_frame(b"no JSON"))
+        assert (await phone.frame()).opcode == CLOSE
+        phone.send(client_frame(b"late", PING) + client_frame(b"\x03\xe8", CLOSE))
+        assert await phone.at_eof()
+
+
 async def test_sixteen_pings_of_a_read_are_answered_and_the_last() -> None:
     async with running_relay() as relay:
         phone = await peer_of(relay, "phone")
