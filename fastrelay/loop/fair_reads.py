@@ -22,7 +22,7 @@ from typing import Final
 BUFFER_BYTES: Final = 256 * 1024
 """A read takes a whole burst of frames, or a whole frame of the usual limit."""
 
-FIRST_QUOTA: Final = 8 * 1024
+FIRST_QUOTA: Final = 16 * 1024
 """The read quota of a connection that has not filled one yet."""
 
 _LEAST_QUOTA: Final = 512
@@ -71,7 +71,8 @@ class FairScheduler:
 
     Args:
         slice_seconds: what all of them may take in one loop iteration.
-        clock: seconds, monotonic.
+        clock: seconds that this thread has run: what others take of the processor meanwhile is
+            not the peer's doing.
 
     Attributes:
         whole: the receive buffer that all connections of the loop share.
@@ -83,7 +84,7 @@ class FairScheduler:
         self,
         slice_seconds: float = 0.003,
         size: int = BUFFER_BYTES,
-        clock: Callable[[], float] = time.perf_counter,
+        clock: Callable[[], float] = time.thread_time,
     ) -> None:
         self._slice = slice_seconds
         self._clock = clock
@@ -102,13 +103,18 @@ class FairScheduler:
 
     def read(self, reader: FairReader, nbytes: int) -> None:
         """Process a read that is no light one."""
+        started_at = self._clock()
+        data = reader._quota[:nbytes]
+        position = reader.process_piece(data, 0)
         is_full = nbytes >= len(reader._quota)
-        if self._process(reader, reader._quota, nbytes) or is_full:
-            self._enqueue(reader)
+        if position < nbytes or is_full:
+            if self._process(reader, data, position, started_at) or is_full:
+                self._enqueue(reader)
 
     def process(self, reader: FairReader, nbytes: int) -> None:
         """Process what a transport that is scheduled itself has put into the reader's buffer."""
-        if self._process(reader, reader.receive_buffer, nbytes):
+        data = reader.receive_buffer[:nbytes]
+        if self._process(reader, data, 0, self._clock()):
             self._enqueue(reader)
 
     def may_read(self, reader: FairReader) -> bool:
@@ -130,19 +136,22 @@ class FairScheduler:
 
     # -- turns --------------------------------------------------------------------------------
 
-    def _process(self, reader: FairReader, data: memoryview, end: int) -> bool:
-        """Process a read for a quantum of time; returns whether some of it is kept."""
-        clock = self._clock
-        started_at = now = clock()
-        position = 0
-        view = data[:end]
+    def _process(
+        self, reader: FairReader, data: memoryview, position: int, started_at: float
+    ) -> bool:
+        """Process the rest of a read until a quantum of time is used up.
+
+        Returns whether some of it is kept for later.
+        """
+        clock, end = self._clock, len(data)
+        now = clock()
         while position < end and not reader._paused and now - started_at < QUANTUM:
-            position = reader.process_piece(view, position)
+            position = reader.process_piece(data, position)
             now = clock()
         if position:
             self._set_quota(reader, position, now - started_at)
         if position < end and not reader._transport.is_closing():
-            self._keep(reader, bytes(view[position:]))
+            self._keep(reader, bytes(data[position:]))
             return True
         return False
 
@@ -183,7 +192,7 @@ class FairScheduler:
                 continue  # what is kept of it waits for resume_reading(), or for discard()
             data = self._kept.pop(reader, b"")
             self.kept_bytes -= len(data)
-            if data and self._process(reader, memoryview(data), len(data)):
+            if data and self._process(reader, memoryview(data), 0, clock()):
                 self._enqueue(reader)
             elif not reader._paused and not reader._transport.is_closing():
                 reader._transport.resume_reading()

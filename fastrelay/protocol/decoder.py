@@ -186,8 +186,7 @@ class FrameDecoder:
         everything else is checked and handled in methods of its own.
         """
         messages: list[bytes] = []
-        needed = 2
-        limit = self._max_message
+        needed, limit = 2, self._max_message
         for _ in range(most):
             if position >= stop_at or end - position < 2 or self._ended:
                 break
@@ -207,9 +206,7 @@ class FrameDecoder:
                 if wide:
                     length = int.from_bytes(view[position + 2 : mask_at])
                 else:
-                    # A third of what from_bytes() costs, which needs a slice.
                     length = view[position + 2] << 8 | view[position + 3]
-                # The common length is in its shortest form and small enough by itself.
                 if (wide or length < 126 or length > limit or not whole) and (
                     fault := self._length_fault(length, mask_at - position)
                 ):
