@@ -107,9 +107,11 @@ class FairScheduler:
         data = reader._quota[:nbytes]
         position = reader.process_piece(data, 0)
         is_full = nbytes >= len(reader._quota)
-        if position < nbytes or is_full:
-            if self._process(reader, data, position, started_at) or is_full:
-                self._enqueue(reader)
+        if position == nbytes and not is_full:
+            return  # the usual read, with one look at the clock
+        is_kept = self._process(reader, data, position, started_at)
+        if is_kept or is_full:
+            self._enqueue(reader)
 
     def process(self, reader: FairReader, nbytes: int) -> None:
         """Process what a transport that is scheduled itself has put into the reader's buffer."""
