@@ -203,9 +203,8 @@ class FrameDecoder:
                 if mask_at > end:
                     needed = mask_at - position
                     break
-                # The usual 16 bits cost a third of what from_bytes() does, which needs a slice.
                 length = view[length_at] << 8 | view[length_at + 1]
-                if wide:
+                if wide:  # from_bytes() costs three times as much as what the usual length takes
                     length = int.from_bytes(view[length_at:mask_at])
                 if (wide or length < 126 or length > limit or not whole) and (
                     fault := self._length_fault(length, mask_at - position)
@@ -225,9 +224,8 @@ class FrameDecoder:
                 messages.append(payload)
         else:
             stop_at = position  # as many as were asked for, and no partial frame
-        is_partial = position < stop_at
-        self._keep(view[position:end] if is_partial else view[end:end], needed)
-        return messages, end if is_partial else position
+        self._keep(view[position:end] if position < stop_at else view[end:end], needed)
+        return messages, end if position < stop_at else position
 
     def _keep(self, rest: memoryview, needed: int) -> None:
         """Keep the beginning of a frame, whose next step takes ``needed`` bytes."""
