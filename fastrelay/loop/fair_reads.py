@@ -40,8 +40,8 @@ class FairReader(asyncio.BufferedProtocol):
 
     Attributes:
         _quota: the part of the shared buffer that the next read may fill.
-        _paused: the handler or the protocol above has paused reading; unlike a heavy connection's
-            pause, this one ends only with their call to resume.
+        _paused: reading is paused for another reason than its turn, so the scheduler does not
+            resume it.
     """
 
     __slots__ = ()  # subclasses have the attributes: of two bases only one may have slots
@@ -118,7 +118,7 @@ class FairScheduler:
             self._enqueue(reader)
 
     def process(self, reader: FairReader, nbytes: int) -> None:
-        """Process bytes that a transport has put into the reader's buffer; it is a reader itself."""
+        """Process bytes that a transport, itself a reader, has put into the reader's buffer."""
         data = reader.receive_buffer[:nbytes]
         if self._process(reader, data, 0, self._clock()):
             self._enqueue(reader)

@@ -15,7 +15,7 @@ class RoutingContext:
 
     Attributes:
         held_bytes: the budget of bytes held for all phones.
-        waker: what wakes phones by push.
+        waker: wakes phones by push.
     """
 
     limits: Limits

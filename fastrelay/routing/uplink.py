@@ -1,4 +1,4 @@
-"""Where a phone's messages go."""
+"""The interface to which a phone sends its messages."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -8,7 +8,7 @@ from fastrelay.websocket.send_queue import FlushMarker
 
 
 class Uplink(Protocol):
-    """The way from a phone to its binary: here, the connection of a local binary."""
+    """The way from a phone to its binary: in this process, the binary's connection."""
 
     def send(self, pieces: Sequence[Piece], frames: int) -> bool:
         """Send whole frames; returns whether they were taken."""
@@ -17,4 +17,4 @@ class Uplink(Protocol):
         """Send one frame in one piece; returns whether it was taken."""
 
     def notify_when_flushed(self, marker: FlushMarker) -> None:
-        """Tell ``marker`` when all that was sent until now has left."""
+        """Call ``marker`` when everything sent until now has been flushed."""

@@ -1,4 +1,4 @@
-"""Frames that wait because the kernel takes no more of a connection's bytes."""
+"""The queue of frames that wait until the kernel takes more bytes of a connection."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -7,18 +7,18 @@ from typing import Final, Protocol
 from fastrelay.protocol.frames import Piece
 
 FRAME_CHARGE: Final = 64
-"""What a queued data frame is charged on top of its bytes (protocol, frames)."""
+"""Bytes added to the length of each queued data frame, for its objects (protocol, frames)."""
 
 
 class FlushMarker(Protocol):
-    """Waits in the queue like a frame, and is told when everything before it has been flushed."""
+    """An entry of the queue that is called when everything before it has been flushed."""
 
     def flushed(self) -> None:
-        """Everything queued before is with the kernel."""
+        """The kernel has taken everything that was queued before the marker."""
 
 
 class SendQueue:
-    """A queue of whole frames that knows what it holds.
+    """A queue of whole frames that keeps the sum of their bytes.
 
     Attributes:
         charged: bytes queued, plus :data:`FRAME_CHARGE` for each data frame.
@@ -39,16 +39,16 @@ class SendQueue:
         self.charged += _charge(pieces, frames)
 
     def put_first(self, control: bytes) -> None:
-        """Queue a control frame ahead of everything (RFC 6455 §5.4 lets it pass between)."""
+        """Queue a control frame before everything else, which RFC 6455 §5.4 allows."""
         self._entries.appendleft(((control,), 0, None))
         self.charged += len(control)
 
     def add_marker(self, marker: FlushMarker) -> None:
-        """Queue a marker; :meth:`take_slice` tells it when its turn comes."""
+        """Queue a marker; :meth:`take_slice` calls it when everything before it is flushed."""
         self._entries.append(((), 0, marker))
 
     def take_slice(self, size: int) -> tuple[list[Piece], int]:
-        """Remove at least ``size`` bytes, if there are, as pieces and the data frames in them.
+        """Remove at least ``size`` bytes, or all; returns pieces and the number of data frames.
 
         Call only when the previous slice has been flushed. A slice never crosses a marker, so a
         marker fires exactly when everything queued before it has been flushed.
@@ -68,7 +68,7 @@ class SendQueue:
         return pieces, frames
 
     def count_frames(self) -> int:
-        """How many data frames wait."""
+        """The number of data frames in the queue."""
         return sum(frames for _, frames, _ in self._entries)
 
 
