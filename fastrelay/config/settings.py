@@ -116,8 +116,8 @@ class Intervals:
         log_flood: the time in which each event is logged once, and then counted.
         push_call: one HTTP call to Google.
         push_token_margin: an access token is no longer used so long before it expires.
-        traffic_slice: the time in one iteration of the event loop for all heavy connections together
-            (see :mod:`fastrelay.loop.fair_reads`).
+        traffic_slice: the time that all heavy connections together have in one iteration of the
+            event loop (see :mod:`fastrelay.loop.fair_reads`).
         tick: the resolution of the intervals that the timer wheel measures.
     """
 

@@ -13,20 +13,20 @@ from fastrelay.net.tls.files import CertificateFiles
 
 
 class CertificateSource(Protocol):
-    """Puts certificates into use while it runs."""
+    """Installs certificates while it runs."""
 
     def start(self) -> None:
-        """Begin.
+        """Install the first certificate if there is one, and watch for others.
 
         Raises:
-            UnusableCertificate: there is one, it cannot be used, and no other will come.
+            UnusableCertificate: the certificate cannot be used, and no other is to be expected.
         """
 
     def reload(self) -> None:
-        """Look again, now."""
+        """Look for a changed certificate now."""
 
     async def stop(self) -> None:
-        """End."""
+        """Stop watching."""
 
 
 def make_source(
@@ -44,7 +44,7 @@ def make_source(
     """
     if isinstance(tls, TlsFiles):
         return CertificateFiles(tls, certificates, wheel, intervals.certificate_check, log)
-    # Of the extra fastrelay[acme], which a relay that needs no CA need not have.
+    # Imported here, because a relay that needs no CA may run without the extra fastrelay[acme].
     from fastrelay.acme.issuer import Issuer
     from fastrelay.acme.renewal import Renewal, RenewalTiming
 

@@ -38,7 +38,7 @@ def count_denials(count: Callable[[], None]) -> StatusHook:
 def observe_first_status(hook: StatusHook, inner: Route) -> Route:
     """Let ``hook`` see the first status that is written for each request of ``inner``.
 
-    This is around the rate limiter, not in it: a denial is counted by what the client is told.
+    The hook is outside the rate limiter, so that a denial is counted by what the client is told.
     """
 
     def route(exchange: Exchange) -> None:
@@ -51,14 +51,14 @@ def observe_first_status(hook: StatusHook, inner: Route) -> Route:
 class Endpoint:
     """The route of ``/v1/server`` or ``/v1/client``.
 
-    The first gate that refuses ends the request, and nothing behind it is looked at.
+    The first gate that refuses ends the request; later gates do not see it.
 
     Args:
-        buckets: of the rate limit, one for each address; ``None``: there is no limit.
-        has_room: whether one more connection of an address may live.
+        buckets: the buckets of the rate limit, one per address; ``None``: there is no limit.
+        has_room: returns whether the caps allow one more connection of an address.
         count_header_reject: called for each refusal by the header gate.
-        observe_duration: told how long each refusal took, in seconds.
-        adopt: takes what was admitted, and answers it.
+        observe_duration: called with the seconds that each refusal took.
+        adopt: answers an admitted request and takes over its transport.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Endpoint:
         self._log = log
 
     def __call__(self, exchange: Exchange) -> None:
-        """Refuse the request, or have it adopted."""
+        """Pass the request through the gates, and to ``adopt`` if none refuses it."""
         admitted = self._admit(exchange)
         if admitted is not None:
             self._adopt(admitted)
@@ -126,9 +126,9 @@ class Endpoint:
         )
 
     def _seconds_to_wait(self, client: str | None) -> float:
-        """Until the client may try again; 0.0: it may now, and has one token less.
+        """Take a token; returns 0.0, or the seconds until the client may try again.
 
-        A client without a usable address is refused: it cannot be told from any other.
+        A client without a usable address is refused, because it has no bucket of its own.
         """
         if client is None:
             return 1.0

@@ -1,4 +1,4 @@
-"""``GET /healthz``: is it up, and how much is connected. No gate but the request head."""
+"""``GET /healthz``: that the relay runs, and how much is connected. Only gate 1 applies."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The listeners of one relay: the public one, that of the metrics, that of the CA's challenges.
+"""The listeners of one relay: for the public, for metrics, and for the CA's challenges.
 
 Sockets and routes come from the relay. TLS, PROXY protocol and trusted proxies come from the
 settings.
@@ -28,15 +28,15 @@ ProtocolFactory = Callable[[str], asyncio.BaseProtocol]
 
 
 class Listeners:
-    """The listeners of one relay, and the certificate it shows.
+    """The listeners of one relay, and its certificate.
 
     Args:
         pending: where connections are counted until they are upgraded or end.
-        scheduler: of connections that send more than their share.
+        scheduler: schedules the connections that send more than their share.
         on_failure: called when the socket of a listener breaks.
 
     Attributes:
-        certificates: the certificate in use; without TLS there is never one.
+        certificates: the certificate in use; empty without TLS.
 
     Raises:
         ConfigurationError: the certificate cache cannot be used.
@@ -73,7 +73,7 @@ class Listeners:
 
     @property
     def ports(self) -> list[int]:
-        """The ports listened on: the public one, that of the metrics, that of the challenges."""
+        """The ports of the listeners: public, metrics, challenges; absent ones are left out."""
         return [listener.port for listener in self._listeners]
 
     def open(
@@ -102,7 +102,7 @@ class Listeners:
             self._source.reload()
 
     async def close(self) -> None:
-        """Accept no more, and drop pending connections; the certificate stays in use."""
+        """Stop accepting, and drop pending connections; the certificate stays in use."""
         self._pending.drop_all()
         closed = self._close()
         for listener in closed:

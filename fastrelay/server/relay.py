@@ -1,4 +1,4 @@
-"""One relay: puts the parts together, starts them, and stops them again."""
+"""One relay: creates its parts, starts them, drains them and stops them."""
 
 import asyncio
 from collections.abc import Callable
@@ -41,8 +41,8 @@ class Relay:
 
     Args:
         settings: see :class:`Settings`.
-        metrics: where events are counted; served when there is a socket for it.
-        on_failure: called when a listener breaks: the relay should be drained.
+        metrics: counts events, and is served if there is a socket for it.
+        on_failure: called when a listener fails; the relay should then be drained.
 
     Attributes:
         errors, registry, router, waker, live, pending, listeners, wheel, periodic_tasks: the state
@@ -168,7 +168,7 @@ class Relay:
             await asyncio.sleep(self._settings.intervals.tick)
 
     async def stop(self) -> None:
-        """Drop all that is left, at once."""
+        """Drop all remaining connections, cancel all wakes, and stop every task and timer."""
         await self.listeners.stop()
         for connection in self.live:
             connection.abort(Cause.SHUTDOWN)
