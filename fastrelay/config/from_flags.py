@@ -86,7 +86,7 @@ def _read_tls(options: argparse.Namespace) -> TlsFiles | Acme | None:
         )
     if options.domain is not None:
         return _read_acme(options)
-    _refuse(options, _ACME_FLAGS, "--tls-cert, whose certificate the operator renews")
+    _refuse(options, _ACME_FLAGS, "--tls-cert, whose certificate somebody else renews")
     for flag in _FILE_FLAGS:
         if not is_given(options, flag):
             raise ConfigurationError(f"{flag} is missing", "--tls-cert and --tls-key go together")
