@@ -37,11 +37,14 @@ class FairReader(asyncio.BufferedProtocol):
 
     Attributes:
         _quota: the part of the shared buffer that the next read may fill.
+        _light_limit: bytes of a read that is not light any more. Derived from the quota, cached:
+            hot path.
         _paused: the connection is not to be read at all.
     """
 
     __slots__ = ()  # subclasses have the attributes: of two bases only one may have slots
 
+    _light_limit: int
     _paused: bool
     _quota: memoryview
     _transport: asyncio.Transport
@@ -165,6 +168,7 @@ class FairScheduler:
         size = max(min(wanted, most), _LEAST_QUOTA)
         if size != len(reader._quota):
             reader._quota = whole[:size]  # type: ignore[misc]  # has a slot
+            reader._light_limit = min(size, FIRST_QUOTA)  # type: ignore[misc]
 
     def _keep(self, reader: FairReader, data: bytes) -> None:
         self.kept_bytes += len(data) - len(self._kept.get(reader, b""))

@@ -84,18 +84,22 @@ class Phone:
 
     def on_messages(self, messages: list[bytes]) -> None:
         """Forward one read's messages as one batch; the first bad one ends the connection."""
-        counts, uplink, message = self._counts, self.uplink, messages[0]
+        counts = self._counts
         if counts.received >= counts.sample_at:
             self._measure_duration(messages)
             return
         counts.received += len(messages)
         valid = 0
         try:
-            if len(messages) == 1 and uplink is not None and len(message) < SMALL_FRAME:
+            if len(messages) == 1 and (uplink := self.uplink) is not None:
                 # Nearly every read of a conversation: no batch.
+                message = messages[0]
                 check_frame(message)
-                if not uplink.send_frame(wrap_small(self._prefix, message)):
-                    self._has_no_binary(1)
+                if len(message) < SMALL_FRAME:
+                    if not uplink.send_frame(wrap_small(self._prefix, message)):
+                        self._has_no_binary(1)
+                else:
+                    self._forward(messages)
                 return
             for message in messages:
                 check_frame(message)

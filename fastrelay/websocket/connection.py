@@ -33,7 +33,7 @@ _NO_PROTOCOL: Final = asyncio.Protocol()
 class Connection(Sender):
     """One peer's WebSocket after the 101. It owns its transport."""
 
-    __slots__ = ("_decoder", "_paused", "_quota", "_useless_full_at")
+    __slots__ = ("_decoder", "_light_limit", "_paused", "_quota", "_useless_full_at")
 
     def __init__(
         self,
@@ -45,6 +45,7 @@ class Connection(Sender):
         super().__init__(transport, handler, context, sent)
         self._decoder = FrameDecoder(context.scheduler.whole, context.max_message)
         self._quota = context.scheduler.first
+        self._light_limit = FIRST_QUOTA
         self._paused = False
         self._useless_full_at = 0.0
         transport.set_write_buffer_limits(high=0)
@@ -65,7 +66,7 @@ class Connection(Sender):
     # -- incoming ---------------------------------------------------------------------------
 
     def buffer_updated(self, nbytes: int) -> None:
-        if nbytes >= FIRST_QUOTA or nbytes >= len(self._quota):
+        if nbytes >= self._light_limit:
             self._context.scheduler.read(self, nbytes)
             return
         decoder = self._decoder

@@ -9,7 +9,7 @@ import pytest
 from tests.support.certificates import local_certificate
 from tests.support.harness import RunningRelay, running_relay
 from tests.support.hurting import every_close_is_counted
-from tests.support.peer import CLOSE, PING, Peer, client_frame
+from tests.support.peer import CLOSE, PING, PONG, Peer, client_frame
 from tests.support.record_client import RecordPeer, join
 from tests.support.tls_scene import inside_a_message
 
@@ -222,6 +222,12 @@ async def _raises(peer: Peer, connection: Any) -> None:
     assert await peer.at_eof()
 
 
+async def useless_frames(relay: RunningRelay) -> None:
+    for peer in (await relay.binary(), await relay.phone()):
+        peer.send(client_frame(b"", PONG) * 1001)
+        assert await peer.closed() == (1008, "too many useless frames")
+
+
 Scene = Callable[[RunningRelay], Awaitable[None]]
 SCENES: dict[Scene, tuple[str, ...]] = {
     peers_say_goodbye: (
@@ -239,6 +245,7 @@ SCENES: dict[Scene, tuple[str, ...]] = {
     a_takeover: ("binary taken_over 1xxx", "phone reclaimed 4xxx"),
     a_conflict: ("binary server_in_use 4xxx",),
     refused_phones: ("phone no_server 4xxx", "phone phones_at_cap 4xxx"),
+    useless_frames: ("phone useless_frames 1xxx", "binary useless_frames 1xxx"),
     grace_expires: ("phone grace_expired 1xxx",),
     a_frame_for_nobody: ("phone no_binary 1xxx",),
     directives: ("phone directed 1xxx", "phone directed 3xxx", "phone directed 4xxx"),

@@ -88,6 +88,7 @@ class TlsLayer(FairReader, asyncio.Transport):
         "_buffers",
         "_certificates",
         "_inner",
+        "_light_limit",
         "_own_output",
         "_paused",
         "_plaintext",
@@ -110,6 +111,7 @@ class TlsLayer(FairReader, asyncio.Transport):
         self._own_output = 0
         self._paused = False
         self._quota = buffers.ciphertext[:FIRST_QUOTA]
+        self._light_limit = FIRST_QUOTA
         self._session: TlsSession | None = None
         self._state = _EXPECT_CLIENT_HELLO
         self._undecrypted = b""
@@ -164,7 +166,7 @@ class TlsLayer(FairReader, asyncio.Transport):
             self._inner.resume_writing()
 
     def buffer_updated(self, nbytes: int) -> None:
-        if nbytes < FIRST_QUOTA and nbytes < len(self._quota):
+        if nbytes < self._light_limit:
             self._take(self._quota[:nbytes])
         else:
             self._buffers.scheduler.read(self, nbytes)
