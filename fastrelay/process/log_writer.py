@@ -194,8 +194,8 @@ class LogWriter:
                     poll = select.poll()
                     poll.register(self._descriptor, select.POLLOUT)
                     poll.poll()
-        if done:
-            self._is_torn = not data.endswith(b"\n", 0, done)
+        if done:  # If nothing was written, a line that was torn before still is.
+            self._is_torn = done < len(data) and not data.endswith(b"\n", 0, done)
         return data.count(b"\n", max(done, len(newline)))
 
 
