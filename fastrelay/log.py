@@ -16,10 +16,25 @@ LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 KEYS: Final = frozenset(
     {
-        *("server_id", "conn_id", "binary_conn_id", "device_name", "remote"),
-        *("binary_version", "err", "path", "from_", "to", "close_code"),
-        *("token_fp", "duration", "fcm_message_id", "header", "count", "worker"),
-        *("not_after", "retry_in"),
+        "server_id",
+        "conn_id",
+        "binary_conn_id",
+        "device_name",
+        "remote",
+        "binary_version",
+        "err",
+        "path",
+        "from_",
+        "to",
+        "close_code",
+        "token_fp",
+        "duration",
+        "fcm_message_id",
+        "header",
+        "count",
+        "worker",
+        "not_after",
+        "retry_in",
     }
 )
 """The keys that any event may carry. ``from_`` is written ``from``, a reserved word in Python."""
@@ -173,6 +188,11 @@ class Log:
             self._emit("warning", event, {"err": f"{window.suppressed} more suppressed"})
 
     def _emit(self, level: str, event: str, fields: dict[str, Value]) -> None:
+        """Write a line.
+
+        Raises:
+            TypeError: the log is strict, and a key is not permitted.
+        """
         if self._strict and not fields.keys() <= _NAMES.keys():
             raise TypeError(f"keys that are not logged: {sorted(fields.keys() - _NAMES.keys())}")
         if LEVELS[level] >= self._threshold:

@@ -20,7 +20,6 @@ from bench.experiments.against import compare
 from bench.load.pairs import Line
 from bench.support.relay import OURS, running
 from bench.support.wire import PONG, binary_handshake, client_frame, phone_handshake
-from fastrelay.loop.fair_reads import ReceiveBuffer
 from fastrelay.websocket.connection import Connection
 
 LOADS = (BATCH, MEDIUM, LARGE)
@@ -41,13 +40,13 @@ def change() -> None:
     """Read whatever is there, as often as the loop asks."""
 
     def get_buffer(self: Connection, sizehint: int) -> memoryview:
-        return self._context.buffer.whole
+        return self._context.scheduler.whole
 
-    def quota_used(self: Connection, buffer: ReceiveBuffer, nbytes: int) -> None:
-        self.process_read(nbytes)
+    def buffer_updated(self: Connection, nbytes: int) -> None:
+        self._received(self._decoder.buffer_updated(nbytes))
 
     Connection.get_buffer = get_buffer  # type: ignore[method-assign]
-    Connection._quota_used = quota_used  # type: ignore[method-assign]
+    Connection.buffer_updated = buffer_updated  # type: ignore[method-assign]
 
 
 def main() -> None:

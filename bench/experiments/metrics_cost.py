@@ -20,7 +20,7 @@ from bench.experiments.against import compare
 COUNTING: Final = {
     "fastrelay.routing.binary",
     "fastrelay.routing.phone",
-    "fastrelay.websocket.connection",
+    "fastrelay.websocket.sender",
 }
 """Where a frame that goes through is counted."""
 

@@ -8,7 +8,7 @@ import asyncio
 from dataclasses import replace
 
 from bench.compare.plan import BATCH, SMALL
-from fastrelay.loop.fair_reads import ReceiveBuffer
+from fastrelay.loop.fair_reads import FairScheduler
 from fastrelay.websocket.connection import Connection
 from fastrelay.websocket.context import ConnectionContext, SentCounter
 from fastrelay.websocket.handler import Handler
@@ -28,6 +28,12 @@ def change() -> None:
         context: ConnectionContext,
         sent: SentCounter,
     ) -> None:
-        shipped(self, transport, handler, replace(context, buffer=ReceiveBuffer(64 * 1024)), sent)
+        shipped(
+            self,
+            transport,
+            handler,
+            replace(context, scheduler=FairScheduler(size=64 * 1024)),
+            sent,
+        )
 
     Connection.__init__ = with_its_own  # type: ignore[method-assign]

@@ -1,4 +1,4 @@
-"""Refusals to start: every configuration that is unclear or unsafe, said before anything runs."""
+"""Checks of single values, and of what this process may do. They are made before anything runs."""
 
 import argparse
 import ipaddress
@@ -16,7 +16,7 @@ RESERVED_DESCRIPTORS = 64
 """Descriptors kept for listeners, logs, the loop, and accepts on their way."""
 
 LEAST_HANDSHAKES = 16
-"""Connections that may be on their way to become a WebSocket, however few descriptors there are."""
+"""Pending connections that are always allowed, however few descriptors there are."""
 
 MOST_CONNECTIONS = 10_000
 """Default cap on live WebSockets where the descriptor limit would allow more."""
@@ -26,10 +26,10 @@ _CAP_NET_BIND_SERVICE: Final = 1 << 10
 
 
 class CommandLineParser(argparse.ArgumentParser):
-    """Says what is wrong with a command line the way every refusal does."""
+    """A parser whose errors are configuration errors."""
 
     def error(self, message: str) -> NoReturn:
-        """Raise :class:`ConfigurationError`."""
+        """Raise :class:`ConfigurationError` where argparse would exit."""
         raise ConfigurationError(message, f"{self.prog} --help shows every flag and its default")
 
 
@@ -77,8 +77,8 @@ def parse_address(flag: str, text: str) -> Address:
 def parse_metrics_address(text: str) -> Address | None:
     """Where ``/metrics`` is served: a loopback literal with a port, or empty for nowhere.
 
-    Metrics tell who is connected and when; they are never served to a network. A hostname is
-    refused even if it means loopback today: what it means can change behind our back.
+    Metrics show when peers are connected, so they are never served to a network. A hostname is
+    refused even if it resolves to a loopback address now, because that can change.
 
     Raises:
         ConfigurationError: anything else.
@@ -117,24 +117,30 @@ def parse_networks(flag: str) -> Callable[[str], tuple[Network, ...]]:
 
 
 def client_ssl_context(flag: str, file: str | None) -> ssl.SSLContext:
-    """A client's TLS context that trusts the PEM certificates in ``file``, or the system's.
+    """The TLS context of a client that trusts the certificates in ``file``, or the system's.
+
+    Args:
+        flag: the flag that names the file.
+        file: PEM; ``None``: the certificates of the system.
 
     Raises:
-        ConfigurationError: it holds none. An empty name is refused too: it would mean the system's.
+        ConfigurationError: the file holds no certificates, or its name is empty, which must not
+            come to mean those of the system.
     """
     try:
         if file == "":
             raise FileNotFoundError("no file is named")
         return ssl.create_default_context(cafile=file)
-    except (OSError, ValueError) as error:  # an SSLError is an OSError
+    except (OSError, ValueError) as error:
+        why = "no certificates in it" if isinstance(error, ssl.SSLError) else error
         raise ConfigurationError(
-            f"{flag} {file!r}: {error}",
+            f"{flag} {file!r}: {why}",
             "name a file of PEM certificates to trust instead of the system's",
         ) from None
 
 
 def raise_descriptor_limit() -> int:
-    """Use all the descriptors this process may have; returns how many those are."""
+    """Raise the soft limit of file descriptors to the hard one; returns it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -142,7 +148,7 @@ def raise_descriptor_limit() -> int:
 
 
 def share_descriptors(descriptors: int, wanted: int | None) -> tuple[int, int]:
-    """How many live WebSockets, and how many connections on their way to become one.
+    """The most live WebSockets, and the most pending connections.
 
     Together they never need more than ``descriptors``, so that accept never fails for want of
     one. Without ``wanted``, a tenth (at most 1,000) is for handshakes and the rest, up to
@@ -172,7 +178,7 @@ def share_descriptors(descriptors: int, wanted: int | None) -> tuple[int, int]:
 
 
 def read_switch(environment: Mapping[str, str], name: str) -> bool:
-    """Whether the variable is 1; it is that or not set.
+    """Whether the variable is 1. It must be 1 or not set.
 
     Raises:
         ConfigurationError: it has another value, which is not shown.
@@ -184,7 +190,7 @@ def read_switch(environment: Mapping[str, str], name: str) -> bool:
 
 
 def check_privileges(*, production: bool) -> None:
-    """Root is refused in ``production``; who is not root may bind low ports and nothing else.
+    """Refuse root in ``production``, and capabilities of other users but that to bind low ports.
 
     Raises:
         ConfigurationError: this process may do more than a relay needs.

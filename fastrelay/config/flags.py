@@ -6,8 +6,7 @@ that would do nothing can be told from one that is not there: see
 """
 
 import argparse
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from fastrelay import __version__
@@ -24,7 +23,6 @@ from fastrelay.log import LEVELS
 CERT_CACHE: Final = "~/.fastrelay/certs"
 LETS_ENCRYPT: Final = "https://acme-v02.api.letsencrypt.org/directory"
 
-_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 _DEFAULTS: Final = Settings(listen=Address("", 0))
 
 
@@ -45,7 +43,7 @@ class Flag(NamedTuple):
     parse: Callable[[str], Any] | None = None
     default: Any = None
     setting: str = ""
-    further: Mapping[str, Any] = _NOTHING
+    further: tuple[tuple[str, Any], ...] = ()
 
     @property
     def key(self) -> str:
@@ -114,7 +112,7 @@ _TLS: Final = Group(
             "--https-proxy-protocol",
             None,
             "require a PROXY protocol v2 header before TLS, and take the client's address from it",
-            further={"action": "store_true"},
+            further=(("action", "store_true"),),
         ),
         Flag(
             "--proxy-protocol-from",
@@ -140,7 +138,7 @@ _CLIENTS: Final = Group(
             "take the client's address from X-Forwarded-For: its left-most entry, or with"
             " networks the first one outside them, from the right (default: the socket's peer)",
             parse=parse_networks("--trust-x-forwarded-for"),
-            further={"nargs": "?", "const": ()},
+            further=(("nargs", "?"), ("const", ())),
         ),
     ),
 )
@@ -216,8 +214,10 @@ _PUSH: Final = Group(
 _LOG: Final = Group(
     "log, on stderr",
     (
-        _setting("--log-level", "log_level", None, "", further={"choices": LEVELS}),
-        _setting("--log-format", "log_format", None, "", further={"choices": ("logfmt", "json")}),
+        _setting("--log-level", "log_level", None, "", further=(("choices", tuple(LEVELS)),)),
+        _setting(
+            "--log-format", "log_format", None, "", further=(("choices", ("logfmt", "json")),)
+        ),
     ),
 )
 GROUPS: Final = (_LISTEN, _TLS, _CLIENTS, _LIMITS, _PUSH, _LOG)

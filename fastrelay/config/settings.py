@@ -31,7 +31,7 @@ class Address:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TlsFiles:
-    """TLS with a certificate that somebody else renews: PEM files of the chain and its key."""
+    """TLS with a certificate that the operator renews: PEM files of the chain and its key."""
 
     certificate: Path
     key: Path
@@ -116,6 +116,8 @@ class Intervals:
         log_flood: one line and a count per event in each of these.
         push_call: one HTTP call to Google.
         push_token_margin: before its expiry, an access token is used no more.
+        traffic_slice: of one iteration of the event loop, for all peers together that send more
+            than their share.
         tick: how coarse all of the above are, but for those of push.
     """
 
@@ -137,6 +139,7 @@ class Intervals:
     log_flood: float = 10.0
     push_call: float = 10.0
     push_token_margin: float = 60.0
+    traffic_slice: float = 0.003
     tick: float = 0.25
 
 
@@ -157,6 +160,9 @@ class Limits:
         phone_backlog_bytes: unsent bytes held for one phone.
         buffered_bytes: unsent bytes held for all phones together.
         binary_backlog_bytes: unsent bytes for one binary at which its phones stop being read.
+        useless_frames: pings, pongs, empty fragments and malformed envelopes of one connection
+            at once; more of them end it.
+        useless_refill: how many more it may send a second.
         push_burst: wakes one server-id may ask for at once.
         push_refill: seconds until it may ask for one more.
         push_in_flight: wakes being sent, relay-wide.
@@ -174,6 +180,8 @@ class Limits:
     phone_backlog_bytes: int = 4 * MIB
     buffered_bytes: int = 256 * MIB
     binary_backlog_bytes: int = 256 * KIB
+    useless_frames: int = 1000
+    useless_refill: float = 100.0
     push_burst: int = 6
     push_refill: float = 10.0
     push_in_flight: int = 32
@@ -189,8 +197,8 @@ class Settings:
         proxy_headers: whose PROXY protocol header is required and believed, before TLS; ``None``:
             there is none, empty: anybody's.
         metrics_listen: where ``/metrics`` is served; ``None`` turns it off.
-        trusted_proxies: whose ``X-Forwarded-For`` is believed; ``None``: nobody's, empty:
-            anybody's.
+        trusted_proxies: peers whose ``X-Forwarded-For`` is believed; ``None``: no peer; empty: any
+            peer.
         push: how wakes are sent; ``None`` turns them off.
         log_level: ``debug``, ``info``, ``warning`` or ``error``.
         log_format: ``logfmt`` or ``json``.

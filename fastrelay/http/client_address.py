@@ -1,4 +1,4 @@
-"""Whose request is it: the socket's peer, or who a trusted proxy says it is."""
+"""The address of a client: the peer of the socket, or the address that a trusted proxy gives."""
 
 import ipaddress
 from collections.abc import Callable, Sequence
@@ -9,21 +9,21 @@ from fastrelay.address import plain_host
 from fastrelay.config.settings import Network
 
 Resolver = Callable[[str, h11.Request], str | None]
-"""From the peer's address and its request to the client's address; ``None``: not usable."""
+"""Returns the client's address for a peer's address and request; ``None``: there is none usable."""
 
 
 def socket_peer(peer: str, request: h11.Request) -> str | None:
-    """Nobody in between is believed."""
+    """The client is the peer: no proxy is believed."""
     return peer
 
 
 def forwarded_for(trusted: Sequence[Network]) -> Resolver:
-    """Believe ``X-Forwarded-For``.
+    """A resolver that believes ``X-Forwarded-For``.
 
-    With no networks: its left-most entry, from any peer. With networks: the first address, from
-    the peer leftwards through the header, that is in none of them; so a peer outside them is
-    itself the client, whatever it claims. A header that is not there leaves the peer; one whose
-    deciding entry is no address leaves nobody.
+    With no networks, the client is the left-most entry, from any peer. With networks, it is the
+    first address outside of them, from the peer leftwards through the header; so a peer outside of
+    them is the client, whatever its header says. Without the header, the client is the peer. If
+    the entry that decides is no address, there is no usable client.
     """
 
     def left_most(peer: str, request: h11.Request) -> str | None:
@@ -48,7 +48,7 @@ def _entries(request: h11.Request) -> list[str]:
 
 
 def _address(entry: str) -> str | None:
-    """An entry as a plain address; some proxies add a port, or brackets around IPv6."""
+    """The address in an entry. Some proxies add a port, or brackets around IPv6."""
     if entry.startswith("["):
         entry = entry[1:].partition("]")[0]
     elif entry.count(":") == 1:

@@ -1,7 +1,7 @@
-"""A connection from its first byte to its 101: reads request heads, lets routes answer them.
+"""A connection from its first byte to its upgrade: reads request heads and calls routes.
 
-h11 decides what is a request head; this class decides how long and how large it may be, and what
-happens to the connection afterwards. Nothing behind a refused upgrade is read as a request.
+h11 parses request heads. This module limits their time and size, and decides what happens to the
+connection afterwards. What comes behind a refused upgrade is never read as a request.
 """
 
 import asyncio
@@ -23,10 +23,10 @@ from fastrelay.loop.timer_wheel import TimerWheel
 from fastrelay.policy.caps import PendingConnections
 
 MAX_REQUESTS: Final = 100
-"""Plain requests one connection may make: what it never reads of our answers stays small."""
+"""Plain requests of one connection at most, so that responses it does not read stay few."""
 
 MAX_FIELDS: Final = 100
-"""Header fields of one request. h11 takes 2 µs for each, and 16 KiB hold four thousand."""
+"""Header fields of one request at most. h11 takes 2 µs for each, and 16 KiB hold 4,000."""
 
 
 class _State(Enum):
@@ -47,7 +47,7 @@ _READING, _LINGERING, _DETACHED = _State  # cached: an attribute of an Enum take
 _HEAD_END: Final = re.compile(rb"\n\r?\n")
 
 Route = Callable[[Exchange], None]
-"""Answers one request, with a response or with a switch of protocols."""
+"""Answers one request with a response, or takes the transport away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Site:
     Attributes:
         routes: by exact path; anything else is 404.
         client_address: the client's address from the peer's and the request; ``None`` if none.
-        next_turn: calls back in the loop's next turn.
+        call_soon: calls back in the next loop iteration.
         pending: where connections are counted until they are upgraded or end.
         host: the only name it answers to, in lower case; ``None``: any.
         head_bytes, head_timeout, linger: see :class:`fastrelay.config.settings.Settings`.
@@ -66,7 +66,7 @@ class Site:
     routes: Mapping[str, Route]
     client_address: Callable[[str, h11.Request], str | None]
     wheel: TimerWheel
-    next_turn: Callable[[Callable[[], None]], object]
+    call_soon: Callable[[Callable[[], None]], object]
     head_bytes: int
     head_timeout: float
     linger: float
@@ -124,18 +124,19 @@ class HttpProtocol(asyncio.Protocol):
         self._serve_one()
 
     def _serve_one(self) -> None:
-        """Serve the next request if its head is there; what lies behind it has its turn later.
+        """Serve the next request if its head is complete.
 
-        A pipeline of heads would otherwise keep everybody waiting till all are served.
+        What is behind it waits for the next loop iteration, so that a pipeline of requests does
+        not delay other connections.
         """
         try:
             if self._serve_next() and self._http.trailing_data[0]:
                 self._transport.pause_reading()
-                self._site.next_turn(self._go_on)
+                self._site.call_soon(self._serve_following)
         except h11.RemoteProtocolError as error:
             self._refuse(HTTPStatus(error.error_status_hint))
 
-    def _go_on(self) -> None:
+    def _serve_following(self) -> None:
         if not self._transport.is_closing():
             self._transport.resume_reading()
             self._serve_one()

@@ -1,46 +1,39 @@
-"""How much one connection may read before all others have been served.
+"""Fair queueing of connections that send more than their share: one slice of time for all of them.
 
 A peer that sends as fast as it can is read again and again in one iteration of the event loop
-(libuv: 32 times), and what a byte costs differs a hundredfold: tiny messages, TLS records that say
-nothing. So a connection whose read fills its buffer is paused until the next loop iteration. If
-processing that read was too slow, its next read is limited to 8 KiB
-(``bench/experiments/fair_turns.py``).
+(libuv: 32 times), and what a byte costs differs a thousandfold: whole messages of 256 KiB, messages
+of one byte, pings, TLS records that carry nothing. So a connection is *light* as long as what it
+sends fits its read quota, and is read at once. One that fills its quota, or whose read takes longer
+than a quantum of time, is *heavy*: it is paused, and joins a queue that is served in rotation
+within one slice of time for each loop iteration. Light connections are always read before it.
+
+The cost of a read is measured while it is processed, in pieces that look at the clock: what is left
+of a read when the quantum is used up is kept until the connection's next turn. The next quota is
+what the last read's bytes make of a quantum (``bench/experiments/fair_turns.py``).
+
+The model is fq_codel's queue of new and old flows (RFC 8290), with time in place of bytes.
 """
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Final
 
 BUFFER_BYTES: Final = 256 * 1024
 """A read takes a whole burst of frames, or a whole frame of the usual limit."""
 
-SMALL_READ: Final = 8 * 1024
-"""The read quota of a connection whose bytes are not known to be cheap: 1,170 messages of one
-byte."""
+FIRST_QUOTA: Final = 16 * 1024
+"""The read quota of a connection that has not filled one yet."""
 
-LONGEST_READ: Final = 0.01
-"""Seconds that processing a read of the whole buffer may take."""
+_LEAST_QUOTA: Final = 512
+_MOST_GROWTH: Final = 4
 
-
-class ReceiveBuffer:
-    """The buffer that all connections of a loop read into; its content is used within a read.
-
-    Attributes:
-        whole: the buffer.
-        small: its first :data:`SMALL_READ` bytes.
-    """
-
-    def __init__(self, size: int = BUFFER_BYTES) -> None:
-        self.whole = memoryview(bytearray(size))
-        self.small = self.whole[:SMALL_READ]
-
-    def next_quota(self, count: int, seconds: float) -> memoryview:
-        """What a connection may fill next, whose last ``count`` bytes took ``seconds``."""
-        return self.whole if seconds * len(self.whole) < LONGEST_READ * count else self.small
+QUANTUM: Final = 0.001
+"""Seconds that one read of a heavy connection may take."""
 
 
 class FairReader(asyncio.BufferedProtocol):
-    """A protocol that reads into the shared buffer and lets all others be served in between.
+    """A protocol that reads into the shared buffer and is scheduled by a :class:`FairScheduler`.
 
     Attributes:
         _quota: the part of the shared buffer that the next read may fill.
@@ -58,27 +51,154 @@ class FairReader(asyncio.BufferedProtocol):
 
     @property
     def receive_buffer(self) -> memoryview:
-        """The whole shared buffer, for a transport that accounts for reads itself."""
+        """The whole shared buffer, for a transport that reads the socket itself."""
         raise NotImplementedError
 
-    def process_read(self, nbytes: int) -> int:
-        """Process what was read into the buffer, however much it is.
+    def process_read(self, nbytes: int) -> None:
+        """Process ``nbytes`` bytes at the start of the buffer, as if read now."""
+        raise NotImplementedError
 
-        Returns the bytes whose cost is known now: 0 if they are only kept for what comes.
+    def process_piece(self, data: memoryview, position: int) -> int:
+        """Process some of ``data`` from ``position`` on: a fraction of a millisecond's worth.
+
+        Returns the position behind that; at least one byte is taken.
         """
         raise NotImplementedError
 
-    def _quota_used(self, buffer: ReceiveBuffer, nbytes: int) -> None:
-        """Process a read that may not be all there is, and let the others be served."""
-        started_at = time.perf_counter()
-        count = self.process_read(nbytes)
-        took = time.perf_counter() - started_at
-        if count:
-            self._quota = buffer.next_quota(count, took)  # type: ignore[misc]  # has a slot
-        if not self._transport.is_closing():
-            self._transport.pause_reading()
-            asyncio.get_running_loop().call_soon(self._next_iteration)
 
-    def _next_iteration(self) -> None:
-        if not self._paused and not self._transport.is_closing():
-            self._transport.resume_reading()
+class FairScheduler:
+    """Schedules the heavy connections of one event loop.
+
+    Args:
+        slice_seconds: what all of them may take in one loop iteration.
+        clock: seconds that this thread has run: what others take of the processor meanwhile is
+            not the peer's doing.
+
+    Attributes:
+        whole: the receive buffer that all connections of the loop share.
+        first: the first quota in it.
+        kept_bytes: bytes that were read and wait for their connections' turns.
+    """
+
+    def __init__(
+        self,
+        slice_seconds: float = 0.003,
+        size: int = BUFFER_BYTES,
+        clock: Callable[[], float] = time.thread_time,
+    ) -> None:
+        self._slice = slice_seconds
+        self._clock = clock
+        self.whole = memoryview(bytearray(size))
+        self.first = self.whole[:FIRST_QUOTA]
+        self.kept_bytes = 0
+        self._kept: dict[FairReader, bytes] = {}
+        self._queue: dict[FairReader, None] = {}
+        self._is_scheduled = False
+
+    def __len__(self) -> int:
+        """How many connections wait for their turns."""
+        return len(self._queue)
+
+    # -- called by readers --------------------------------------------------------------------
+
+    def read(self, reader: FairReader, nbytes: int) -> None:
+        """Process a read that is no light one."""
+        started_at = self._clock()
+        data = reader._quota[:nbytes]
+        position = reader.process_piece(data, 0)
+        is_full = nbytes >= len(reader._quota)
+        if position == nbytes and not is_full:
+            return  # the usual read, with one look at the clock
+        is_kept = self._process(reader, data, position, started_at)
+        if is_kept or is_full:
+            self._enqueue(reader)
+
+    def process(self, reader: FairReader, nbytes: int) -> None:
+        """Process what a transport that is scheduled itself has put into the reader's buffer."""
+        data = reader.receive_buffer[:nbytes]
+        if self._process(reader, data, 0, self._clock()):
+            self._enqueue(reader)
+
+    def may_read(self, reader: FairReader) -> bool:
+        """Whether the transport of a reader that is no longer paused may read now.
+
+        If not, its turn will come, and what is kept of it is processed first.
+        """
+        if reader in self._queue:
+            return False
+        if reader in self._kept:
+            self._enqueue(reader)
+            return False
+        return True
+
+    def discard(self, reader: FairReader) -> None:
+        """The connection has ended."""
+        self._queue.pop(reader, None)
+        self.kept_bytes -= len(self._kept.pop(reader, b""))
+
+    # -- turns --------------------------------------------------------------------------------
+
+    def _process(
+        self, reader: FairReader, data: memoryview, position: int, started_at: float
+    ) -> bool:
+        """Process the rest of a read until a quantum of time is used up.
+
+        Returns whether some of it is kept for later.
+        """
+        clock, end = self._clock, len(data)
+        now = clock()
+        while position < end and not reader._paused and now - started_at < QUANTUM:
+            position = reader.process_piece(data, position)
+            now = clock()
+        if position:
+            self._set_quota(reader, position, now - started_at)
+        if position < end and not reader._transport.is_closing():
+            self._keep(reader, bytes(data[position:]))
+            return True
+        return False
+
+    def _set_quota(self, reader: FairReader, count: int, seconds: float) -> None:
+        """Let the next read be what ``count`` bytes in ``seconds`` make of a quantum."""
+        whole = reader.receive_buffer
+        most = min(len(whole), _MOST_GROWTH * len(reader._quota))
+        wanted = int(count * QUANTUM / seconds) if seconds else most
+        size = max(min(wanted, most), _LEAST_QUOTA)
+        if size != len(reader._quota):
+            reader._quota = whole[:size]  # type: ignore[misc]  # has a slot
+
+    def _keep(self, reader: FairReader, data: bytes) -> None:
+        self.kept_bytes += len(data) - len(self._kept.get(reader, b""))
+        self._kept[reader] = data
+
+    def _enqueue(self, reader: FairReader) -> None:
+        if reader._transport.is_closing():
+            self.discard(reader)
+            return
+        if reader not in self._queue:
+            self._queue[reader] = None
+            reader._transport.pause_reading()
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            asyncio.get_running_loop().call_soon(self._serve)
+
+    def _serve(self) -> None:
+        """Serve connections in rotation until the slice of this loop iteration is used up."""
+        self._is_scheduled = False
+        clock = self._clock
+        started_at = clock()
+        promised = 0.0  # to connections whose next read comes in this iteration
+        while self._queue and clock() - started_at + promised < self._slice:
+            reader = next(iter(self._queue))
+            del self._queue[reader]
+            if reader._paused or reader._transport.is_closing():
+                continue  # what is kept of it waits for resume_reading(), or for discard()
+            data = self._kept.pop(reader, b"")
+            self.kept_bytes -= len(data)
+            if data and self._process(reader, memoryview(data), 0, clock()):
+                self._enqueue(reader)
+            elif not reader._paused and not reader._transport.is_closing():
+                reader._transport.resume_reading()
+                promised += QUANTUM
+        if self._queue and not self._is_scheduled:
+            self._is_scheduled = True
+            asyncio.get_running_loop().call_soon(self._serve)

@@ -24,11 +24,11 @@ _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.
 
 
 Opened = Callable[[socket.socket, str], None]
-"""Takes a connection and its client's address, without port."""
+"""Takes an accepted socket and the address of its client, without port."""
 
 
 class Prelude(Protocol):
-    """Reads what comes before anything else on a connection."""
+    """Reads the first bytes of a connection, before it has a transport."""
 
     def read(self, sock: socket.socket, peer: str, done: Opened) -> None:
         """Read from an accepted socket; then call ``done``, or close it."""

@@ -1,7 +1,7 @@
 """Reads the PROXY header of a connection that comes through a proxy.
 
-It is read from the raw socket, in exactly its own bytes, so that what follows (a TLS handshake) is
-still there for the transport. Whatever is not as it must be is dropped unanswered.
+Exactly the bytes of the header are read from the raw socket, so that what follows it (a TLS
+handshake) is left for the transport. A connection without a valid header is dropped unanswered.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from fastrelay.protocol.proxy_v2 import FIXED_BYTES, BadHeader, length_of, sourc
 
 
 class HeaderReader:
-    """Reads one connection's header, beside all the others.
+    """Reads the header of one connection.
 
     Args:
         done: given the socket and the client's address once the header is there.
@@ -66,7 +66,7 @@ class HeaderReader:
         self.abort()
 
     def abort(self) -> None:
-        """Drop the connection without a word."""
+        """Drop the connection without an answer."""
         self._leave()
         self._sock.close()
 
@@ -77,12 +77,12 @@ class HeaderReader:
 
 
 class ProxyHeaders:
-    """What stands between a listener and its connections when they come through a proxy.
+    """The prelude of connections that come through a proxy.
 
     Args:
-        believed: networks whose header is believed; others are dropped. Empty: anybody's.
-        timeout: seconds for a header.
-        pending: where connections are counted meanwhile.
+        believed: networks of the proxies; connections from others are dropped. Empty: any.
+        timeout: seconds from the accept to a complete header.
+        pending: where connections are counted while their header is read.
     """
 
     def __init__(

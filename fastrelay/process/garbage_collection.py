@@ -1,4 +1,4 @@
-"""How a process that holds many connections collects garbage."""
+"""Garbage collection in a process that holds many connections."""
 
 import gc
 from typing import Final
@@ -8,10 +8,10 @@ _NEVER: Final = 10_000
 
 
 def configure_gc() -> None:
-    """Let no collection look at what lives long: its pause would grow with the connections.
+    """Exclude long-lived objects from collections, whose pauses would grow with the connections.
 
-    What is there now is never looked at again; young objects still are, a millisecond's worth at
-    a time, which is enough for the cycles that exceptions make. Connections make none
+    The objects that exist now are never examined again. Young objects are, in collections of about
+    a millisecond, which is enough for the cycles that exceptions make. Connections make no cycles
     (bench/experiments/garbage_collector.py).
     """
     gc.collect()

@@ -1,4 +1,4 @@
-"""Telling systemd how we are (sd_notify(3)): a datagram a message, nothing if it did not ask."""
+"""Notifications to systemd (sd_notify(3)): one datagram each; none if systemd did not ask."""
 
 import contextlib
 import os
@@ -7,10 +7,10 @@ from collections.abc import Mapping
 
 
 class Notifier:
-    """Speaks to the service manager that started this process, if there is one that listens.
+    """Notifies the service manager that started this process, if it asked for that.
 
     Attributes:
-        watchdog: seconds within which it wants a sign of life; 0.0: never.
+        watchdog: seconds within which it expects :meth:`alive`; 0.0: it does not.
     """
 
     def __init__(self, environment: Mapping[str, str]) -> None:
@@ -24,21 +24,21 @@ class Notifier:
                 self.watchdog = int(environment.get("WATCHDOG_USEC", "0")) / 1e6
 
     def ready(self) -> None:
-        """We serve."""
+        """The relay serves."""
         self._send(b"READY=1")
 
     def stopping(self) -> None:
-        """We drain."""
+        """The relay drains."""
         self._send(b"STOPPING=1")
 
     def alive(self) -> None:
-        """The loop turns."""
+        """The event loop runs."""
         self._send(b"WATCHDOG=1")
 
     def _send(self, message: bytes) -> None:
         if not self._address:
             return
-        # A service manager that does not listen any more must not stop us.
+        # A service manager that has gone must not end the relay.
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
             sock.setblocking(False)
             sock.sendto(message, self._address)

@@ -26,6 +26,7 @@ class Cause(Enum):
     DIRECTED = "directed"
     TLS_STALLED = "tls_stalled"
     TLS_FAILED = "tls_failed"
+    USELESS_FRAMES = "useless_frames"
     INTERNAL_ERROR = "internal_error"
 
 

@@ -24,6 +24,7 @@ WRITE_FAILED: Final = CloseReason(1011, "phone write failed", Cause.WRITE_FAILED
 INVALID_JSON: Final = CloseReason(1007, "message is not valid JSON", Cause.INVALID_PAYLOAD)
 INVALID_UTF8: Final = CloseReason(1007, "text message is not valid UTF-8", Cause.INVALID_PAYLOAD)
 TOO_BIG: Final = CloseReason(1009, "message too big", Cause.TOO_BIG)
+USELESS_FRAMES: Final = CloseReason(1008, "too many useless frames", Cause.USELESS_FRAMES)
 NO_SERVER: Final = CloseReason(4404, "no server with that id", Cause.NO_SERVER)
 RECLAIMED: Final = CloseReason(4404, "binary reclaimed server-id", Cause.RECLAIMED)
 SERVER_IN_USE: Final = CloseReason(4409, "server-id already claimed", Cause.SERVER_IN_USE)

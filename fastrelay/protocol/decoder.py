@@ -21,6 +21,12 @@ from fastrelay.protocol.masking import unmask
 
 _FIN_BINARY: Final = int(0x80 | Opcode.BINARY)
 _WHOLE: Final = (int(0x80 | Opcode.TEXT), _FIN_BINARY)
+PIECE_BYTES: Final = 64 * 1024
+PIECE_FRAMES: Final = 128
+"""What is decoded of a large read before its cost is looked at: little enough for a fraction of a
+millisecond, whether it is tiny frames or a few large ones, and enough to be written as a batch."""
+
+_ALL: Final = 1 << 62
 _KNOWN_OPCODES: Final = frozenset(Opcode)
 
 
@@ -61,6 +67,7 @@ class FrameDecoder:
 
     Attributes:
         idle: nothing is unfinished, no control frame waits, and the stream has not ended.
+        useless: pings, pongs and empty fragments since the caller has last set it to 0.
         unfinished: a frame or a fragmented message has begun and not ended.
 
     Args:
@@ -81,6 +88,7 @@ class FrameDecoder:
         "controls",
         "idle",
         "unfinished",
+        "useless",
     )
 
     def __init__(self, shared: memoryview, max_message: int) -> None:
@@ -95,6 +103,7 @@ class FrameDecoder:
         self.controls: list[Control] | None = None
         self.idle = True
         self.unfinished = False
+        self.useless = 0
 
     def get_buffer(self) -> memoryview:
         """Room for the next bytes; never empty."""
@@ -118,21 +127,37 @@ class FrameDecoder:
                 message = unmask(view[payload_at:count], view[payload_at - 4 : payload_at])
                 if message.isascii():
                     return [message]
-        if self._partial is None:
-            return self._decode(view, 0, count)
+        return self._decode_frames(view, 0, count, count, _ALL)[0]
+
+    def decode_piece(self, data: memoryview, position: int) -> tuple[list[bytes], int]:
+        """Decode a part of ``data`` from ``position`` on.
+
+        Returns the messages that end there, and the position behind what was decoded. A part is at
+        most :data:`PIECE_FRAMES` frames that begin within :data:`PIECE_BYTES` bytes.
+        """
+        end = len(data)
+        return self._decode_frames(
+            data, position, end, min(end, position + PIECE_BYTES), PIECE_FRAMES
+        )
+
+    def _decode_frames(
+        self, view: memoryview, position: int, end: int, stop_at: int, most: int
+    ) -> tuple[list[bytes], int]:
+        """Decode ``view[position:end]``: at most ``most`` frames that begin before ``stop_at``."""
         messages: list[bytes] = []
-        position = 0
-        while (partial := self._partial) is not None:
+        while position < stop_at and (partial := self._partial) is not None:
             # Only what the partial frame lacks is copied; what lies behind it is decoded in place.
-            end = min(count, position + self._needed - len(partial))
-            partial += view[position:end]
-            position = end
+            upto = min(end, position + self._needed - len(partial))
+            partial += view[position:upto]
+            position = upto
             if len(partial) < self._needed:
-                return messages
-            messages += self._decode(memoryview(partial), 0, len(partial))
-        if position < count:
-            messages += self._decode(view, position, count)
-        return messages
+                return messages, position
+            whole = memoryview(partial)
+            messages += self._decode(whole, 0, len(whole), len(whole), _ALL)[0]
+        if position < stop_at:
+            decoded, position = self._decode(view, position, end, stop_at, most)
+            messages += decoded
+        return messages, position
 
     def feed(self, data: bytes) -> list[bytes]:
         """:meth:`buffer_updated` for bytes that already lie elsewhere, of any number."""
@@ -152,35 +177,35 @@ class FrameDecoder:
         self.idle = not self.unfinished and not self._ended
         return controls or []
 
-    def _decode(self, view: memoryview, position: int, end: int) -> list[bytes]:
-        """Take every whole frame out of ``view[position:end]``; keep what is left of a partial one.
+    def _decode(
+        self, view: memoryview, position: int, end: int, stop_at: int, most: int
+    ) -> tuple[list[bytes], int]:
+        """Take whole frames out of ``view[position:end]``; keep what is left of a partial one.
 
-        The common frame (whole, unfragmented, text or binary) passes through without a call but
-        unmasking; everything else is checked and handled in methods of its own.
+        The common frame (whole, unfragmented, text or binary) needs no call but unmasking;
+        everything else is checked and handled in methods of its own.
         """
         messages: list[bytes] = []
-        needed = 2
-        limit = self._max_message
-        while end - position >= 2 and not self._ended:
+        needed, limit = 2, self._max_message
+        for _ in range(most):
+            if position >= stop_at or end - position < 2 or self._ended:
+                break
             head = view[position]
             length = view[position + 1] - 0x80
             whole = head in _WHOLE and self._fragments is None
             if (not whole or length < 0) and (fault := self._header_fault(head, length)):
                 self._end(Violation(fault))
                 break
-            mask_at = position + 2
+            mask_at = length_at = position + 2
             if length > 125:
                 wide = length == 127
                 mask_at += 8 if wide else 2
                 if mask_at > end:
                     needed = mask_at - position
                     break
-                if wide:
-                    length = int.from_bytes(view[position + 2 : mask_at])
-                else:
-                    # A third of what from_bytes() costs, which needs a slice.
-                    length = view[position + 2] << 8 | view[position + 3]
-                # The common length is in its shortest form and small enough by itself.
+                length = view[length_at] << 8 | view[length_at + 1]
+                if wide:  # from_bytes() costs three times as much as what the usual length takes
+                    length = int.from_bytes(view[length_at:mask_at])
                 if (wide or length < 126 or length > limit or not whole) and (
                     fault := self._length_fault(length, mask_at - position)
                 ):
@@ -197,8 +222,10 @@ class FrameDecoder:
                 self._control_or_fragment(head, payload, messages)
             elif head == _FIN_BINARY or payload.isascii() or self._check_utf8(payload):
                 messages.append(payload)
-        self._keep(view[position:end], needed)
-        return messages
+        else:
+            stop_at = position  # as many as were asked for, and no partial frame
+        self._keep(view[position:end] if position < stop_at else view[end:end], needed)
+        return messages, end if position < stop_at else position
 
     def _keep(self, rest: memoryview, needed: int) -> None:
         """Keep the beginning of a frame, whose next step takes ``needed`` bytes."""
@@ -256,6 +283,8 @@ class FrameDecoder:
         final = bool(head & 0x80)
         if self._utf8_tail is not None and not self._check_fragment(payload, final):
             return
+        if not payload and not final:
+            self.useless += 1
         self._fragments += payload
         if final:
             messages.append(bytes(self._fragments))
@@ -281,12 +310,11 @@ class FrameDecoder:
         return not self._ended
 
     def _control(self, opcode: int, payload: bytes) -> None:
-        if opcode == Opcode.PING:
-            self._add(Ping(payload))
-        elif opcode == Opcode.PONG:
-            self._add(Pong(payload))
-        else:
+        if opcode == Opcode.CLOSE:
             self._end(_read_close(payload))
+            return
+        self.useless += 1
+        self._add(Ping(payload) if opcode == Opcode.PING else Pong(payload))
 
     def _add(self, control: Control) -> None:
         if self.controls is None:

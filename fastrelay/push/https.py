@@ -10,6 +10,7 @@ import aiohttp
 import msgspec
 
 from fastrelay import __version__
+from fastrelay.config.checks import client_ssl_context
 from fastrelay.push.resolver import DaemonResolver
 
 MAX_REPLY_BYTES: Final = 4096
@@ -19,8 +20,12 @@ _MAX_CODES: Final = 4
 _REASON: Final = re.compile(r"[A-Z0-9_]{1,64}")
 _OAUTH_ERRORS: Final = frozenset(
     {
-        *("invalid_request", "invalid_client", "invalid_grant"),
-        *("unauthorized_client", "unsupported_grant_type", "invalid_scope"),
+        "invalid_request",
+        "invalid_client",
+        "invalid_grant",
+        "unauthorized_client",
+        "unsupported_grant_type",
+        "invalid_scope",
     }
 )
 """The error codes of RFC 6749 §5.2."""
@@ -48,7 +53,7 @@ class HttpsClient:
     """
 
     def __init__(self, ca_file: str | None, timeout: float) -> None:
-        self._tls = ssl.create_default_context(cafile=ca_file)
+        self._tls = client_ssl_context("--push-ca-file", ca_file)
         self._timeout = timeout
         self._session: aiohttp.ClientSession | None = None
 

@@ -121,6 +121,7 @@ class Binary:
                 self._refuse("binary_forwarder_unmarshal_err", str(error))
                 counts.received += 1
                 counts.invalid += 1
+                self.connection.count_useless(1)
         for phone, batch in batches.items():
             phone.deliver(batch)
 

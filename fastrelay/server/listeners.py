@@ -13,6 +13,7 @@ from fastrelay.config.settings import Acme, Settings
 from fastrelay.http.client_address import forwarded_for, socket_peer
 from fastrelay.http.connection import HttpProtocol, Route, Site
 from fastrelay.log import Log
+from fastrelay.loop.fair_reads import FairScheduler
 from fastrelay.loop.timer_wheel import TimerWheel
 from fastrelay.net.bound_sockets import BoundSockets
 from fastrelay.net.listener import Listener, Prelude
@@ -31,6 +32,7 @@ class Listeners:
 
     Args:
         pending: where connections are counted until they are upgraded or end.
+        scheduler: of connections that send more than their share.
         on_failure: called when the socket of a listener breaks.
 
     Attributes:
@@ -45,10 +47,12 @@ class Listeners:
         settings: Settings,
         wheel: TimerWheel,
         pending: PendingConnections,
+        scheduler: FairScheduler,
         log: Log,
         on_failure: Callable[[], None],
     ) -> None:
         self._settings = settings
+        self._scheduler = scheduler
         self._wheel = wheel
         self._pending = pending
         self._log = log
@@ -143,7 +147,7 @@ class Listeners:
         return lambda client: HttpProtocol(site, client)
 
     def _tls_factory(self, inner: ProtocolFactory) -> ProtocolFactory:
-        buffers = TlsBuffers(self._wheel, self._settings.intervals.tls_stall)
+        buffers = TlsBuffers(self._wheel, self._settings.intervals.tls_stall, self._scheduler)
         return lambda client: TlsLayer(inner(client), self.certificates, buffers)
 
     def _site(self, routes: Mapping[str, Route], host: bytes | None = None) -> Site:

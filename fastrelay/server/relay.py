@@ -6,6 +6,7 @@ from collections.abc import Callable
 from fastrelay.config.settings import Settings
 from fastrelay.http.connection import Route
 from fastrelay.log import Log
+from fastrelay.loop.fair_reads import FairScheduler
 from fastrelay.loop.internal_errors import InternalErrors
 from fastrelay.loop.timer_wheel import PeriodicTask, TimerWheel
 from fastrelay.metrics import Metrics
@@ -29,7 +30,7 @@ from fastrelay.server.listeners import Listeners
 from fastrelay.server.metrics_page import metrics_page
 from fastrelay.server.routes import public_routes
 from fastrelay.websocket.connection import Connection
-from fastrelay.websocket.context import ConnectionContext
+from fastrelay.websocket.context import ConnectionContext, UselessFrames
 
 
 class Relay:
@@ -65,6 +66,7 @@ class Relay:
         self.errors = InternalErrors(log)
         counters = metrics.counters
         self.wheel = TimerWheel(self._loop, settings.intervals.tick, counters.durations.lag.observe)
+        self.scheduler = FairScheduler(settings.intervals.traffic_slice)
         self.pending = PendingConnections(settings.limits.handshakes)
         limits = settings.limits
         self.live: LiveConnections[Connection] = LiveConnections(
@@ -84,7 +86,9 @@ class Relay:
         self.router = Router(
             self.registry, self.wheel, settings.intervals, context, metrics.upgrades
         )
-        self.listeners = Listeners(settings, self.wheel, self.pending, log, on_failure)
+        self.listeners = Listeners(
+            settings, self.wheel, self.pending, self.scheduler, log, on_failure
+        )
         self.periodic_tasks: list[PeriodicTask] = []
 
     @property
@@ -135,7 +139,12 @@ class Relay:
     def _routes(self) -> dict[str, Route]:
         settings, started = self._settings, self._loop.time()
         context = ConnectionContext(
-            self.wheel, settings.intervals, settings.limits.message_bytes, self.live
+            self.wheel,
+            settings.intervals,
+            settings.limits.message_bytes,
+            self.live,
+            self.scheduler,
+            UselessFrames(settings.limits.useless_frames, settings.limits.useless_refill),
         )
         endpoints = public_routes(
             self.router, context, self.live, self._buckets, self._metrics, self._log

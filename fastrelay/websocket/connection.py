@@ -7,12 +7,18 @@ Methods that other peers and the event loop call do not raise: see
 import asyncio
 from typing import Final
 
+from fastrelay.loop.fair_reads import FIRST_QUOTA
 from fastrelay.loop.internal_errors import report
 from fastrelay.net.sockets import peer_has_left
 from fastrelay.protocol.cause import Aborted, Cause
-from fastrelay.protocol.close_codes import HEARTBEAT_TIMEOUT, MESSAGE_TIMEOUT, CloseReason
-from fastrelay.protocol.decoder import Closed, FrameDecoder, Ping, Pong
-from fastrelay.protocol.frames import Opcode, close_frame, control_frame
+from fastrelay.protocol.close_codes import (
+    HEARTBEAT_TIMEOUT,
+    MESSAGE_TIMEOUT,
+    USELESS_FRAMES,
+    CloseReason,
+)
+from fastrelay.protocol.decoder import Closed, Control, FrameDecoder, Ping, Pong, Violation
+from fastrelay.protocol.frames import close_frame
 from fastrelay.websocket.containment import contained
 from fastrelay.websocket.context import ConnectionContext, SentCounter
 from fastrelay.websocket.deadlines import Due
@@ -27,7 +33,7 @@ _NO_PROTOCOL: Final = asyncio.Protocol()
 class Connection(Sender):
     """One peer's WebSocket after the 101. It owns its transport."""
 
-    __slots__ = ("_decoder", "_paused", "_quota")
+    __slots__ = ("_decoder", "_paused", "_quota", "_useless_full_at")
 
     def __init__(
         self,
@@ -37,9 +43,10 @@ class Connection(Sender):
         sent: SentCounter,
     ) -> None:
         super().__init__(transport, handler, context, sent)
-        self._decoder = FrameDecoder(context.buffer.whole, context.max_message)
-        self._quota = context.buffer.small
+        self._decoder = FrameDecoder(context.scheduler.whole, context.max_message)
+        self._quota = context.scheduler.first
         self._paused = False
+        self._useless_full_at = 0.0
         transport.set_write_buffer_limits(high=0)
         # uvloop keeps hold of the last protocol's data_received beside a buffered one's methods;
         # without this the request head's parser lives as long as the connection (1.1 KB).
@@ -58,8 +65,8 @@ class Connection(Sender):
     # -- incoming ---------------------------------------------------------------------------
 
     def buffer_updated(self, nbytes: int) -> None:
-        if nbytes >= len(self._quota):
-            self._quota_used(self._context.buffer, nbytes)
+        if nbytes >= FIRST_QUOTA or nbytes >= len(self._quota):
+            self._context.scheduler.read(self, nbytes)
             return
         decoder = self._decoder
         was_idle = decoder.idle
@@ -71,11 +78,18 @@ class Connection(Sender):
 
     @property
     def receive_buffer(self) -> memoryview:
-        return self._context.buffer.whole
+        return self._context.scheduler.whole
 
-    def process_read(self, nbytes: int) -> int:
-        self._received(self._decoder.buffer_updated(nbytes))
-        return nbytes
+    def process_read(self, nbytes: int) -> None:
+        if nbytes < FIRST_QUOTA:
+            self._received(self._decoder.buffer_updated(nbytes))
+        else:
+            self._context.scheduler.process(self, nbytes)
+
+    def process_piece(self, data: memoryview, position: int) -> int:
+        messages, position = self._decoder.decode_piece(data, position)
+        self._received(messages)
+        return position
 
     @contained
     def receive(self, data: bytes) -> None:
@@ -84,14 +98,21 @@ class Connection(Sender):
             self._received(self._decoder.feed(data))
 
     def _received(self, messages: list[bytes]) -> None:
+        decoder, deadlines = self._decoder, self._deadlines
+        controls = decoder.take_controls() if decoder.controls is not None else ()
+        if controls:
+            # Before anything that may end the connection, or wait for the peer.
+            self._answer_pings([ping.payload for ping in controls if isinstance(ping, Ping)])
         if messages:
             if self._state is _OPEN:
                 self._handler.on_messages(messages)
             else:
                 self._handler.on_ignored(len(messages))
-        decoder, deadlines = self._decoder, self._deadlines
-        if decoder.controls is not None:
-            self._take_controls()
+        for control in controls:
+            self._take_control(control)
+        if decoder.useless:
+            count, decoder.useless = decoder.useless, 0
+            self.count_useless(count)
         if decoder.unfinished:
             if messages or not deadlines.message:
                 wheel = self._context.wheel
@@ -100,17 +121,28 @@ class Connection(Sender):
         elif deadlines.message:
             deadlines.message = 0.0
 
-    def _take_controls(self) -> None:
-        for control in self._decoder.take_controls():
-            if isinstance(control, Ping):
-                self._answer_ping(control.payload)
-            elif isinstance(control, Pong):
-                self._deadlines.pong = 0.0
-                self._handler.on_pong()
-            elif isinstance(control, Closed):
-                self._peer_closed(control.code)
-            else:
-                self._fail_connection(control.close)
+    def _take_control(self, control: Control) -> None:
+        if isinstance(control, Pong):
+            self._deadlines.pong = 0.0
+            self._handler.on_pong()
+        elif isinstance(control, Closed):
+            self._peer_closed(control.code)
+        elif isinstance(control, Violation):
+            self._fail_connection(control.close)
+
+    @contained
+    def count_useless(self, count: int) -> None:
+        """Count frames that no honest peer sends in masses; too many end the connection.
+
+        It is a token bucket of which only the time is kept at which it will be full again.
+        """
+        now, limits = self._context.wheel.now, self._context.useless
+        self._useless_full_at = max(self._useless_full_at, now) + count / limits.refill
+        if self._useless_full_at - now > limits.burst / limits.refill and self._state is _OPEN:
+            self._fail_connection(USELESS_FRAMES)
+            # What more it sends would cost as much. It has the time of the closing handshake.
+            self._paused = True
+            self._transport.pause_reading()
 
     def _fail_connection(self, close: CloseReason) -> None:
         """Fail the connection (RFC 6455 §7.1.7): nothing more is understood, no answer awaited.
@@ -121,15 +153,6 @@ class Connection(Sender):
         self.fail(close)
         if self._state is _CLOSING and not self.blocked:
             self._transport.write_eof()
-
-    def _answer_ping(self, payload: bytes) -> None:
-        if self._state is not _OPEN:
-            return
-        if self.blocked:
-            # Only the latest needs an answer (RFC 6455 §5.5.3); a queue of pongs would grow.
-            self._unanswered_ping = payload
-        else:
-            self._transport.write(control_frame(Opcode.PONG, payload))
 
     def _peer_closed(self, code: int | None) -> None:
         """Answer a close frame with its own code and end (RFC 6455 §5.5.1)."""
@@ -155,7 +178,8 @@ class Connection(Sender):
         if self._paused:
             self._paused = False
             self._deadlines.restart_after_pause(self._context.wheel.now, self._context.intervals)
-            self._transport.resume_reading()
+            if self._context.scheduler.may_read(self):
+                self._transport.resume_reading()
 
     # -- the closing handshake -------------------------------------------------------------
 
@@ -203,6 +227,7 @@ class Connection(Sender):
         try:
             self._end(_cause_of(exc))
         finally:
+            self._context.scheduler.discard(self)
             self._context.wheel.cancel(self)
             self._context.live.discard(self)
 

@@ -1,10 +1,10 @@
 """What all connections of one relay share."""
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from fastrelay.config.settings import Intervals
-from fastrelay.loop.fair_reads import ReceiveBuffer
+from fastrelay.loop.fair_reads import FairScheduler
 from fastrelay.loop.timer_wheel import TimerWheel
 
 
@@ -22,9 +22,16 @@ class SentCounter(Protocol):
     forwarded_bytes: int
 
 
+class UselessFrames(NamedTuple):
+    """How many useless frames a connection may send: at once, and more a second."""
+
+    burst: int = 1000
+    refill: float = 100.0
+
+
 @dataclass(frozen=True, slots=True)
 class ConnectionContext:
-    """The clock, the limits and the buffer of one relay's connections.
+    """The clock, the limits and the scheduler of one relay's connections.
 
     Attributes:
         max_message: bytes that one assembled message may have.
@@ -35,4 +42,5 @@ class ConnectionContext:
     intervals: Intervals
     max_message: int
     live: LiveSet
-    buffer: ReceiveBuffer = field(default_factory=ReceiveBuffer)
+    scheduler: FairScheduler = field(default_factory=FairScheduler)
+    useless: UselessFrames = field(default_factory=UselessFrames)

@@ -24,6 +24,9 @@ _SLICE_BYTES: Final = 64 * 1024
 """Queued bytes handed to the transport at once when it drains: one large write, and little enough
 that what waits can still be dropped."""
 
+_MOST_PONGS: Final = 16
+"""Pings of one read that are answered each; of those behind them, the last is (protocol, §2)."""
+
 _OPEN, _CLOSED = State.OPEN, State.CLOSED  # cached: hot path
 _PING: Final = control_frame(Opcode.PING, b"")
 
@@ -143,6 +146,17 @@ class Sender(FairReader):
         else:
             self._transport.write(_PING)
 
+    def _answer_pings(self, payloads: list[bytes]) -> None:
+        """Send pongs ahead of whatever waits: for the first pings of a read, and for the last."""
+        if self._state is not _OPEN or not payloads:
+            return
+        if self.blocked:
+            # Only the latest needs an answer (RFC 6455 §5.5.3); a queue of pongs would grow.
+            self._unanswered_ping = payloads[-1]
+            return
+        answered = payloads[:_MOST_PONGS] + payloads[_MOST_PONGS:][-1:]
+        self._transport.write(b"".join([control_frame(Opcode.PONG, data) for data in answered]))
+
     def _waiting(self) -> SendQueue:
         if self._queue is None:
             self._queue = SendQueue()
@@ -181,6 +195,9 @@ class Sender(FairReader):
         """The kernel took all there was: give it more, in slices."""
         self.blocked = False
         self._deadlines.write = 0.0
+        if self._unanswered_ping is not None:
+            payload, self._unanswered_ping = self._unanswered_ping, None
+            self._answer_pings([payload])
         while self._queue and not self.blocked:
             pieces, frames = self._queue.take_slice(_SLICE_BYTES)
             self._sent.forwarded += frames
@@ -190,9 +207,6 @@ class Sender(FairReader):
         if self.blocked:
             return
         self._queue = None
-        if self._unanswered_ping is not None and self._state is _OPEN:
-            payload, self._unanswered_ping = self._unanswered_ping, None
-            self._transport.write(control_frame(Opcode.PONG, payload))
         if self._state is State.CLOSING:
             self._flushed_in_closing()
         if not self.blocked:

@@ -19,6 +19,7 @@ from fastrelay.config.settings import Address, Intervals, Settings
 from fastrelay.http.exchange import Exchange
 from fastrelay.http.handshake import check_handshake, switch_protocols
 from fastrelay.log import Log
+from fastrelay.loop.fair_reads import FairScheduler
 from fastrelay.loop.timer_wheel import TimerWheel
 from fastrelay.net.bound_sockets import bind_all
 from fastrelay.policy.caps import PendingConnections
@@ -28,7 +29,7 @@ from fastrelay.protocol.close_codes import requested_close
 from fastrelay.protocol.frames import text_header
 from fastrelay.server.listeners import Listeners
 from fastrelay.websocket.connection import Connection
-from fastrelay.websocket.context import ConnectionContext
+from fastrelay.websocket.context import ConnectionContext, UselessFrames
 from tests.support.certificates import local_certificate
 
 LIMIT = 128 * 1024
@@ -108,14 +109,13 @@ class InPieces(Connection):
     def buffer_updated(self, nbytes: int) -> None:
         self.process_read(nbytes)
 
-    def process_read(self, nbytes: int) -> int:
+    def process_read(self, nbytes: int) -> None:
         room = self.receive_buffer
         data = bytes(room[:nbytes])
         for position in range(0, nbytes, self._size):
             piece = data[position : position + self._size]
             room[: len(piece)] = piece
             super().process_read(len(piece))
-        return nbytes
 
 
 @dataclass
@@ -172,7 +172,12 @@ class EchoServer:
         log = Log(lambda line: self.faults.append({"message": line}), "warning")
         failed = {"message": "the listener broke"}
         listeners = Listeners(
-            settings, self._wheel, PendingConnections(10), log, lambda: self.faults.append(failed)
+            settings,
+            self._wheel,
+            PendingConnections(10),
+            FairScheduler(),
+            log,
+            lambda: self.faults.append(failed),
         )
         listeners.open(bind_all(settings), {"/": self._connect}, {})
         self.ports[secure] = listeners.ports[0]
@@ -181,7 +186,13 @@ class EchoServer:
     def _connect(self, exchange: Exchange) -> None:
         wish = dict(parse_qsl(exchange.request.target.partition(b"?")[2].decode()))
         echo = Echo(self.endings.put)
-        context = ConnectionContext(self._wheel, Intervals(), int(wish.get("limit", LIMIT)), echo)
+        context = ConnectionContext(
+            self._wheel,
+            Intervals(),
+            int(wish.get("limit", LIMIT)),
+            echo,
+            useless=UselessFrames(burst=100_000),
+        )
         accept_token = check_handshake(exchange)
         transport, early = exchange.detach()
         switch_protocols(transport, accept_token, None)

@@ -98,6 +98,7 @@ def test_the_reasons_are_those_of_the_protocol() -> None:
     assert {close[:2] for close in every_reason()} >= {
         (1000, ""),
         (1001, "shutting down"),
+        (1008, "too many useless frames"),
         (1011, "heartbeat timeout"),
         (1011, "phone backlog full"),
         (1011, "phone write failed"),
@@ -107,7 +108,7 @@ def test_the_reasons_are_those_of_the_protocol() -> None:
         (4429, "too many phones for server-id"),
     }
     assert {close.code for close in every_reason()} - {4404, 4409, 4429} == {
-        *(1000, 1001, 1007, 1009, 1011),
+        *(1000, 1001, 1007, 1008, 1009, 1011),
     }
     assert protocol_error("why")[:2] == (1002, "why")
 

@@ -276,7 +276,7 @@ async def test_what_is_logged_names_the_place_and_quotes_nothing() -> None:
         victim.receive(client_frame(b"secret", PING))
         assert victim.transport.is_closing()
         (line,) = relay.log_of("internal_error")
-        assert re.search(r"level=ERROR .* err=\"Fault in websocket/connection\.py:\d+\"", line)
+        assert re.search(r"level=ERROR .* err=\"Fault in websocket/sender\.py:\d+\"", line)
         assert not any("secret" in line for line in relay.lines)
 
 

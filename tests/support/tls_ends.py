@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from fastrelay.loop.fair_reads import SMALL_READ, FairReader
+from fastrelay.loop.fair_reads import FIRST_QUOTA, FairReader
 from fastrelay.net.tls.certificates import Certificates
 from fastrelay.net.tls.layer import TlsBuffers, TlsLayer
 from tests.support.certificates import authority, local_certificate
@@ -220,7 +220,7 @@ class End:
         self, client: SslClient | RecordClient, above: Any, buffers: TlsBuffers, loop: TurnLoop
     ) -> None:
         self.client, self.above = client, above
-        self._buffer = buffers.buffer
+        self._buffer = buffers.ciphertext
         self.wire = Wire(loop)
         self.layer = self.wire.layer = TlsLayer(above, certificates(), buffers)
         self.layer.connection_made(self.wire)
@@ -236,7 +236,7 @@ class End:
         """Let the layer read as many bytes as it is willing to read."""
         while size and self.outbox and not self.wire.paused and not self.wire.closing:
             # Not as large as the time of the last read would have it: an input does the same twice.
-            self.layer._quota = self._buffer.whole if size > SMALL_READ else self._buffer.small
+            self.layer._quota = self._buffer if size > FIRST_QUOTA else self._buffer[:FIRST_QUOTA]
             room = self.layer.get_buffer(-1)
             data = self.outbox[: min(size, len(room))]
             self.outbox = self.outbox[len(data) :]

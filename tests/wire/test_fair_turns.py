@@ -4,16 +4,14 @@ import asyncio
 import contextlib
 import itertools
 
-from fastrelay.loop.fair_reads import BUFFER_BYTES, LONGEST_READ, SMALL_READ, ReceiveBuffer
+from fastrelay.loop.fair_reads import BUFFER_BYTES, FairReader, FairScheduler
 from tests.support.certificates import local_certificate
-from tests.support.harness import SECURE, RunningRelay, running_relay
+from tests.support.harness import RunningRelay, running_relay
 from tests.support.key_updates import TalkativeClient
 from tests.support.peer import PONG, TEXT, Peer, client_frame, request, upgrade_headers
 
 TINY = client_frame(b"1")
 MANY = 30_000
-A_RECORD = 16 * 1024
-"""What a TLS record may hold: it is decrypted as a whole."""
 
 
 def received(relay: RunningRelay) -> int:
@@ -33,11 +31,10 @@ async def test_a_flood_of_tiny_messages_is_taken_in_turns_and_loses_nothing() ->
         taking = asyncio.create_task(take(binary, MANY))
         phone.send(TINY * MANY)
         turns = [received(relay)]
-        a_turn = (SMALL_READ + A_RECORD * SECURE.get()) // len(TINY) + 1
         while turns[-1] < MANY:
             await asyncio.sleep(0)
             turns.append(received(relay))
-        assert max(b - a for a, b in itertools.pairwise(turns)) <= a_turn
+        assert max(b - a for a, b in itertools.pairwise(turns)) < MANY / 4
         await taking
 
 
@@ -54,7 +51,7 @@ async def test_a_conversation_goes_on_beside_a_flood() -> None:
 
 
 async def test_fragments_and_control_frames_have_their_turns_as_well() -> None:
-    async with running_relay() as relay:
+    async with running_relay(limits={"useless_frames": 100_000}) as relay:
         binary, flooder = await relay.binary(), await relay.phone()
         other_binary, other = await relay.binary("s2"), await relay.phone("s2")
         empty = client_frame(b"", 0, fin=False) + client_frame(b"", PONG)
@@ -107,13 +104,125 @@ async def test_keys_that_change_without_end_have_their_turns_as_well() -> None:
             assert (await binary.json())["frame"] == 1
 
 
-def test_what_takes_long_gets_a_smaller_quota() -> None:
-    buffer = ReceiveBuffer()
-    assert len(buffer.whole) == BUFFER_BYTES
-    assert len(buffer.small) == SMALL_READ
-    assert buffer.next_quota(BUFFER_BYTES, LONGEST_READ * 0.9) is buffer.whole
-    assert buffer.next_quota(BUFFER_BYTES, LONGEST_READ * 1.1) is buffer.small
-    # By what a read of the whole room would take.
-    share = LONGEST_READ * SMALL_READ / BUFFER_BYTES
-    assert buffer.next_quota(SMALL_READ, share * 0.9) is buffer.whole
-    assert buffer.next_quota(SMALL_READ, share * 1.1) is buffer.small
+# -- the scheduler alone ---------------------------------------------------------------------------
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Transport:
+    reading = True
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+    def is_closing(self) -> bool:
+        return False
+
+
+class Reader(FairReader):
+    """Takes pieces of 1,000 bytes, each of which costs ``seconds`` on the test's clock."""
+
+    def __init__(self, clock: Clock, scheduler: FairScheduler, seconds: float) -> None:
+        self._clock, self._seconds = clock, seconds
+        self._paused = False
+        self._quota = scheduler.first
+        self._scheduler = scheduler
+        self._transport = Transport()  # type: ignore[assignment]
+        self.processed = 0
+
+    @property
+    def receive_buffer(self) -> memoryview:
+        return self._scheduler.whole
+
+    def process_piece(self, data: memoryview, position: int) -> int:
+        self._clock.now += self._seconds
+        self.processed += 1
+        return min(position + 1000, len(data))
+
+    def read(self) -> None:
+        """As much as the quota allows, if it is read at all."""
+        if self._transport.reading:  # type: ignore[attr-defined]
+            self._scheduler.read(self, len(self._quota))
+
+
+async def test_the_next_quota_is_what_the_last_read_makes_of_a_quantum() -> None:
+    clock = Clock()
+    scheduler = FairScheduler(clock=clock)
+    cheap, dear = Reader(clock, scheduler, 1e-6), Reader(clock, scheduler, 5e-4)
+    for reader in (cheap, dear):
+        for _ in range(10):
+            reader.read()
+            await asyncio.sleep(0)
+    assert len(cheap._quota) == BUFFER_BYTES
+    assert len(dear._quota) in range(1000, 3000)
+
+
+async def test_a_read_that_turns_out_to_be_dear_is_stopped_and_what_is_left_is_kept() -> None:
+    clock = Clock()
+    scheduler = FairScheduler(clock=clock)
+    reader = Reader(clock, scheduler, 1e-6)
+    while len(reader._quota) < BUFFER_BYTES:
+        reader.read()
+        await asyncio.sleep(0)
+    reader.processed, reader._seconds = 0, 4e-4
+    reader.read()
+    assert reader.processed == 3
+    assert scheduler.kept_bytes == BUFFER_BYTES - 3000
+    assert not reader._transport.reading  # type: ignore[attr-defined]
+    while scheduler.kept_bytes:
+        await asyncio.sleep(0)
+    assert reader.processed == BUFFER_BYTES // 1000 + 1
+
+
+async def test_all_heavy_connections_share_one_slice_and_have_turns_in_rotation() -> None:
+    clock = Clock()
+    scheduler = FairScheduler(0.003, clock=clock)
+    readers = [Reader(clock, scheduler, 1.5e-3) for _ in range(20)]
+    for reader in readers:
+        reader.read()
+    turns: list[int] = []
+    for _ in range(40):
+        before, began = [reader.processed for reader in readers], clock.now
+        await asyncio.sleep(0)
+        assert clock.now - began < 0.006
+        for number, reader in enumerate(readers):
+            turns += [number] * (reader.processed - before[number])
+    counts = [turns.count(number) for number in range(20)]
+    assert max(counts) - min(counts) <= 1
+
+
+async def test_a_connection_that_ends_leaves_nothing_behind() -> None:
+    clock = Clock()
+    scheduler = FairScheduler(clock=clock)
+    reader = Reader(clock, scheduler, 2e-3)
+    reader.read()
+    assert scheduler.kept_bytes
+    assert len(scheduler) == 1
+    scheduler.discard(reader)
+    assert scheduler.kept_bytes == len(scheduler) == 0
+
+
+async def test_a_paused_connection_keeps_what_was_read_until_it_is_read_again() -> None:
+    clock = Clock()
+    scheduler = FairScheduler(clock=clock)
+    reader = Reader(clock, scheduler, 2e-3)
+    reader.read()
+    reader._paused = True
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert reader.processed == 1
+    reader._paused = False
+    assert not scheduler.may_read(reader)
+    while scheduler.kept_bytes:
+        await asyncio.sleep(0)
+    assert reader._transport.reading  # type: ignore[attr-defined]
+    assert scheduler.may_read(reader)

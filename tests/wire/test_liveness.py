@@ -5,7 +5,7 @@ import asyncio
 from tests.support.harness import RunningRelay, running_relay
 from tests.support.peer import PING, PONG, Peer, client_frame
 
-PINGING = {"ping": 0.03, "pong": 0.03}
+PINGING = {"ping": 0.03, "pong": 0.2}
 FLOOD = b'"' + b"f" * 100_000 + b'"'
 
 

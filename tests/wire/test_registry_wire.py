@@ -102,7 +102,7 @@ async def test_reclaim_in_grace_evicts_the_phones_of_the_old_binary() -> None:
         await conn_id_of(phone, new)  # no notice of any evicted phone came before
         # The old grace period has no timer any more: the only ones are of the two that are there.
         await relay.until(lambda: relay.live == 2)
-        assert relay.timers == relay.chores + 2
+        assert relay.timers == relay.periodic_tasks + 2
         assert relay.value(ATTEMPTS, endpoint="server", outcome="accept") == 2
 
 

@@ -20,7 +20,7 @@ from tests.wire.test_http import (  # noqa: F401
 from tests.wire.test_registry_wire import (  # noqa: F401
     test_a_phone_without_a_binary_is_refused,
     test_grace_expiry_closes_the_phones_and_frees_the_server_id,
-    test_reclaim_in_grace_evicts_the_phones_of_the_old_binary,
+    test_server_ids_do_not_mix,
     test_the_seventeenth_phone_is_refused,
 )
 from tests.wire.test_routing import (  # noqa: F401

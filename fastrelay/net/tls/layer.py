@@ -13,7 +13,7 @@ import ssl
 from collections.abc import Iterable
 from typing import Any, Final, Protocol, cast
 
-from fastrelay.loop.fair_reads import FairReader, ReceiveBuffer
+from fastrelay.loop.fair_reads import BUFFER_BYTES, FIRST_QUOTA, FairReader, FairScheduler
 from fastrelay.loop.internal_errors import report
 from fastrelay.loop.timer_wheel import Timed
 from fastrelay.net.tls.certificates import Certificates
@@ -54,10 +54,12 @@ class TlsBuffers:
     Args:
         wheel: for peers that stop inside a handshake message.
         stall: seconds they have for the rest of it.
+        scheduler: of the loop, shared with the connections above; without one it has its own.
     """
 
-    def __init__(self, wheel: Wheel, stall: float) -> None:
-        self.buffer = ReceiveBuffer()
+    def __init__(self, wheel: Wheel, stall: float, scheduler: FairScheduler | None = None) -> None:
+        self.scheduler = scheduler or FairScheduler()
+        self.ciphertext = memoryview(bytearray(BUFFER_BYTES))
         self.plain = memoryview(bytearray(_PLAINTEXT_BYTES))
         self.bios = SharedBios()
         self.wheel = wheel
@@ -107,7 +109,7 @@ class TlsLayer(FairReader, asyncio.Transport):
         self._certificates = certificates
         self._own_output = 0
         self._paused = False
-        self._quota = buffers.buffer.small
+        self._quota = buffers.ciphertext[:FIRST_QUOTA]
         self._session: TlsSession | None = None
         self._state = _EXPECT_CLIENT_HELLO
         self._undecrypted = b""
@@ -131,8 +133,10 @@ class TlsLayer(FairReader, asyncio.Transport):
         """There is a certificate: let the handshake begin."""
         try:
             self._session = TlsSession(context, self._buffers.bios)
-            if self._undecrypted:
+            undecrypted, self._undecrypted = self._undecrypted, b""
+            if undecrypted:
                 self.resume_reading()
+                self._take(undecrypted)
         except Exception as error:
             report(error)
             self.abort()
@@ -141,6 +145,7 @@ class TlsLayer(FairReader, asyncio.Transport):
         self._state = _ENDED
         self._certificates.waiting.pop(self, None)
         self._buffers.wheel.cancel(self)
+        self._buffers.scheduler.discard(self)
         # The two hold each other, and a relay's garbage collector does not look at old objects.
         inner = self._inner
         self.set_protocol(_NO_PROTOCOL)
@@ -159,38 +164,35 @@ class TlsLayer(FairReader, asyncio.Transport):
             self._inner.resume_writing()
 
     def buffer_updated(self, nbytes: int) -> None:
-        if nbytes < len(self._quota):
-            self.process_read(nbytes)
+        if nbytes < FIRST_QUOTA and nbytes < len(self._quota):
+            self._take(self._quota[:nbytes])
         else:
-            self._quota_used(self._buffers.buffer, nbytes)
+            self._buffers.scheduler.read(self, nbytes)
 
     # -- incoming --------------------------------------------------------------------------------
 
-    def process_read(self, nbytes: int) -> int:
-        """Decrypt what was read and pass it on."""
-        return nbytes if self._received(self._quota[:nbytes]) else 0
+    @property
+    def receive_buffer(self) -> memoryview:
+        return self._buffers.ciphertext
 
-    def _received(self, ciphertext: memoryview | bytes) -> int:
-        """Take ciphertext; returns how many bytes of plaintext were passed on."""
-        passed_on = 0
-        if self._undecrypted:
-            ciphertext = self._undecrypted + bytes(ciphertext)
-            self._undecrypted = b""
-        while ciphertext and self._state != _ENDED:
-            if self._session is None or self._paused:
-                self._undecrypted = bytes(ciphertext)
-                self._transport.pause_reading()
-                break
-            if self._state == _EXPECT_CLIENT_HELLO and ciphertext[0] != _HANDSHAKE_RECORD:
-                self.abort()  # clear text: not even an alert
-                break
-            size = len(self._plaintext) - MAX_RECORD
-            passed_on += self._decrypt(self._session, ciphertext[:size])
-            ciphertext = ciphertext[size:]
-        return passed_on
+    def process_piece(self, data: memoryview, position: int) -> int:
+        end = position + FIRST_QUOTA
+        self._take(data[position:end])
+        return min(end, len(data))
 
-    def _decrypt(self, session: TlsSession, ciphertext: memoryview | bytes) -> int:
-        """Pass on what these bytes mean, whose plaintext fits the buffer."""
+    def _take(self, ciphertext: memoryview | bytes) -> None:
+        """Decrypt at most :data:`FIRST_QUOTA` bytes and pass on what they mean."""
+        if self._state == _ENDED:
+            return
+        if self._session is None:
+            self._undecrypted += bytes(ciphertext)
+            self.pause_reading()
+        elif self._state == _EXPECT_CLIENT_HELLO and ciphertext[0] != _HANDSHAKE_RECORD:
+            self.abort()  # clear text: not even an alert
+        else:
+            self._decrypt(self._session, ciphertext)
+
+    def _decrypt(self, session: TlsSession, ciphertext: memoryview | bytes) -> None:
         plaintext = self._plaintext
         try:
             count = session.decrypt(ciphertext, plaintext)
@@ -208,7 +210,6 @@ class TlsLayer(FairReader, asyncio.Transport):
             self._inner.data_received(bytes(plaintext[:count]))
         if session.end is not None:
             self._peer_ended(session.end)
-        return count
 
     def _peer_ended(self, end: End) -> None:
         """The peer said close_notify, or its stream is broken: end behind what is to be sent."""
@@ -250,13 +251,8 @@ class TlsLayer(FairReader, asyncio.Transport):
         self._paused = False
         if self.wheel_tick:  # the rest of its message could not be read meanwhile
             self._buffers.wheel.after(self, self._buffers.stall)
-        self._transport.resume_reading()
-        if self._undecrypted:
-            asyncio.get_running_loop().call_soon(self._read_on)
-
-    def _read_on(self) -> None:
-        if self._undecrypted:
-            self._received(b"")
+        if self._buffers.scheduler.may_read(self):
+            self._transport.resume_reading()
 
     # -- a peer inside a handshake message -------------------------------------------------------
 

@@ -26,6 +26,7 @@ _EITHER_SIDE: Final[dict[Cause, tuple[str, ...]]] = {
     Cause.MESSAGE_TIMEOUT: ("1xxx",),
     Cause.TLS_STALLED: (_NO_CODE,),
     Cause.TLS_FAILED: (_NO_CODE,),
+    Cause.USELESS_FRAMES: ("1xxx",),
     Cause.INTERNAL_ERROR: (_NO_CODE,),
 }
 _CODES_OF_BINARIES: Final[dict[Cause, tuple[str, ...]]] = _EITHER_SIDE | {

@@ -9,13 +9,36 @@ from typing import Final
 from fastrelay.policy.counters.histogram import Histogram
 
 _TRANSIT_BOUNDS: Final = (
-    *(0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01),
-    *(0.05, 0.1, 0.5, 1.0, 10.0),
+    0.000_05,
+    0.000_1,
+    0.000_25,
+    0.000_5,
+    0.001,
+    0.002_5,
+    0.005,
+    0.01,
+    0.05,
+    0.1,
+    0.5,
+    1.0,
+    10.0,
 )
 """Seconds, from the transit time on an idle relay to the write deadline, which no wait exceeds."""
 
 _UPGRADE_BOUNDS: Final = (
-    *(0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
+    0.000_5,
+    0.001,
+    0.002_5,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
 )
 """Seconds. Up to the deadline for a request head, since no upgrade takes longer."""
 

@@ -5,7 +5,6 @@ import asyncio
 import os
 import re
 import signal
-import ssl
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
-from fastrelay.config.checks import CommandLineParser, number
+from fastrelay.config.checks import CommandLineParser, client_ssl_context, number
 from fastrelay.config.errors import ConfigurationError
 from fastrelay.tools.probe.checks import STEPS, Result
 from fastrelay.tools.probe.client import Endpoint
@@ -239,7 +238,7 @@ def parse_endpoint(url: str, ca_file: str | None = None) -> Endpoint:
         raise ConfigurationError("the URL has no HOST:PORT that can be used", _EXAMPLES)
     if not _is_origin_only(parts):
         raise ConfigurationError("the URL has more than a scheme, a host and a port", _EXAMPLES)
-    tls = _client_ssl_context(ca_file) if parts.scheme == "wss" else None
+    tls = client_ssl_context("--ca-file", ca_file) if parts.scheme == "wss" else None
     if ca_file is not None and tls is None:
         raise ConfigurationError(
             "--ca-file has no meaning with ws://", "leave it out, or use wss://"
@@ -251,14 +250,3 @@ def _is_origin_only(parts: SplitResult) -> bool:
     # The paths of the relay's endpoints are fixed, so a URL with a path must be a mistake.
     has_user = "@" in parts.netloc
     return parts.path in {"", "/"} and not (has_user or parts.query or parts.fragment)
-
-
-def _client_ssl_context(ca_file: str | None) -> ssl.SSLContext:
-    try:
-        return ssl.create_default_context(cafile=ca_file)
-    except OSError as error:  # an SSLError is an OSError
-        why = "no certificates in it" if isinstance(error, ssl.SSLError) else error.strerror
-        raise ConfigurationError(
-            f"--ca-file {ca_file!r} cannot be used: {why}",
-            "name a readable file of PEM certificates",
-        ) from None

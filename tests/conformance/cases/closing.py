@@ -94,12 +94,6 @@ APPLICATION = (
         closes(f"the application closes with {code}", "§7.1.2", [asked(code), closing(code)], code)
         for code in (1000, 1001, 1011, 4404, 4999)
     ),
-    closes(
-        "a ping is not answered once we have closed",
-        "§5.5.2",
-        [asked(4000), client_frame(b"late", PING), closing(4000)],
-        4000,
-    ),
 )
 
 CASES = (*PEER, *FAILED, *APPLICATION)
