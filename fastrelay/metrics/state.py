@@ -29,6 +29,7 @@ class State:
         internal_errors: the exceptions that the relay did not expect.
         grace_expiries: the server-ids removed because no binary claimed them within the grace
             period.
+        log_lines: the lines of log that were lost, and those that wait to be written.
         certificate_expiry: when the certificate expires, in seconds since the epoch; ``None``
             without TLS.
     """
@@ -39,6 +40,7 @@ class State:
     evictions: Callable[[], int]
     internal_errors: Callable[[], int]
     grace_expiries: Callable[[], int]
+    log_lines: Callable[[], tuple[int, int]]
     certificate_expiry: Callable[[], float] | None
 
 
@@ -83,9 +85,19 @@ class StateMetrics(Collector):
         yield GaugeMetricFamily(
             f"{PREFIX}phone_backlog_bytes", "Unsent bytes held for all phones.", state.backlog()
         )
+        yield from _log_lines(*state.log_lines())
         if state.certificate_expiry is not None:
             yield GaugeMetricFamily(
                 f"{PREFIX}certificate_expiry_timestamp_seconds",
                 "When the certificate in use expires; 0 while there is none.",
                 state.certificate_expiry(),
             )
+
+
+def _log_lines(lost: int, queued: int) -> Iterable[Metric]:
+    yield CounterMetricFamily(
+        f"{PREFIX}log_lines_lost", "Lines of log that could not be written.", lost
+    )
+    yield GaugeMetricFamily(
+        f"{PREFIX}log_lines_queued", "Lines of log that wait to be written.", queued
+    )

@@ -124,6 +124,7 @@ class Relay:
             evictions=lambda: self.router.evictions,
             internal_errors=lambda: self.errors.count,
             grace_expiries=lambda: self.router.grace_expiries,
+            log_lines=self._log.counts,
             certificate_expiry=(lambda: certificates.expires) if self._settings.tls else None,
         )
         StateMetrics(state, self._metrics.registry)
