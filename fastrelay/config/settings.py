@@ -110,7 +110,8 @@ class Intervals:
         grace: a server-id stays reserved after its binary has gone.
         proxy_header: from accept to a complete PROXY protocol header.
         certificate_check: between two looks at certificate files.
-        certificate_issue: a CA may take to validate and issue.
+        certificate_reload: from one reload of certificates to the next at the earliest.
+        certificate_issue: a CA may take for all it is asked, from the directory to the chain.
         drain: from the first signal to dropping everybody.
         bucket_sweep: between two evictions of idle rate-limit buckets.
         log_flood: one line and a count per event in each of these.
@@ -133,6 +134,7 @@ class Intervals:
     grace: float = 30.0
     proxy_header: float = 5.0
     certificate_check: float = 10.0
+    certificate_reload: float = 1.0
     certificate_issue: float = 90.0
     drain: float = 10.0
     bucket_sweep: float = 300.0

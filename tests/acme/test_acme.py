@@ -62,8 +62,9 @@ class Certified:
         self.installed: list[bytes] = []
         self.log = Log(self.lines.append, "debug")
 
-    def install(self, file: Path) -> None:
-        self.installed.append(file.read_bytes())
+    def prepare(self, file: Path) -> Callable[[], None]:
+        content = file.read_bytes()
+        return lambda: self.installed.append(content)
 
     async def until(self, installed: int = 0, said: str = "", timeout: float = 20) -> None:
         async with asyncio.timeout(timeout):
@@ -106,7 +107,7 @@ async def certified(
     running.ahead = ahead
     issuer = Issuer(account, cache, responder, 10.0)
     renewal = Renewal(
-        *(DOMAIN, issuer, cache, running.install, running.log, timing),
+        *(DOMAIN, issuer, cache, running.prepare, running.log, timing),
         clock=lambda: time.time() + running.ahead,
     )
     renewal.start()
@@ -313,7 +314,7 @@ async def test_after_a_success_the_first_try_is_soon_again(tmp_path: Path) -> No
         def cancel(self) -> None: ...
 
     log = Log(lines.append, "debug")
-    renewal = Renewal(DOMAIN, Scripted(), cache, lambda file: None, log, Recorded())  # type: ignore[arg-type]
+    renewal = Renewal(DOMAIN, Scripted(), cache, lambda file: lambda: None, log, Recorded())  # type: ignore[arg-type]
     renewal.start()
     async with asyncio.timeout(10):
         while len(spaced) < 4:
