@@ -61,6 +61,10 @@ class FairReader(asyncio.BufferedProtocol):
         """The whole shared buffer, for a transport that accounts for reads itself."""
         raise NotImplementedError
 
+    def hold_undecrypted(self, size: int) -> None:
+        """A transport keeps so many bytes that came and have not been passed on."""
+        raise NotImplementedError
+
     def process_read(self, nbytes: int) -> int:
         """Process what was read into the buffer, however much it is.
 

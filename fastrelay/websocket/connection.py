@@ -9,8 +9,14 @@ from typing import Final
 
 from fastrelay.loop.internal_errors import report
 from fastrelay.net.sockets import peer_has_left
+from fastrelay.policy.held_bytes import Kind
 from fastrelay.protocol.cause import Aborted, Cause
-from fastrelay.protocol.close_codes import HEARTBEAT_TIMEOUT, MESSAGE_TIMEOUT, CloseReason
+from fastrelay.protocol.close_codes import (
+    HEARTBEAT_TIMEOUT,
+    MEMORY_LIMIT,
+    MESSAGE_TIMEOUT,
+    CloseReason,
+)
 from fastrelay.protocol.decoder import Closed, FrameDecoder, Ping, Pong
 from fastrelay.protocol.frames import Opcode, close_frame, control_frame
 from fastrelay.websocket.containment import contained
@@ -81,6 +87,7 @@ class Connection(Sender):
     def receive(self, data: bytes) -> None:
         """Process bytes that came with the request head, as if read now."""
         if data:
+            self.hold_undecoded(0)
             self._received(self._decoder.feed(data))
 
     def _received(self, messages: list[bytes]) -> None:
@@ -97,8 +104,33 @@ class Connection(Sender):
                 wheel = self._context.wheel
                 deadlines.message = wheel.now + self._context.intervals.message
                 wheel.no_later(self, deadlines.message)
+            self.hold_undecoded(decoder.held)
         elif deadlines.message:
             deadlines.message = 0.0
+            self.hold_undecoded(0)
+
+    def hold_undecoded(self, size: int) -> None:
+        """So many bytes of the peer's are kept until they are a message; may end any connection."""
+        if self._state is not _CLOSED:
+            self._context.held.half_messages.hold(self, size)
+
+    @contained
+    def hold_undecrypted(self, size: int) -> None:
+        """So many bytes of the peer's are kept by TLS; may end any connection."""
+        if self._state is not _CLOSED:
+            self._context.held.tls.hold(self, size)
+
+    def held_for(self, kind: Kind) -> tuple[str, str]:
+        """See :class:`fastrelay.policy.held_bytes.Holder`."""
+        return self.address, self._handler.server_id
+
+    @contained
+    def evict(self, kind: Kind) -> None:
+        """What is kept of the peer's unfinished message has to go, and the connection with it."""
+        self._decoder.discard()
+        self._deadlines.message = 0.0
+        self.hold_undecoded(0)
+        self._fail_connection(MEMORY_LIMIT)
 
     def _take_controls(self) -> None:
         for control in self._decoder.take_controls():
@@ -229,6 +261,8 @@ class Connection(Sender):
             return
         was_open = self._state is _OPEN
         self._move(Event.ENDED)
+        self._context.held.half_messages.hold(self, 0)
+        self._context.held.tls.hold(self, 0)
         handler, self._handler = self._handler, NULL_HANDLER
         self._drop_queue()
         if was_open:

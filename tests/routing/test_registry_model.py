@@ -16,7 +16,7 @@ from fastrelay.config.settings import Intervals, Limits
 from fastrelay.log import Log
 from fastrelay.loop.timer_wheel import TimerWheel
 from fastrelay.metrics import make_metrics
-from fastrelay.policy.held_bytes import BufferBudget
+from fastrelay.policy.held_bytes import HeldBytes
 from fastrelay.policy.registry import Registry
 from fastrelay.protocol.close_codes import HEARTBEAT_TIMEOUT, CloseReason
 from fastrelay.routing.binary import Binary
@@ -95,7 +95,7 @@ class Model(RuleBasedStateMachine):
         context = RoutingContext(
             limits,
             metrics.counters,
-            BufferBudget(limits.buffered_bytes),
+            HeldBytes(limits.held_bytes),
             cast("Waker", None),
             log,
         )

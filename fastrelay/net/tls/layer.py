@@ -86,6 +86,7 @@ class TlsLayer(FairReader, asyncio.Transport):
         "_buffers",
         "_certificates",
         "_inner",
+        "_kept",
         "_own_output",
         "_paused",
         "_plaintext",
@@ -187,7 +188,18 @@ class TlsLayer(FairReader, asyncio.Transport):
             size = len(self._plaintext) - MAX_RECORD
             passed_on += self._decrypt(self._session, ciphertext[:size])
             ciphertext = ciphertext[size:]
+        kept = len(self._undecrypted)
+        if self._session is not None and self._session.mid_record:
+            kept += MAX_RECORD
+        if kept != self._kept:
+            self._tell_kept(kept)
         return passed_on
+
+    def _tell_kept(self, size: int) -> None:
+        """Tell the protocol above what is kept of its peer's bytes here."""
+        if self._reads_itself and self._state != _ENDED:
+            self._kept = size
+            self._inner.hold_undecrypted(size)
 
     def _decrypt(self, session: TlsSession, ciphertext: memoryview | bytes) -> int:
         """Pass on what these bytes mean, whose plaintext fits the buffer."""
@@ -327,6 +339,7 @@ class TlsLayer(FairReader, asyncio.Transport):
         self._transport.abort()
 
     def _send_close_notify(self) -> None:
+        self._undecrypted = b""
         if self._state == _OPEN and self._session is not None:
             alert = self._session.close_notify()
             if alert:
@@ -339,7 +352,8 @@ class TlsLayer(FairReader, asyncio.Transport):
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         """Another protocol above, from the next byte on."""
         self._inner: Any = protocol
-        self._reads_itself = isinstance(protocol, FairReader)
+        self._kept = 0
+        self._reads_itself: bool = isinstance(protocol, FairReader)
         self._plaintext = (
             protocol.receive_buffer if isinstance(protocol, FairReader) else self._buffers.plain
         )
