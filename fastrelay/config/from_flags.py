@@ -91,7 +91,8 @@ def _read_held_bytes(options: argparse.Namespace) -> int:
             held, what = allowed // 2, f"{_HELD} is not given, and half of this process's memory,"
     if held < least:
         raise ConfigurationError(
-            f"{what} {held} is less than {_LEAST_MESSAGES_HELD} times --max-message-bytes {message}",
+            f"{what} {held} is less than {_LEAST_MESSAGES_HELD} times"
+            f" --max-message-bytes {message}",
             f"give {_HELD} {least} or more, or a smaller --max-message-bytes",
         )
     return held

@@ -1,8 +1,8 @@
 """The budget of all bytes that this process keeps for its peers, and who loses them past it.
 
-There is one :class:`Ledger` for each kind of bytes. Recording what is kept takes constant time; only
-while more than half of the budget is used are sums kept by group (:mod:`~.held_groups`), from which
-the one to evict is chosen.
+There is one :class:`Ledger` for each kind of bytes. Recording what is kept takes constant time.
+Sums by group, from which the one to evict is chosen, are kept only while more than half of the
+budget is used.
 """
 
 from collections.abc import Callable

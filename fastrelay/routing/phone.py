@@ -10,7 +10,6 @@ from fastrelay.protocol.close_codes import (
     MEMORY_LIMIT,
     NO_BINARY,
     WRITE_FAILED,
-    CloseReason,
     requested_close,
 )
 from fastrelay.protocol.envelope import (
@@ -68,7 +67,7 @@ class Phone:
         self._context = context
         self._counts = context.counters.frames.phone_to_binary  # cached: hot path
         self._initial_data = b""
-        self._overflow_close: CloseReason | None = None
+        self._overflow_close = BACKLOG_FULL
         self._overflowed = False
         self._prefix = b""
         self._router = router
@@ -136,9 +135,9 @@ class Phone:
 
     def _forward(self, messages: list[bytes]) -> None:
         uplink, frames = self.uplink, len(messages)
-        if frames and (
-            uplink is None or not uplink.send(wrap(self._prefix, messages), frames, self)
-        ):
+        if not frames:
+            return
+        if uplink is None or not uplink.send(wrap(self._prefix, messages), frames, self):
             self._has_no_binary(frames)
 
     def on_queued(self, size: int) -> None:
@@ -194,7 +193,7 @@ class Phone:
     def overflow(self) -> None:
         """The backlog is too large: drop it and close."""
         self._overflowed = True
-        self.connection.fail(self._overflow_close or BACKLOG_FULL)
+        self.connection.fail(self._overflow_close)
 
     # -- the budget of held bytes -----------------------------------------------------------
 
@@ -208,10 +207,11 @@ class Phone:
     def evict(self, kind: Kind) -> None:
         """Drop the bytes of this kind and close."""
         if kind is Kind.PHONE_BACKLOGS:
-            self._overflowed = True
-        elif self.uplink is not None:
+            self.overflow()
+            return
+        if self.uplink is not None:
             self._counts.backlog_full += self.uplink.drop_waiting(self)
-        self.connection.fail(self._overflow_close or MEMORY_LIMIT)
+        self.connection.fail(MEMORY_LIMIT)
 
     def on_write_stalled(self) -> None:
         """The phone takes nothing any more."""

@@ -44,8 +44,8 @@ class Relay:
         on_failure: called when a listener breaks: the relay should be drained.
 
     Attributes:
-        errors, registry, router, waker, live, held, pending, listeners, wheel, periodic_tasks: the state
-            of the relay, each part of it in one place.
+        errors, registry, router, waker, live, held, pending, listeners, wheel, periodic_tasks: the
+            state of the relay, each part of it in one place.
 
     Raises:
         ConfigurationError: the certificate cache cannot be used.

@@ -110,11 +110,15 @@ class SendQueue:
             self._change(owner, -charged)
         return frames
 
+    def count_frames(self) -> int:
+        """How many data frames wait."""
+        return sum(islice(self._entries, 1, None, 3))
+
     def forget(self) -> int:
         """The queue is given up; returns how many data frames were in it."""
         for owner in tuple(self._by_owner):
             self._change(owner, -self._by_owner[owner])
-        frames: int = sum(count for count in islice(self._entries, 1, None, 3))
+        frames = self.count_frames()
         self._entries.clear()
         self.charged = 0
         return frames

@@ -23,6 +23,7 @@ from fastrelay.loop.timer_wheel import TimerWheel
 from fastrelay.net.bound_sockets import bind_all
 from fastrelay.policy.caps import PendingConnections
 from fastrelay.policy.counters.frames import DirectionCounts
+from fastrelay.policy.held_bytes import HeldBytes
 from fastrelay.protocol.cause import Cause
 from fastrelay.protocol.close_codes import requested_close
 from fastrelay.protocol.frames import text_header
@@ -63,6 +64,7 @@ class Echo:
     """One connection's handler."""
 
     connection: Connection
+    server_id = ""
 
     def __init__(self, ended: Callable[[Ending], None]) -> None:
         self._ended = ended
@@ -92,6 +94,9 @@ class Echo:
 
     def on_closed(self, code: int | None, undelivered: int) -> None:
         self._closes.append(code)
+
+    def address_of(self, connection: Connection) -> str:
+        return "127.0.0.1"
 
     def discard(self, connection: Connection) -> None:
         """The socket is gone."""
@@ -181,7 +186,8 @@ class EchoServer:
     def _connect(self, exchange: Exchange) -> None:
         wish = dict(parse_qsl(exchange.request.target.partition(b"?")[2].decode()))
         echo = Echo(self.endings.put)
-        context = ConnectionContext(self._wheel, Intervals(), int(wish.get("limit", LIMIT)), echo)
+        limit, held = int(wish.get("limit", LIMIT)), HeldBytes(2**30)
+        context = ConnectionContext(self._wheel, Intervals(), limit, echo, held)
         accept_token = check_handshake(exchange)
         transport, early = exchange.detach()
         switch_protocols(transport, accept_token, None)

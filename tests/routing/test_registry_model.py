@@ -42,6 +42,8 @@ class Wire:
         self.notices: list[bytes] = []
         self.pings = 0
 
+    unowned = 0
+
     def send(self, pieces: tuple[bytes, ...], frames: int) -> bool:
         if self.is_open:
             self.notices += pieces
@@ -59,6 +61,7 @@ class Wire:
     def pause_reading(self) -> None: ...
     def resume_reading(self) -> None: ...
     def receive(self, data: bytes) -> None: ...
+    def hold_undecoded(self, size: int) -> None: ...
 
     def peer_has_left(self) -> bool:
         return False

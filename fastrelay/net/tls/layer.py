@@ -339,13 +339,17 @@ class TlsLayer(FairReader, asyncio.Transport):
         self._transport.abort()
 
     def _send_close_notify(self) -> None:
-        self._undecrypted = b""
+        """The end of both halves: nothing is kept for the peer any more."""
         if self._state == _OPEN and self._session is not None:
             alert = self._session.close_notify()
             if alert:
                 self._transport.write(alert)
         self._state = _ENDED
-        self._unencrypted = None
+        self._session = self._unencrypted = None
+        self._undecrypted = b""
+        if self._kept:
+            self._kept = 0
+            self._inner.hold_undecrypted(0)
 
     # -- the rest of a transport's interface, as far as it is used ------------------------------
 
