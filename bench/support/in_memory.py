@@ -10,7 +10,7 @@ from fastrelay.log import Log
 from fastrelay.loop.timer_wheel import TimerWheel
 from fastrelay.metrics import make_metrics
 from fastrelay.policy.caps import LiveConnections, PendingConnections
-from fastrelay.policy.held_bytes import BufferBudget
+from fastrelay.policy.held_bytes import HeldBytes
 from fastrelay.policy.registry import Registry
 from fastrelay.push.waker import make_waker
 from fastrelay.routing.context import RoutingContext
@@ -45,12 +45,11 @@ def make_site(loop: asyncio.AbstractEventLoop) -> Site:
     wheel = TimerWheel(loop, intervals.tick)
     waker = make_waker(settings, metrics.counters.wakes, log)
     registry: Registry[Any, Any] = Registry(limits.phones)
-    shared = RoutingContext(
-        limits, metrics.counters, BufferBudget(limits.buffered_bytes), waker, log
-    )
+    held = HeldBytes(limits.held_bytes)
+    shared = RoutingContext(limits, metrics.counters, held, waker, log)
     router = Router(registry, wheel, intervals, shared, metrics.upgrades)
     live: LiveConnections[Connection] = LiveConnections(limits.connections)
-    context = ConnectionContext(wheel, intervals, limits.message_bytes, live)
+    context = ConnectionContext(wheel, intervals, limits.message_bytes, live, held)
     routes = public_routes(router, context, live, None, metrics, log)
     return Site(
         routes,

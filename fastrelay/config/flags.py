@@ -168,13 +168,15 @@ _LIMITS: Final = Group(
         _setting(
             "--max-phones", "limits.phones", "N", "phones per server-id", parse=number(int, 1)
         ),
-        _setting(
-            "--max-buffered-bytes",
-            "limits.buffered_bytes",
+        Flag(
+            "--max-held-bytes",
             "N",
-            "unsent bytes held for all phones together",
-            parse=number(int, 1),
+            "kept in memory for all peers together, whatever for; not more than half of what the"
+            " control group allows unless it is given",
+            number(int, 1),
+            default=_DEFAULTS.limits.held_bytes,
         ),
+        Flag("--max-buffered-bytes", "N", "the old name of --max-held-bytes", number(int, 1)),
         _setting(
             "--grace",
             "intervals.grace",

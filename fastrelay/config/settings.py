@@ -160,7 +160,7 @@ class Limits:
         connections_per_ip: live WebSockets from one address; 0 for no such cap.
         handshakes: connections that are not upgraded yet; past it the oldest is dropped.
         phone_backlog_bytes: unsent bytes held for one phone.
-        buffered_bytes: unsent bytes held for all phones together.
+        held_bytes: kept in memory for all peers together, whatever for.
         binary_backlog_bytes: unsent bytes for one binary at which its phones stop being read.
         useless_frames: pings, pongs, empty fragments and malformed envelopes of one connection
             at once; more of them end it.
@@ -180,7 +180,7 @@ class Limits:
     connections_per_ip: int = 0
     handshakes: int = 1_000
     phone_backlog_bytes: int = 4 * MIB
-    buffered_bytes: int = 256 * MIB
+    held_bytes: int = 256 * MIB
     binary_backlog_bytes: int = 256 * KIB
     useless_frames: int = 1000
     useless_refill: float = 100.0

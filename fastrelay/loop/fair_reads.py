@@ -61,6 +61,10 @@ class FairReader(asyncio.BufferedProtocol):
         """Process ``nbytes`` bytes at the start of the buffer, as if read now."""
         raise NotImplementedError
 
+    def kept_changed(self, size: int) -> None:
+        """The scheduler keeps ``size`` bytes of what was read."""
+        raise NotImplementedError
+
     def process_piece(self, data: memoryview, position: int) -> int:
         """Process some of ``data`` from ``position`` on: a fraction of a millisecond's worth.
 
@@ -173,6 +177,7 @@ class FairScheduler:
     def _keep(self, reader: FairReader, data: bytes) -> None:
         self.kept_bytes += len(data) - len(self._kept.get(reader, b""))
         self._kept[reader] = data
+        reader.kept_changed(len(data))
 
     def _enqueue(self, reader: FairReader) -> None:
         if reader._transport.is_closing():
@@ -200,7 +205,10 @@ class FairScheduler:
             self.kept_bytes -= len(data)
             if data and self._process(reader, memoryview(data), 0, clock()):
                 self._enqueue(reader)
-            elif not reader._paused and not reader._transport.is_closing():
+                continue
+            if data:
+                reader.kept_changed(0)
+            if not reader._paused and not reader._transport.is_closing():
                 reader._transport.resume_reading()
                 promised += QUANTUM
         if self._queue and not self._is_scheduled:

@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 from fastrelay import __version__
 from fastrelay.config.metric_names import PREFIX
 from fastrelay.metrics.process import ProcessMetrics
+from fastrelay.policy.held_bytes import HeldBytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +24,7 @@ class State:
     Attributes:
         refused: the upgrade attempts refused because of the relay-wide cap, and those refused
             because of the cap per address.
-        backlog: the unsent bytes held for all phones.
+        held: the budget of bytes kept for peers.
         takeovers: the incumbents that lost their server-id because they did not answer a ping.
         evictions: the phones closed because their binary was replaced.
         internal_errors: the exceptions that the relay did not expect.
@@ -35,7 +36,7 @@ class State:
     """
 
     refused: Callable[[], tuple[int, int]]
-    backlog: Callable[[], int]
+    held: HeldBytes
     takeovers: Callable[[], int]
     evictions: Callable[[], int]
     internal_errors: Callable[[], int]
@@ -82,9 +83,7 @@ class StateMetrics(Collector):
             "Grace timers that evicted a server-id.",
             state.grace_expiries(),
         )
-        yield GaugeMetricFamily(
-            f"{PREFIX}phone_backlog_bytes", "Unsent bytes held for all phones.", state.backlog()
-        )
+        yield from _held_bytes(state.held)
         yield from _log_lines(*state.log_lines())
         if state.certificate_expiry is not None:
             yield GaugeMetricFamily(
@@ -101,3 +100,25 @@ def _log_lines(lost: int, queued: int) -> Iterable[Metric]:
     yield GaugeMetricFamily(
         f"{PREFIX}log_lines_queued", "Lines of log that wait to be written.", queued
     )
+
+
+def _held_bytes(held: HeldBytes) -> Iterable[Metric]:
+    yield GaugeMetricFamily(
+        f"{PREFIX}phone_backlog_bytes",
+        "Unsent bytes held for all phones.",
+        held.phone_backlogs.total,
+    )
+    by_kind = GaugeMetricFamily(
+        f"{PREFIX}held_bytes", "Bytes kept in memory for peers, by kind.", labels=["kind"]
+    )
+    evicted = CounterMetricFamily(
+        f"{PREFIX}held_bytes_evicted",
+        "Connections closed because the budget of held bytes was used up.",
+        labels=["kind"],
+    )
+    for ledger in held.ledgers:
+        by_kind.add_metric([ledger.kind.value], ledger.total)
+        evicted.add_metric([ledger.kind.value], ledger.evicted)
+    yield by_kind
+    yield evicted
+    yield GaugeMetricFamily(f"{PREFIX}held_bytes_limit", "The budget of held bytes.", held.limit)

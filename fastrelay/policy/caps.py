@@ -1,5 +1,6 @@
 """Limits on the number of connections, before and after the upgrade."""
 
+import sys
 from collections.abc import Iterator
 from typing import Generic, Protocol, TypeVar
 
@@ -48,10 +49,14 @@ class LiveConnections(Generic[Live]):
 
     def add(self, connection: Live, client: str) -> None:
         """Count a connection of the address ``client`` until :meth:`discard`."""
-        key = bucket_key(client) if self._most_per_ip else ""
+        key = sys.intern(bucket_key(client))  # one string for all connections of an address
         self._keys[connection] = key
         if key:
             self._by_key[key] = self._by_key.get(key, 0) + 1
+
+    def address_of(self, connection: Live) -> str:
+        """The key of the address of a connection; empty if it is not counted."""
+        return self._keys.get(connection, "")
 
     def discard(self, connection: Live) -> None:
         """Stop counting a connection; no effect if it is not counted."""

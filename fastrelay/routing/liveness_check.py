@@ -46,6 +46,7 @@ class LivenessCheck:
     def add(self, newcomer: Binary, initial_data: bytes) -> None:
         """Add a newcomer that wants the slot; ``initial_data`` is what it has sent already."""
         newcomer.connection.pause_reading()
+        newcomer.connection.hold_undecoded(len(initial_data))
         self._newcomers[newcomer] = initial_data
 
     def discard(self, newcomer: Binary) -> bool:

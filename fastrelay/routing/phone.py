@@ -2,10 +2,12 @@
 
 from typing import Protocol
 
+from fastrelay.policy.held_bytes import Kind
 from fastrelay.protocol.cause import Cause
 from fastrelay.protocol.close_codes import (
     BACKLOG_FULL,
     INVALID_JSON,
+    MEMORY_LIMIT,
     NO_BINARY,
     WRITE_FAILED,
     requested_close,
@@ -96,7 +98,7 @@ class Phone:
                 message = messages[0]
                 check_frame(message)
                 if len(message) < SMALL_FRAME:
-                    if not uplink.send_frame(wrap_small(self._prefix, message)):
+                    if not uplink.send_frame(wrap_small(self._prefix, message), self):
                         self._has_no_binary(1)
                 else:
                     self._forward(messages)
@@ -119,6 +121,7 @@ class Phone:
         """
         self._initial_data = initial_data
         self.connection.pause_reading()
+        self.connection.hold_undecoded(len(initial_data))
 
     def resume_reading(self) -> None:
         """Read the phone: its binary takes frames again, or is gone."""
@@ -136,8 +139,14 @@ class Phone:
 
     def _forward(self, messages: list[bytes]) -> None:
         uplink, frames = self.uplink, len(messages)
-        if frames and (uplink is None or not uplink.send(wrap(self._prefix, messages), frames)):
+        if not frames:
+            return
+        if uplink is None or not uplink.send(wrap(self._prefix, messages), frames, self):
             self._has_no_binary(frames)
+
+    def on_queued(self, size: int) -> None:
+        """So many bytes of the phone's frames wait for its binary now."""
+        self._context.held_bytes.binary_backlogs.hold(self, size)
 
     def _has_no_binary(self, frames: int) -> None:
         """No binary takes what the phone says: close it."""
@@ -181,7 +190,7 @@ class Phone:
 
     def on_backlog(self, unsent: int) -> None:
         """Keep within the phone's own budget and that of all phones."""
-        self._context.held_bytes.update(self, unsent)
+        self._context.held_bytes.phone_backlogs.hold(self, unsent)
         if unsent > self._context.limits.phone_backlog_bytes:
             self.overflow()
 
@@ -189,6 +198,24 @@ class Phone:
         """The backlog is too large: drop it and close."""
         self._overflowed = True
         self.connection.fail(self._overflow_close)
+
+    # -- the budget of held bytes -----------------------------------------------------------
+
+    def held_for(self, kind: Kind) -> tuple[str, str]:
+        """The address that sent bytes of this kind, and the tenant."""
+        connection = self.connection
+        if kind is Kind.PHONE_BACKLOGS and self.uplink is not None:
+            return self.uplink.address, self.server_id
+        return connection.address, self.server_id
+
+    def evict(self, kind: Kind) -> None:
+        """Drop the bytes of this kind and close."""
+        if kind is Kind.PHONE_BACKLOGS:
+            self.overflow()
+            return
+        if self.uplink is not None:
+            self._counts.backlog_full += self.uplink.drop_waiting(self)
+        self.connection.fail(MEMORY_LIMIT)
 
     def on_write_stalled(self) -> None:
         """The phone takes nothing any more."""
@@ -201,6 +228,7 @@ class Phone:
 
     def on_closing(self, cause: Cause, code: int | None) -> None:
         """The connection's end begins."""
+        self._initial_data = b""
         self._context.counters.closes.phones.count(cause, code)
 
     def on_closed(self, code: int | None, undelivered: int) -> None:
@@ -210,6 +238,6 @@ class Phone:
             counts.backlog_full += undelivered
         else:
             counts.closing += undelivered
-        self._context.held_bytes.update(self, 0)
+        self._context.held_bytes.phone_backlogs.hold(self, 0)
         self._router.phone_closed(self, code)
         self.uplink = None

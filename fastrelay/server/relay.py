@@ -15,7 +15,7 @@ from fastrelay.metrics.push import PushMetrics
 from fastrelay.metrics.state import State, StateMetrics
 from fastrelay.net.bound_sockets import BoundSockets
 from fastrelay.policy.caps import LiveConnections, PendingConnections
-from fastrelay.policy.held_bytes import BufferBudget
+from fastrelay.policy.held_bytes import HeldBytes, Kind
 from fastrelay.policy.registry import Registry
 from fastrelay.policy.token_buckets import TokenBuckets
 from fastrelay.protocol.cause import Cause
@@ -45,8 +45,8 @@ class Relay:
         on_failure: called when a listener breaks: the relay should be drained.
 
     Attributes:
-        errors, registry, router, waker, live, pending, listeners, wheel, periodic_tasks: the state
-            of the relay, each part of it in one place.
+        errors, registry, router, waker, live, held, pending, listeners, wheel, periodic_tasks: the
+            state of the relay, each part of it in one place.
 
     Raises:
         ConfigurationError: the certificate cache cannot be used.
@@ -81,8 +81,8 @@ class Relay:
             else None
         )
         self.waker = make_waker(settings, counters.wakes, log)
-        held_bytes = BufferBudget(limits.buffered_bytes)
-        context = RoutingContext(limits, counters, held_bytes, self.waker, log)
+        self.held = HeldBytes(limits.held_bytes, limits.message_bytes, self._log_eviction)
+        context = RoutingContext(limits, counters, self.held, self.waker, log)
         self.router = Router(
             self.registry, self.wheel, settings.intervals, context, metrics.upgrades
         )
@@ -119,7 +119,7 @@ class Relay:
         certificates = self.listeners.certificates
         state = State(
             refused=lambda: self.live.refused,
-            backlog=lambda: self.router.context.held_bytes.total,
+            held=self.held,
             takeovers=lambda: self.router.takeovers,
             evictions=lambda: self.router.evictions,
             internal_errors=lambda: self.errors.count,
@@ -136,6 +136,14 @@ class Relay:
             lambda: self.registry.connected_phones,
         )
 
+    def _log_eviction(self, kind: Kind, address: str, tenant: str, size: int) -> None:
+        self._log.limited(
+            "held_bytes_evicted",
+            server_id=tenant,
+            remote=address,
+            err=f"{size} bytes of {kind.value}, past the budget",
+        )
+
     def _routes(self) -> dict[str, Route]:
         settings, started = self._settings, self._loop.time()
         context = ConnectionContext(
@@ -143,6 +151,7 @@ class Relay:
             settings.intervals,
             settings.limits.message_bytes,
             self.live,
+            self.held,
             self.scheduler,
             UselessFrames(settings.limits.useless_frames, settings.limits.useless_refill),
         )

@@ -6,7 +6,13 @@ from fastrelay.protocol.cause import Cause
 
 
 class Handler(Protocol):
-    """Gives a connection's messages a meaning."""
+    """Gives a connection's messages a meaning.
+
+    Attributes:
+        server_id: the tenant that the connection belongs to.
+    """
+
+    server_id: str
 
     def on_messages(self, messages: list[bytes]) -> None:
         """Whole messages of one read, in order; at least one, and in most reads just one."""
@@ -39,6 +45,8 @@ class Handler(Protocol):
 
 class _NullHandler:
     """The handler of a connection that has ended: the two hold each other no more."""
+
+    server_id = ""
 
     def on_messages(self, messages: list[bytes]) -> None: ...
     def on_ignored(self, count: int) -> None: ...

@@ -42,7 +42,7 @@ def test_no_timer_is_later_than_it_may_be() -> None:
         ("upgrade_refill", 6),
         ("connections_per_ip", 0),
         ("phone_backlog_bytes", 4 * MIB),
-        ("buffered_bytes", 256 * MIB),
+        ("held_bytes", 256 * MIB),
         ("push_burst", 6),
         ("push_refill", 10),
         ("push_in_flight", 32),

@@ -24,6 +24,7 @@ from fastrelay.loop.timer_wheel import TimerWheel
 from fastrelay.net.bound_sockets import bind_all
 from fastrelay.policy.caps import PendingConnections
 from fastrelay.policy.counters.frames import DirectionCounts
+from fastrelay.policy.held_bytes import HeldBytes
 from fastrelay.protocol.cause import Cause
 from fastrelay.protocol.close_codes import requested_close
 from fastrelay.protocol.frames import text_header
@@ -64,6 +65,7 @@ class Echo:
     """One connection's handler."""
 
     connection: Connection
+    server_id = ""
 
     def __init__(self, ended: Callable[[Ending], None]) -> None:
         self._ended = ended
@@ -93,6 +95,9 @@ class Echo:
 
     def on_closed(self, code: int | None, undelivered: int) -> None:
         self._closes.append(code)
+
+    def address_of(self, connection: Connection) -> str:
+        return "127.0.0.1"
 
     def discard(self, connection: Connection) -> None:
         """The socket is gone."""
@@ -191,6 +196,7 @@ class EchoServer:
             Intervals(),
             int(wish.get("limit", LIMIT)),
             echo,
+            HeldBytes(2**30),
             useless=UselessFrames(burst=100_000),
         )
         accept_token = check_handshake(exchange)

@@ -1,20 +1,10 @@
-"""Caps, pending connections, and the budget of all phones, alone."""
-
-from typing import Any, cast
+"""Caps and pending connections, alone."""
 
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from fastrelay.config.settings import Limits
 from fastrelay.policy.caps import LiveConnections, PendingConnections
-from fastrelay.policy.counters import Counters
-from fastrelay.policy.held_bytes import BufferBudget
-from fastrelay.protocol.close_codes import BACKLOG_FULL, CloseReason
-from fastrelay.routing.context import RoutingContext
-from fastrelay.routing.phone import Phone as RoutedPhone
-from fastrelay.websocket.connection import Connection as LiveConnection
 
 # -- caps -----------------------------------------------------------------------------------------
 
@@ -134,104 +124,3 @@ def test_all_are_dropped_at_the_end() -> None:
     pending.drop_all()
     assert len(pending) == 0
     assert [connection.dropped for connection in connections] == [1] * 5
-
-
-# -- the budget of all phones ---------------------------------------------------------------------
-
-
-class Phone:
-    """Gives its backlog up when told, but for ``rest`` bytes the kernel has not taken."""
-
-    def __init__(self, budget: BufferBudget, rest: int = 0) -> None:
-        self.overflows = 0
-        self.held = 0
-        self._budget = budget
-        self._rest = rest
-
-    def holds(self, size: int) -> None:
-        self.held = size
-        self._budget.update(self, size)
-
-    def overflow(self) -> None:
-        self.overflows += 1
-        self.holds(min(self.held, self._rest))
-
-
-def test_the_largest_goes_first_whoever_came_last() -> None:
-    budget = BufferBudget(limit=100)
-    small, large, last = (Phone(budget) for _ in range(3))
-    small.holds(30)
-    large.holds(60)
-    last.holds(10)
-    assert (budget.total, large.overflows) == (100, 0)
-    last.holds(11)
-    assert [phone.overflows for phone in (small, large, last)] == [0, 1, 0]
-    assert budget.total == 41
-    last.holds(70)
-    assert last.overflows == 0
-    last.holds(71)
-    assert [phone.overflows for phone in (small, large, last)] == [0, 1, 1]
-    assert budget.total == 30
-
-
-def test_what_the_kernel_still_holds_stays_on_the_bill() -> None:
-    budget = BufferBudget(limit=100)
-    stuck, other = Phone(budget, rest=40), Phone(budget)
-    stuck.holds(90)
-    other.holds(20)
-    assert (stuck.overflows, other.overflows, budget.total) == (1, 0, 60)
-    other.holds(61)
-    assert (stuck.overflows, other.overflows, budget.total) == (1, 1, 40)
-    stuck.holds(0)
-    assert budget.total == 0
-
-
-def test_who_holds_nothing_is_forgotten() -> None:
-    budget = BufferBudget(limit=100)
-    phones = [Phone(budget) for _ in range(50)]
-    for phone in phones:
-        phone.holds(2)
-    for phone in phones:
-        phone.holds(0)
-        phone.holds(0)
-    assert (budget.total, len(budget._held)) == (0, 0)
-
-
-@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 60)), max_size=60))
-def test_the_sum_is_right_and_within_the_limit(updates: list[tuple[int, int]]) -> None:
-    budget = BufferBudget(limit=100)
-    phones = [Phone(budget) for _ in range(5)]
-    for which, size in updates:
-        before = [phone.held for phone in phones]
-        phones[which].holds(size)
-        before[which] = size
-        dropped = [n for n, phone in enumerate(phones) if phone.held != before[n]]
-        assert budget.total == sum(phone.held for phone in phones) <= 100
-        if sum(before) <= 100:
-            assert not dropped
-        else:
-            (one,) = dropped
-            assert before[one] == max(before)
-
-
-# -- the budget of one phone ----------------------------------------------------------------------
-
-
-class Connection:
-    def __init__(self) -> None:
-        self.failed: list[CloseReason] = []
-
-    def fail(self, close: CloseReason) -> None:
-        self.failed.append(close)
-
-
-def test_four_mebibytes_are_within_the_budget_of_a_phone_and_one_byte_more_is_not() -> None:
-    budget, connection = BufferBudget(2**40), Connection()
-    nothing = cast("Any", None)
-    context = RoutingContext(Limits(), Counters(), budget, waker=nothing, log=nothing)
-    one = RoutedPhone("s1", context, router=nothing)
-    one.connection = cast("LiveConnection", connection)
-    one.on_backlog(4 * 1024 * 1024)
-    assert (budget.total, connection.failed) == (4 * 1024 * 1024, [])
-    one.on_backlog(4 * 1024 * 1024 + 1)
-    assert connection.failed == [BACKLOG_FULL]

@@ -228,6 +228,20 @@ async def useless_frames(relay: RunningRelay) -> None:
         assert await peer.closed() == (1008, "too many useless frames")
 
 
+async def half_messages_of_all(relay: RunningRelay) -> None:
+    """Past the budget, which is that of two peers, the larger one goes."""
+    half = client_frame(b"x" * 4_900)
+    _, phone, _ = await pair(relay)
+    phone.send(half[:4_000])
+    other = await relay.binary("other")
+    other.send(half[:1_000])
+    assert await phone.closed() == (1011, "memory limit")
+    other.send(half[1_000:4_000])
+    await relay.until(lambda: relay.held > 4_000)
+    (await relay.phone()).send(half[:1_000])
+    assert await other.closed() == (1011, "memory limit")
+
+
 Scene = Callable[[RunningRelay], Awaitable[None]]
 SCENES: dict[Scene, tuple[str, ...]] = {
     peers_say_goodbye: (
@@ -249,6 +263,7 @@ SCENES: dict[Scene, tuple[str, ...]] = {
     grace_expires: ("phone grace_expired 1xxx",),
     a_frame_for_nobody: ("phone no_binary 1xxx",),
     directives: ("phone directed 1xxx", "phone directed 3xxx", "phone directed 4xxx"),
+    half_messages_of_all: ("phone memory_limit 1xxx", "binary memory_limit 1xxx"),
     a_backlog_too_large: ("phone backlog_full 1xxx",),
     a_phone_that_takes_nothing: ("phone write_failed 1xxx",),
     a_binary_that_takes_nothing: ("binary write_failed none",),
@@ -273,6 +288,8 @@ async def test_a_close_advances_its_cell(scene: Scene) -> None:
     limits = LIMITS
     if scene is a_phone_that_takes_nothing:
         limits = LIMITS | {"phone_backlog_bytes": 2**30}
+    if scene is half_messages_of_all:
+        limits = LIMITS | {"held_bytes": 4_500}
     intervals = QUICK | INTERVALS.get(scene, {})
     secure = {"tls": local_certificate()} if scene in OVER_TLS else {}
     async with running_relay(intervals=intervals, limits=limits, **secure) as relay:

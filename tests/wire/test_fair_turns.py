@@ -144,6 +144,8 @@ class Reader(FairReader):
     def receive_buffer(self) -> memoryview:
         return self._scheduler.whole
 
+    def kept_changed(self, size: int) -> None: ...
+
     def process_piece(self, data: memoryview, position: int) -> int:
         self._clock.now += self._seconds
         self.processed += 1

@@ -88,6 +88,7 @@ class TlsLayer(FairReader, asyncio.Transport):
         "_buffers",
         "_certificates",
         "_inner",
+        "_kept",
         "_light_limit",
         "_own_output",
         "_paused",
@@ -193,6 +194,20 @@ class TlsLayer(FairReader, asyncio.Transport):
             self.abort()  # clear text: not even an alert
         else:
             self._decrypt(self._session, ciphertext)
+        self.kept_changed(0)
+
+    def kept_changed(self, size: int) -> None:
+        kept = size + len(self._undecrypted)
+        if self._session is not None and self._session.mid_record:
+            kept += MAX_RECORD
+        if kept != self._kept:
+            self._tell_kept(kept)
+
+    def _tell_kept(self, size: int) -> None:
+        """Tell the protocol above what is kept of its peer's bytes here."""
+        if self._reads_itself and self._state != _ENDED:
+            self._kept = size
+            self._inner.hold_undecrypted(size)
 
     def _decrypt(self, session: TlsSession, ciphertext: memoryview | bytes) -> None:
         plaintext = self._plaintext
@@ -325,19 +340,25 @@ class TlsLayer(FairReader, asyncio.Transport):
         self._transport.abort()
 
     def _send_close_notify(self) -> None:
+        """The end of both halves: nothing is kept for the peer any more."""
         if self._state == _OPEN and self._session is not None:
             alert = self._session.close_notify()
             if alert:
                 self._transport.write(alert)
         self._state = _ENDED
-        self._unencrypted = None
+        self._session = self._unencrypted = None
+        self._undecrypted = b""
+        if self._kept:
+            self._kept = 0
+            self._inner.hold_undecrypted(0)
 
     # -- the rest of a transport's interface, as far as it is used ------------------------------
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         """Another protocol above, from the next byte on."""
         self._inner: Any = protocol
-        self._reads_itself = isinstance(protocol, FairReader)
+        self._kept = 0
+        self._reads_itself: bool = isinstance(protocol, FairReader)
         self._plaintext = (
             protocol.receive_buffer if isinstance(protocol, FairReader) else self._buffers.plain
         )
