@@ -28,10 +28,10 @@ MOST_LINES: Final = 8192
 _CLOSE_SECONDS: Final = 1.0
 
 _GATHER_SECONDS: Final = 0.005
-"""How long lines are gathered before they are written.
+"""How long after its last write the thread lets lines gather before it writes again.
 
 In a burst it makes one wake-up of the thread out of hundreds, and few writes, after each of which
-the thread has to wait for the interpreter lock again.
+the thread has to wait for the interpreter lock again. A line on its own is written at once.
 """
 
 
@@ -126,15 +126,16 @@ class LogWriter:
         # Signals are for the event loop. A terminal that stops background jobs that write (SIGTTOU)
         # would stop the whole relay.
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-        closing = False
+        closing, may_write_at = False, 0.0
         while not closing:
             self._wake.acquire()
             if not self._closing:
-                time.sleep(_GATHER_SECONDS)
+                time.sleep(max(0.0, may_write_at - time.monotonic()))
             self._asleep = True  # Before looking: what is queued from now on wakes again.
             closing = self._closing
             while self._write_some():
                 pass
+            may_write_at = time.monotonic() + _GATHER_SECONDS
 
     def _write_some(self) -> bool:
         """Write the next lines that fit into one write; returns whether there were any."""
