@@ -95,15 +95,19 @@ class BoundedAdapter(requests.adapters.BaseAdapter):
         # A compressed body could expand to any size, so none is asked for, and none is decoded.
         headers: dict[str, Any] = {**request.headers, "Accept-Encoding": "identity"}
         body: Any = request.body
-        answer = HttpsConnection(host, port, self._tls(options["verify"])).call(
-            look_up(host, port),
-            allowance,
-            str(request.method),
-            request.path_url,
-            headers,
-            body.encode() if isinstance(body, str) else body,
-            MAX_RESPONSE_BYTES,
-        )
+        connection = HttpsConnection(host, port, self._tls(options["verify"]))
+        try:
+            answer = connection.call(
+                look_up(host, port),
+                allowance,
+                str(request.method),
+                request.path_url,
+                headers,
+                body.encode() if isinstance(body, str) else body,
+                MAX_RESPONSE_BYTES,
+            )
+        finally:
+            connection.give_up()
         response = requests.Response()
         response.request, response.url = request, str(request.url)
         response.status_code = answer.status

@@ -134,7 +134,7 @@ class Renewal:
 
     async def _install(self) -> None:
         async with self._installing:
-            use = await in_daemon_thread(lambda: self._prepare(self._file), "certificate")
+            use = await in_daemon_thread(lambda: self._prepare(self._file))
             use()
 
     async def stop(self) -> None:
@@ -188,7 +188,7 @@ class Renewal:
 
     async def _in_thread(self, call: Callable[[], Result]) -> Result:
         """Run a call of the issuer in a thread of its own."""
-        future = in_daemon_thread(call, "acme")
+        future = in_daemon_thread(call)
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:

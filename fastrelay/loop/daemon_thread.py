@@ -1,15 +1,15 @@
 """Blocking calls beside the event loop, each in a thread that the process does not wait for."""
 
+import _thread
 import asyncio
 import contextlib
-import threading
 from collections.abc import Callable
 from typing import TypeVar
 
 Result = TypeVar("Result")
 
 
-def in_daemon_thread(call: Callable[[], Result], name: str) -> asyncio.Future[Result]:
+def in_daemon_thread(call: Callable[[], Result]) -> asyncio.Future[Result]:
     """Run ``call`` in a new thread; returns the future of its result.
 
     The loop's own executor is not used, because it is waited for when the loop is closed: a call
@@ -36,5 +36,6 @@ def in_daemon_thread(call: Callable[[], Result], name: str) -> asyncio.Future[Re
         with contextlib.suppress(RuntimeError):  # the loop may be closed by now
             loop.call_soon_threadsafe(set_outcome, result, failure)
 
-    threading.Thread(target=run, name=name, daemon=True).start()
+    # Thread.start() would make the loop wait until the new thread has run.
+    _thread.start_new_thread(run, ())
     return future

@@ -120,7 +120,7 @@ async def _call(
         return connection.call(addresses, allowance, "POST", path, headers, body, MAX_REPLY_BYTES)
 
     try:
-        return await in_daemon_thread(call, "push")
+        return await in_daemon_thread(call)
     except asyncio.CancelledError:
         connection.give_up()
         raise

@@ -29,7 +29,7 @@ class Resolver:
         """
         key = host, port
         if key not in self._lookups:
-            self._lookups[key] = in_daemon_thread(lambda: look_up(host, port), "push-resolver")
+            self._lookups[key] = in_daemon_thread(lambda: look_up(host, port))
             self._lookups[key].add_done_callback(lambda ended: self._ended(key, ended))
         try:
             # A caller that is cancelled must not cancel the lookup for the others.

@@ -165,7 +165,7 @@ async def live():
     await relay.stop()
 
 asyncio.run(live())
-print(sorted({"http.client", "jwt", "cryptography"} & set(sys.modules)))
+print(sorted({"fastrelay.push.https", "jwt", "cryptography"} & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("[]\n", "")

@@ -74,6 +74,10 @@ class HttpsConnection:
                 self._prepare(addresses, allowance)
                 answer, reusable = self._exchange(method, target, headers, body, most)
                 return answer
+        except TimeoutError:  # the socket's own says less
+            raise TimeoutError("the answer was not complete in time") from None
+        except ssl.SSLError:
+            raise  # a certificate that is refused is a ValueError as well
         except (http.client.HTTPException, ValueError) as error:
             # http.client raises ValueError for some chunk sizes.
             raise CallBroken(f"{type(error).__name__}: {error}") from None
@@ -104,6 +108,8 @@ class HttpsConnection:
         """The answer, and whether the connection can be used again."""
         self._http.request(method, target, body, dict(headers))
         with self._http.getresponse() as response:
+            if self._stream is None or self._stream.at_end:
+                raise CallBroken("the head is incomplete")  # which http.client takes for complete
             content = response.read(most)
             if response.length and len(content) < most:
                 raise CallBroken("the body is incomplete")

@@ -28,12 +28,16 @@ class TlsStream:
         context: verifies the server.
         host: the name that the server's certificate must have.
         allowance: the limits of the call that is under way; replaced for each call.
+
+    Attributes:
+        at_end: whether the end of what the server sends has been read.
     """
 
     def __init__(
         self, sock: socket.socket, context: ssl.SSLContext, host: str, allowance: Allowance
     ) -> None:
         self.allowance = allowance
+        self.at_end = False
         self._sock = sock
         self._received, self._to_send = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._received, self._to_send, server_hostname=host)
@@ -56,6 +60,7 @@ class TlsStream:
             # With a buffer, read() returns a count; its annotation says bytes.
             count: Any = self._step(lambda: self._tls.read(len(buffer), buffer))
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+            self.at_end = True
             return 0  # HTTP tells whether anything is missing
         return int(count)
 

@@ -62,7 +62,7 @@ class CertificateFiles:
         try:
             # In a thread, because the handshake takes milliseconds, and the files may lie on a
             # network file system that does not answer.
-            use = await in_daemon_thread(self._prepare, "certificate")
+            use = await in_daemon_thread(self._prepare)
         except UnusableCertificate as error:
             self._log.error("certificate_refused", err=str(error))
         else:
