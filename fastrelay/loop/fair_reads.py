@@ -1,17 +1,19 @@
-"""Fair queueing of connections that send more than their share: one slice of time for all of them.
+"""Fair queueing: connections that send more than their share get one slice of time together.
 
-A peer that sends as fast as it can is read again and again in one iteration of the event loop
-(libuv: 32 times), and what a byte costs differs a thousandfold: whole messages of 256 KiB, messages
-of one byte, pings, TLS records that carry nothing. So a connection is *light* as long as what it
-sends fits its read quota, and is read at once. One that fills its quota, or whose read takes longer
-than a quantum of time, is *heavy*: it is paused, and joins a queue that is served in rotation
-within one slice of time for each loop iteration. Light connections are always read before it.
+libuv reads a socket up to 32 times in one iteration of the event loop while the peer sends as fast
+as it can. What a byte costs differs a thousandfold between messages of 256 KiB, messages of one
+byte, pings, and TLS records without content. So a connection is *light* while its reads are short
+of its read quota and take less than a quantum of time. Light connections are read at once. A
+connection whose read fills its quota or takes longer is *heavy*: it is paused and joins a queue
+that is served in rotation, within one slice of time in each iteration. Light connections do not
+wait for the queue.
 
-The cost of a read is measured while it is processed, in pieces that look at the clock: what is left
-of a read when the quantum is used up is kept until the connection's next turn. The next quota is
-what the last read's bytes make of a quantum (``bench/experiments/fair_turns.py``).
+The cost of a read is measured while it is processed: it is processed in pieces, and the clock is
+read after each. When the quantum is used up, the remainder of the read is kept until the
+connection's next turn. The next quota is the number of bytes that would have taken one quantum
+(``bench/experiments/fair_turns.py``; docs/decisions/0011-fair-queueing.md).
 
-The model is fq_codel's queue of new and old flows (RFC 8290), with time in place of bytes.
+The model is FQ-CoDel's queue of new and old flows (RFC 8290), with time in place of bytes.
 """
 
 import asyncio
@@ -20,13 +22,14 @@ from collections.abc import Callable
 from typing import Final
 
 BUFFER_BYTES: Final = 256 * 1024
-"""A read takes a whole burst of frames, or a whole frame of the usual limit."""
+"""The size of the receive buffer: one read can take a burst of frames, or a frame of 256 KiB."""
 
 FIRST_QUOTA: Final = 16 * 1024
-"""The read quota of a connection that has not filled one yet."""
+"""The read quota of a connection that has not filled one yet, in bytes."""
 
 _LEAST_QUOTA: Final = 512
 _MOST_GROWTH: Final = 4
+"""The largest factor by which a quota grows from one turn to the next."""
 
 QUANTUM: Final = 0.001
 """Seconds that one read of a heavy connection may take."""
@@ -77,14 +80,14 @@ class FairScheduler:
     """Schedules the heavy connections of one event loop.
 
     Args:
-        slice_seconds: what all of them may take in one loop iteration.
-        clock: seconds that this thread has run: what others take of the processor meanwhile is
-            not the peer's doing.
+        slice_seconds: the time that all of them together may take in one loop iteration.
+        clock: the seconds that this thread has run. Time in which other threads and processes
+            had the processor is not a cost of the peer.
 
     Attributes:
         whole: the receive buffer that all connections of the loop share.
         first: the first quota in it.
-        kept_bytes: bytes that were read and wait for their connections' turns.
+        kept_bytes: the sum of all kept remainders, in bytes.
     """
 
     def __init__(
@@ -109,27 +112,27 @@ class FairScheduler:
     # -- called by readers --------------------------------------------------------------------
 
     def read(self, reader: FairReader, nbytes: int) -> None:
-        """Process a read that is no light one."""
+        """Process a read that is large or has filled the quota, and measure its cost."""
         started_at = self._clock()
         data = reader._quota[:nbytes]
         position = reader.process_piece(data, 0)
         is_full = nbytes >= len(reader._quota)
         if position == nbytes and not is_full:
-            return  # the usual read, with one look at the clock
+            return  # the usual case: the clock was read once
         is_kept = self._process(reader, data, position, started_at)
         if is_kept or is_full:
             self._enqueue(reader)
 
     def process(self, reader: FairReader, nbytes: int) -> None:
-        """Process what a transport that is scheduled itself has put into the reader's buffer."""
+        """Process bytes that a transport, itself a reader, has put into the reader's buffer."""
         data = reader.receive_buffer[:nbytes]
         if self._process(reader, data, 0, self._clock()):
             self._enqueue(reader)
 
     def may_read(self, reader: FairReader) -> bool:
-        """Whether the transport of a reader that is no longer paused may read now.
+        """Whether a reader that is no longer paused may resume its transport at once.
 
-        If not, its turn will come, and what is kept of it is processed first.
+        If not, the scheduler resumes it in its turn, after the kept remainder.
         """
         if reader in self._queue:
             return False
@@ -139,7 +142,7 @@ class FairScheduler:
         return True
 
     def discard(self, reader: FairReader) -> None:
-        """The connection has ended."""
+        """Forget a connection that has ended, and its kept remainder."""
         self._queue.pop(reader, None)
         self.kept_bytes -= len(self._kept.pop(reader, b""))
 
@@ -165,7 +168,7 @@ class FairScheduler:
         return False
 
     def _set_quota(self, reader: FairReader, count: int, seconds: float) -> None:
-        """Let the next read be what ``count`` bytes in ``seconds`` make of a quantum."""
+        """Set the quota to what takes one quantum, given that ``count`` bytes took ``seconds``."""
         whole = reader.receive_buffer
         most = min(len(whole), _MOST_GROWTH * len(reader._quota))
         wanted = int(count * QUANTUM / seconds) if seconds else most
@@ -195,12 +198,12 @@ class FairScheduler:
         self._is_scheduled = False
         clock = self._clock
         started_at = clock()
-        promised = 0.0  # to connections whose next read comes in this iteration
+        promised = 0.0  # seconds, for the reads of connections that are resumed here
         while self._queue and clock() - started_at + promised < self._slice:
             reader = next(iter(self._queue))
             del self._queue[reader]
             if reader._paused or reader._transport.is_closing():
-                continue  # what is kept of it waits for resume_reading(), or for discard()
+                continue  # its remainder waits for resume_reading(), or for discard()
             data = self._kept.pop(reader, b"")
             self.kept_bytes -= len(data)
             if data and self._process(reader, memoryview(data), 0, clock()):

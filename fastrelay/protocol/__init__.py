@@ -1,1 +1,1 @@
-"""Bytes in, values out, without I/O: frames, close codes, envelope, PROXY header."""
+"""Formats on the wire, without I/O: frames, close codes, envelope, PROXY header."""

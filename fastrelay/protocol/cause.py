@@ -1,4 +1,4 @@
-"""What can end a connection."""
+"""The causes for which connections end."""
 
 from enum import Enum
 
@@ -32,7 +32,7 @@ class Cause(Enum):
 
 
 class Aborted(Exception):
-    """Given to ``connection_lost`` by a transport that ended the connection itself."""
+    """The argument of ``connection_lost`` when a transport has ended the connection itself."""
 
     def __init__(self, cause: Cause) -> None:
         super().__init__(cause.value)

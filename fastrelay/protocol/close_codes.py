@@ -1,4 +1,4 @@
-"""Close codes and reasons the relay sends (protocol table of close codes; RFC 6455 §7.4)."""
+"""The close codes and reasons that the relay sends (protocol, close codes; RFC 6455 §7.4)."""
 
 from typing import Final, NamedTuple
 
@@ -6,7 +6,7 @@ from fastrelay.protocol.cause import Cause
 
 
 class CloseReason(NamedTuple):
-    """A close code with the text that travels with it, and why. The text never echoes input."""
+    """A close code, the reason text sent with it, and its cause. The text never echoes input."""
 
     code: int
     reason: str
@@ -38,14 +38,14 @@ def protocol_error(reason: str) -> CloseReason:
 
 
 def requested_close(code: int) -> CloseReason:
-    """The close with ``code`` and nothing else that a binary asked for."""
+    """A close that a binary asked for: ``code``, without a reason text."""
     return CloseReason(code, "", Cause.DIRECTED)
 
 
 def is_valid_on_wire(code: int) -> bool:
-    """Whether ``code`` may stand in a close frame.
+    """Whether ``code`` may be sent in a close frame.
 
     RFC 6455 §7.4.1 and §7.4.2: 1004–1006 and 1015 are reserved, 1016–2999 are unassigned,
-    3000–4999 are for libraries and applications; anything else never travels.
+    3000–4999 are for libraries and applications; no other code is sent.
     """
     return 1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999

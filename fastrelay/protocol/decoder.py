@@ -1,9 +1,9 @@
-"""Frames from client to server, sans-I/O (RFC 6455 §5): bytes in, whole messages out.
+"""Decodes frames from client to server (RFC 6455 §5), without I/O: bytes in, messages out.
 
-The decoder owns the memory it is read into. While it holds no partial frame that is the one
-receive buffer all connections of a loop share, so an idle connection holds none; a partial frame
-moves to a buffer of the decoder's own, which grows with the bytes that really came, never with
-the length a header merely announces.
+Bytes are read into one receive buffer that all connections of a loop share. A frame that is not
+complete at the end of a read is copied into a buffer of the decoder's own. That buffer grows with
+the bytes that have come, never with the length that a header announces, and an idle connection has
+none.
 """
 
 from codecs import utf_8_decode
@@ -23,21 +23,21 @@ _FIN_BINARY: Final = int(0x80 | Opcode.BINARY)
 _WHOLE: Final = (int(0x80 | Opcode.TEXT), _FIN_BINARY)
 PIECE_BYTES: Final = 64 * 1024
 PIECE_FRAMES: Final = 128
-"""What is decoded of a large read before its cost is looked at: little enough for a fraction of a
-millisecond, whether it is tiny frames or a few large ones, and enough to be written as a batch."""
+"""The limits of one piece of a large read: it ends after so many bytes or frames. A piece takes a
+fraction of a millisecond, whatever its frames are, and is large enough to be written as a batch."""
 
 _ALL: Final = 1 << 62
 _KNOWN_OPCODES: Final = frozenset(Opcode)
 
 
 class Ping(NamedTuple):
-    """A ping that wants a pong with the same payload."""
+    """A ping, which asks for a pong with the same payload."""
 
     payload: bytes
 
 
 class Pong(NamedTuple):
-    """A pong, asked for or not."""
+    """A pong, whether or not there was a ping."""
 
     payload: bytes
 
@@ -49,7 +49,7 @@ class Closed(NamedTuple):
 
 
 class Violation(NamedTuple):
-    """The peer broke RFC 6455 or a limit; ``close`` says how to tell it so."""
+    """The peer broke RFC 6455 or a limit; ``close`` is the close that tells the peer."""
 
     close: CloseReason
 
@@ -58,23 +58,23 @@ Control = Ping | Pong | Closed | Violation
 
 
 class FrameDecoder:
-    """One connection's incoming half.
+    """Decodes the frames that one connection receives.
 
-    The cycle is that of ``asyncio.BufferedProtocol``: ask :meth:`get_buffer` for room, put bytes
-    at its start, tell :meth:`buffer_updated` how many. Messages come back at once; control frames
-    and the end of the stream (a close frame or a violation, always the last) wait in
-    :attr:`controls` until :meth:`take_controls`. After the end everything is ignored.
+    Its use is that of ``asyncio.BufferedProtocol``: put bytes at the start of :meth:`get_buffer`,
+    then call :meth:`buffer_updated` with their number. Messages are returned at once. Control
+    frames are kept in :attr:`controls` until :meth:`take_controls`; the last of them is the end of
+    the stream, a close frame or a violation. All bytes after that are ignored.
 
     Attributes:
         idle: nothing is unfinished, no control frame waits, and the stream has not ended.
-        useless: pings, pongs and empty fragments since the caller has last set it to 0.
-        unfinished: a frame or a fragmented message has begun and not ended.
+        useless: the pings, pongs and empty fragments since the caller last set it to 0.
+        unfinished: a frame or a fragmented message has begun and has not ended.
 
     Args:
-        shared: the receive buffer all decoders of one loop share; its content is only read
-            inside :meth:`buffer_updated`.
-        max_message: bytes one assembled message may have, at least 125: a length that fits the
-            short form is never checked against it.
+        shared: the receive buffer that all decoders of one loop share; its content is only read
+            while :meth:`buffer_updated` runs.
+        max_message: the most bytes of an assembled message; at least 125, because lengths in the
+            short form are not checked against it.
     """
 
     __slots__ = (
@@ -97,7 +97,7 @@ class FrameDecoder:
         self._partial: bytearray | None = None
         self._needed = 0
         self._fragments: bytearray | None = None
-        # The bytes of a character that the end of a text fragment has cut; None: not text.
+        # The first bytes of a character that continues in the next fragment; None: not text.
         self._utf8_tail: bytes | None = None
         self._ended = False
         self.controls: list[Control] | None = None
@@ -106,11 +106,11 @@ class FrameDecoder:
         self.useless = 0
 
     def get_buffer(self) -> memoryview:
-        """Room for the next bytes; never empty."""
+        """The buffer for the next bytes; never empty."""
         return self._shared
 
     def buffer_updated(self, count: int) -> list[bytes]:
-        """Decode the ``count`` bytes just put into the buffer; return the messages they end."""
+        """Decode ``count`` bytes at the start of the buffer; returns the messages they complete."""
         view = self._shared
         # Nearly every read of a conversation is one whole ASCII message and nothing else: that
         # takes no loop and no state (bench/experiments/short_way.py). Anything else is left to
@@ -146,7 +146,7 @@ class FrameDecoder:
         """Decode ``view[position:end]``: at most ``most`` frames that begin before ``stop_at``."""
         messages: list[bytes] = []
         while position < stop_at and (partial := self._partial) is not None:
-            # Only what the partial frame lacks is copied; what lies behind it is decoded in place.
+            # Only what the partial frame lacks is copied; the rest is decoded in place.
             upto = min(end, position + self._needed - len(partial))
             partial += view[position:upto]
             position = upto
@@ -192,7 +192,7 @@ class FrameDecoder:
     def _decode(
         self, view: memoryview, position: int, end: int, stop_at: int, most: int
     ) -> tuple[list[bytes], int]:
-        """Take whole frames out of ``view[position:end]``; keep what is left of a partial one.
+        """Decode the whole frames in ``view[position:end]``; keep a partial one at the end.
 
         The common frame (whole, unfragmented, text or binary) needs no call but unmasking;
         everything else is checked and handled in methods of its own.
@@ -235,12 +235,12 @@ class FrameDecoder:
             elif head == _FIN_BINARY or payload.isascii() or self._check_utf8(payload):
                 messages.append(payload)
         else:
-            stop_at = position  # as many as were asked for, and no partial frame
+            stop_at = position  # ``most`` frames were decoded; what follows is not partial
         self._keep(view[position:end] if position < stop_at else view[end:end], needed)
         return messages, end if position < stop_at else position
 
     def _keep(self, rest: memoryview, needed: int) -> None:
-        """Keep the beginning of a frame, whose next step takes ``needed`` bytes."""
+        """Keep the beginning of a frame, of which ``needed`` bytes are needed to decode on."""
         if rest and not self._ended:
             # Grows with the bytes that come: a peer that announces 256 KiB and sends ten bytes
             # makes the relay hold ten.
@@ -252,7 +252,7 @@ class FrameDecoder:
         self.idle = not self.unfinished and not self._ended and self.controls is None
 
     def _header_fault(self, head: int, length: int) -> CloseReason | None:
-        """What RFC 6455 §5 forbids in a header; ``length`` is the 7-bit one, negative unmasked."""
+        """How a header breaks RFC 6455 §5; ``length`` is its 7-bit length, negative if unmasked."""
         opcode = head & 0x0F
         if head & 0x70:
             return protocol_error("reserved bit set")
@@ -273,7 +273,7 @@ class FrameDecoder:
         return None
 
     def _length_fault(self, length: int, header_size: int) -> CloseReason | None:
-        """An extended length not in its shortest form (§5.2), or past the message limit."""
+        """The fault of a length that is not in its shortest form (§5.2) or over the limit."""
         shortest = 2 if length < 126 else 4 if length < 65536 else 10
         if header_size > shortest or length >> 63:
             return protocol_error("bad length")
@@ -281,12 +281,12 @@ class FrameDecoder:
         return TOO_BIG if assembled + length > self._max_message else None
 
     def _control_or_fragment(self, head: int, payload: bytes, messages: list[bytes]) -> None:
-        """A control frame, or a fragment of a message (§5.4)."""
+        """Process a control frame, or a fragment of a message (§5.4)."""
         if head & 0x08:
             self._control(head & 0x0F, payload)
             return
         if self._fragments is None:
-            # One growing buffer, not a list: a million empty fragments cost nothing.
+            # One growing buffer and not a list, so that empty fragments take no memory.
             self._fragments = bytearray()
             self._utf8_tail = b"" if head == Opcode.TEXT else None
         if len(self._fragments) + len(payload) > self._max_message:
@@ -340,18 +340,18 @@ class FrameDecoder:
 
 
 def _incomplete_utf8(text: bytes, final: bool) -> bytes | None:
-    """The beginning of a character that ``text`` ends with; ``None`` if it cannot be UTF-8."""
+    """The incomplete character at the end of ``text``; ``None`` if ``text`` cannot be UTF-8."""
     try:
         _, complete = utf_8_decode(text, "strict", final)
     except UnicodeDecodeError:
         return None
     cut = text[complete:]
-    # Of surrogates alone the codec waits for all three bytes, where two are enough to tell.
+    # The codec refuses surrogates only at their third byte, but two bytes show that it is one.
     return None if b"\xed\xa0" <= cut < b"\xee" else cut
 
 
 def _read_close(payload: bytes) -> Closed | Violation:
-    """A close frame's body: nothing, or a code that may travel and a UTF-8 reason (§5.5.1)."""
+    """Read the body of a close frame: empty, or a valid code and a UTF-8 reason (§5.5.1)."""
     if not payload:
         return Closed(None)
     if len(payload) == 1:

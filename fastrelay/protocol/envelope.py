@@ -2,9 +2,9 @@
 
     {"conn_id": str, "frame": any JSON, "close_code": int, "push_wake": object}
 
-Wrapping checks that a phone's message is one JSON value and nothing else: that check is what
-stops a phone from closing the envelope early and forging its fields. Frames are never parsed
-into objects and never changed.
+A phone's message is checked to be exactly one JSON value before it is wrapped. Otherwise a phone
+could end the envelope early and forge its fields. Frames are never parsed into objects and never
+changed.
 """
 
 from collections.abc import Sequence
@@ -16,10 +16,10 @@ from fastrelay.protocol.close_codes import is_valid_on_wire
 from fastrelay.protocol.frames import Piece, text_header
 
 _JOIN_BELOW: Final = 32 * 1024
-"""A batch smaller than this leaves as one buffer whatever it consists of."""
+"""A batch of fewer bytes is always joined into one buffer."""
 
 SMALL_FRAME: Final = 16 * 1024
-"""In a larger batch, a frame smaller than this is still copied next to its neighbours."""
+"""In a larger batch, only pieces of fewer bytes are joined with their neighbours."""
 
 _ABSENT: Final = msgspec.Raw(b"")
 _encode: Final = msgspec.json.Encoder().encode
@@ -27,21 +27,21 @@ _check_syntax: Final = msgspec.json.Decoder(msgspec.Raw).decode
 
 
 class InvalidFrame(ValueError):
-    """A phone's message is not one UTF-8 JSON value. The text never quotes it."""
+    """A phone's message is not one UTF-8 JSON value. The text does not quote the message."""
 
 
 class MalformedEnvelope(ValueError):
-    """A binary's message is not an envelope. The text never quotes it."""
+    """A binary's message is not an envelope. The text does not quote the message."""
 
 
 class Envelope(msgspec.Struct, gc=False):
     """A binary's message, checked by :func:`unwrap`.
 
     Attributes:
-        conn_id: the phone addressed; ``None`` or empty only for a push wake.
-        frame: the bytes for the phone, verbatim; empty when there are none.
-        close_code: how to close the phone afterwards; ``None`` or 0: not at all.
-        push_wake: the wake request as JSON, empty when there is none.
+        conn_id: the id of the addressed phone; ``None`` or empty only for a push wake.
+        frame: the bytes for the phone, unchanged; empty if there are none.
+        close_code: the code to close the phone with after the frame; ``None`` or 0: do not close.
+        push_wake: the wake request as JSON; empty if there is none.
     """
 
     conn_id: str | None = None
@@ -60,7 +60,7 @@ def check_frame(message: bytes) -> None:
     the interpreter's recursion limit, are refused.
     """
     try:
-        # The syntax check looks inside no string, so it does not see bad UTF-8.
+        # The syntax check does not examine strings, so it does not find invalid UTF-8.
         if not message.isascii():
             message.decode()
         _check_syntax(message)
@@ -69,12 +69,12 @@ def check_frame(message: bytes) -> None:
 
 
 def phone_prefix(conn_id: str) -> bytes:
-    """What stands before every frame of one phone; made once, at registration."""
+    """The start of every envelope of one phone; made once, at registration."""
     return b'{"conn_id":%b,"frame":' % _encode(conn_id)
 
 
 def wrap(prefix: bytes, messages: list[bytes]) -> Sequence[Piece]:
-    """Checked messages of one phone as text frames for its binary: their bytes, end to end."""
+    """Wrap checked messages of one phone; returns the text frames as pieces, in order."""
     overhead = len(prefix) + 1
     flat: list[bytes] = []
     for message in messages:
@@ -88,9 +88,9 @@ def wrap_small(prefix: bytes, message: bytes) -> bytes:
 
 
 def gather(flat: list[bytes]) -> Sequence[Piece]:
-    """The same bytes in few pieces: small ones joined, large ones left for the kernel to gather.
+    """The same bytes in fewer pieces: small ones are joined, large ones stay separate.
 
-    A join costs a copy, a piece of its own a system call's bookkeeping.
+    Joining a piece costs a copy. A separate piece costs an entry in the vector of the write.
     """
     if sum(map(len, flat)) < _JOIN_BELOW:
         return (b"".join(flat),)
@@ -110,16 +110,20 @@ def gather(flat: list[bytes]) -> Sequence[Piece]:
 
 
 def close_notice(conn_id: str, code: int) -> bytes:
-    """The text frame that tells a binary its phone has gone."""
+    """The text frame that tells a binary that one of its phones has gone."""
     body = b'{"conn_id":%b,"close_code":%d}' % (_encode(conn_id), code)
     return text_header(len(body)) + body
 
 
 def unwrap(message: bytes) -> Envelope:
-    """Read a binary's message; raise :class:`MalformedEnvelope` if it asks for nothing we know.
+    """Read a binary's message.
 
-    ``null`` for any field is the same as leaving it out. With neither ``conn_id`` nor
-    ``push_wake`` nobody is addressed; with neither frame nor close code there is nothing to do.
+    A field that is ``null`` counts as absent.
+
+    Raises:
+        MalformedEnvelope: the message is not an envelope, or has neither ``conn_id`` nor
+            ``push_wake``, or a ``conn_id`` with neither a frame nor a close code, or an invalid
+            close code.
     """
     try:
         if not message.isascii():

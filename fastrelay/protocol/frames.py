@@ -1,7 +1,7 @@
-"""Frames from server to client: never masked, never fragmented (RFC 6455 §5.2, §5.5).
+"""Encodes frames from server to client: never masked, never fragmented (RFC 6455 §5.2, §5.5).
 
-Everything here returns bytes ready for the socket. Data leaves as text frames only: the phone
-app closes on a binary frame.
+All functions return bytes ready for the socket. Data is sent in text frames only, because the
+phone app closes the connection when it gets a binary frame.
 """
 
 from enum import IntEnum
@@ -11,10 +11,10 @@ from typing import Final
 from fastrelay.protocol.close_codes import CloseReason
 
 Piece = bytes | memoryview
-"""Bytes on their way out. Frames are given as the pieces they consist of, end to end."""
+"""A part of one or more frames to be sent. The pieces of a frame follow one another."""
 
 MAX_CONTROL_PAYLOAD: Final = 125
-"""Bytes a control frame may carry (RFC 6455 §5.5)."""
+"""The most bytes of a control frame's payload (RFC 6455 §5.5)."""
 
 
 class Opcode(IntEnum):
@@ -33,7 +33,7 @@ _FIN_TEXT: Final = _FIN | Opcode.TEXT
 _HEADER_16: Final = Struct("!BBH").pack
 _HEADER_64: Final = Struct("!BBQ").pack
 _CODE: Final = Struct("!H")
-# The 126 headers of short text frames, made once: a lookup costs a third of a pack().
+# The 126 headers of short text frames are made once, because a lookup costs less than pack().
 _SHORT_TEXT_HEADERS: Final = tuple(bytes((_FIN_TEXT, length)) for length in range(126))
 
 
@@ -61,6 +61,6 @@ def close_frame(close: CloseReason | None) -> bytes:
 
 
 def parse_close_code(payload: bytes) -> int:
-    """The code at the front of a close frame's body of two bytes or more."""
+    """The code at the start of a close frame's body, which has two bytes or more."""
     code: int = _CODE.unpack_from(payload)[0]
     return code

@@ -1,7 +1,8 @@
-"""Unmasking in C (RFC 6455 §5.3): the one place that knows which library does it.
+"""Unmasking in C (RFC 6455 §5.3); only this module knows which library does it.
 
-``websockets`` ships it for its own frames; it takes any contiguous buffers, which its type hints
-do not say. ``tests/protocol/test_decoder.py`` holds it to that.
+The function is a part of ``websockets``. It accepts any contiguous buffers, although its type hints
+only name some; ``tests/protocol/test_decoder.py`` checks that. There is no fallback in Python
+(docs/decisions/0002-unmasking-by-websockets.md).
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""PROXY protocol v2: who the client is, said by the proxy before anything else.
+"""PROXY protocol v2: a header in which a proxy gives the address of the client.
 
 Source: the PROXY protocol specification of HAProxy, version 2.
 """
@@ -11,10 +11,10 @@ from fastrelay.address import plain
 
 SIGNATURE: Final = b"\r\n\r\n\x00\r\nQUIT\n"
 FIXED_BYTES: Final = 16
-"""Signature, version and command, family, and the length of what follows."""
+"""The bytes of signature, version and command, family, and the length of what follows."""
 
 LONGEST_BYTES: Final = 1024
-"""A header with more is refused: addresses and the usual TLVs take a fraction of it."""
+"""The longest header accepted. Addresses and the usual TLVs take a fraction of it."""
 
 _VERSION_2_PROXY: Final = 0x21
 _TCP4, _TCP6 = 0x11, 0x21
@@ -22,14 +22,14 @@ _ADDRESS_BYTES: Final = {_TCP4: 4, _TCP6: 16}
 
 
 class BadHeader(ValueError):
-    """Not a PROXY v2 header, or not one that names a TCP client."""
+    """The bytes are not a PROXY v2 header, or not one that names a TCP client."""
 
 
 def length_of(fixed: bytes) -> int:
-    """How long the whole header is whose first 16 bytes these are.
+    """The length of a whole header whose first 16 bytes are ``fixed``.
 
     Raises:
-        BadHeader: it is none, or longer than :data:`LONGEST_BYTES`.
+        BadHeader: it is not a header, or is longer than :data:`LONGEST_BYTES`.
     """
     if fixed[:12] != SIGNATURE or fixed[12] != _VERSION_2_PROXY:
         raise BadHeader("no signature, or not the PROXY command of version 2")
@@ -45,7 +45,7 @@ def source_of(header: bytes) -> str:
     """The client's address in a whole header; TLVs are ignored.
 
     Raises:
-        BadHeader: there is no room for addresses.
+        BadHeader: the header is too short for its addresses.
     """
     size = _ADDRESS_BYTES[header[13]]
     if len(header) < FIXED_BYTES + 2 * size + 4:

@@ -1,1 +1,1 @@
-"""Who is joined to whom, and what a phone's and a binary's message does."""
+"""Joins phones and binaries by server-id, and decides what each message does."""

@@ -1,4 +1,4 @@
-"""A binary: its envelopes go to the phones they name, or ask to close or wake one."""
+"""A binary: its envelopes carry frames to phones, or ask to close or to wake a phone."""
 
 from collections.abc import Callable, Collection
 from typing import Final, Protocol
@@ -18,14 +18,17 @@ from fastrelay.routing.transit_timer import TransitTimer
 from fastrelay.websocket.connection import Connection
 
 _MAX_LOGGED_ID: Final = 512
-"""Characters of an unknown conn_id that are logged; ours are never longer."""
+"""Characters of an unknown conn_id that are logged; the relay's own are never longer."""
 
 _MOST_BESIDE_FRAME: Final = 4 * 1024
-"""Bytes of an envelope that a frame may keep in memory beside its own, which alone are charged."""
+"""The most bytes of an envelope, beside those of its frame, that a queued frame keeps in memory.
+
+Only the frame's own bytes are charged to the phone's backlog.
+"""
 
 
 class LivenessObserver(Protocol):
-    """Waits for a sign of life of a binary: see :mod:`fastrelay.routing.liveness_check`."""
+    """Observes whether a binary is alive: see :mod:`fastrelay.routing.liveness_check`."""
 
     def answered(self) -> None:
         """The binary sent a pong."""
@@ -45,13 +48,13 @@ class BinaryRouter(Protocol):
 
 
 class Binary:
-    """One daemon's connection, holding its server-id or trying to.
+    """The binary on one connection: it holds its server-id, or tries to claim it.
 
     Attributes:
-        connection: set by the code that makes the two.
-        find_phone: the registered phone of a conn_id; set when the claim succeeds.
+        connection: the binary's connection; set by the code that creates both.
+        find_phone: returns the registered phone with a conn_id; set when the claim succeeds.
         observer: told of pongs and of the end while a conflicting claim waits.
-        phones_paused: its phones are not read, because it does not take what they send.
+        phones_paused: its phones are not read, because too many bytes wait for the binary.
     """
 
     __slots__ = (
@@ -92,13 +95,13 @@ class Binary:
     # -- binary to phone --------------------------------------------------------------------
 
     def on_messages(self, messages: list[bytes]) -> None:
-        """Route one read's envelopes: one write per phone, in order, directives in their place."""
+        """Route the envelopes of one read, in order, with one write per phone."""
         counts = self._counts
         if counts.received >= counts.sample_at:
             self._measure_duration(messages)
             return
         if len(messages) == 1 and len(messages[0]) < SMALL_FRAME:
-            # Nearly every read of a conversation: an envelope that only brings a frame.
+            # Nearly every read of a conversation is one envelope with nothing but a frame.
             try:
                 envelope = unwrap(messages[0])
             except MalformedEnvelope:
@@ -126,7 +129,7 @@ class Binary:
             phone.deliver(batch)
 
     def _route(self, message: bytes, envelope: Envelope, batches: dict[Phone, list[bytes]]) -> None:
-        """Put an envelope's frame into its phone's batch, or do what else it asks for."""
+        """Add an envelope's frame to its phone's batch, and carry out its other requests."""
         if not envelope.conn_id:
             self._context.waker.wake(self.server_id, self.conn_id, envelope.push_wake)
             return
@@ -139,7 +142,7 @@ class Binary:
         if envelope.frame:
             frame = envelope.frame
             if len(message) - len(frame) > _MOST_BESIDE_FRAME:
-                # It is a view of its envelope: unknown fields would wait with it, uncharged.
+                # The frame is a view of its envelope, so it would keep unknown fields in memory.
                 frame = frame.copy()
             batches.setdefault(phone, []).extend((text_header(len(frame)), frame))
         if envelope.close_code:
@@ -204,22 +207,22 @@ class Binary:
         self.phones_paused = False
         for phone in self._router.phones_of(self):
             phone.resume_reading()
-            if self.phones_paused:  # what that phone had sent already was too much again
+            if self.phones_paused:  # the kept data of that phone has filled the backlog again
                 break
 
     def on_write_stalled(self) -> None:
-        """The binary takes nothing any more: it is gone, and grace applies."""
+        """The binary takes no more bytes: drop its connection, which begins the grace period."""
         self.connection.abort(Cause.WRITE_FAILED)
 
-    # -- signs of life, and the end -----------------------------------------------------------
+    # -- liveness, and the end ----------------------------------------------------------------
 
     def on_pong(self) -> None:
-        """Tell the observer, if there is one."""
+        """The peer has answered a ping: tell the observer, if there is one."""
         if self.observer is not None:
             self.observer.answered()
 
     def on_closing(self, cause: Cause, code: int | None) -> None:
-        """The connection's end begins."""
+        """The connection begins to end: count it."""
         self._context.counters.closes.binaries.count(cause, code)
 
     def on_closed(self, code: int | None, undelivered: int) -> None:
@@ -235,5 +238,5 @@ class Binary:
 
 
 def _no_phone(conn_id: str) -> Phone | None:
-    """A binary that has claimed nothing has no phones."""
+    """The ``find_phone`` of a binary that holds no server-id."""
     return None

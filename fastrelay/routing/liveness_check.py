@@ -1,8 +1,10 @@
-"""A conflicting claim asks whether the incumbent is still alive (protocol, registry, *claim*).
+"""Checks whether the binary that holds a server-id is alive, when another binary claims it.
 
-The incumbent is pinged once however many newcomers wait. A pong in time keeps the slot and all
-newcomers are refused; silence, or the incumbent's end, gives it to the first newcomer that is
-still there, and the others are refused. Newcomers are not read meanwhile.
+See *claim* in the protocol's registry. The binary that holds the server-id is the incumbent, those
+that claim it are newcomers. The incumbent is pinged once, however many newcomers wait. If its pong
+comes in time, it keeps the server-id and all newcomers are refused. If it does not, or if the
+incumbent's connection ends, the first newcomer that is still connected gets the server-id and the
+others are refused. Newcomers are not read meanwhile.
 """
 
 from collections.abc import Callable
@@ -12,14 +14,14 @@ from fastrelay.routing.binary import Binary
 
 
 class LivenessCheck:
-    """One question to one incumbent.
+    """One check of one incumbent.
 
     Args:
         incumbent: the binary that holds the server-id.
-        wheel: for the time it has.
-        timeout: seconds until silence counts as an answer.
-        settle: called once with whether the incumbent lives and the newcomers in the order they
-            came, each with the bytes that came behind its request head.
+        wheel: schedules the timeout.
+        timeout: seconds that the incumbent has to answer.
+        settle: called once with whether the incumbent is alive and with the newcomers in the order
+            they came, each with the bytes that came behind its request head.
     """
 
     __slots__ = ("_incumbent", "_newcomers", "_settle", "_wheel", "wheel_tick")
@@ -40,17 +42,17 @@ class LivenessCheck:
         wheel.after(self, timeout)
 
     def ask(self) -> None:
-        """Ping the incumbent, once. A newcomer must be there: the incumbent may be gone at once."""
+        """Ping the incumbent. Add a newcomer first: a failing ping ends the check at once."""
         self._incumbent.connection.ping()
 
     def add(self, newcomer: Binary, initial_data: bytes) -> None:
-        """Add a newcomer that wants the slot; ``initial_data`` is what it has sent already."""
+        """Add a newcomer; ``initial_data`` is what it has sent behind its request head."""
         newcomer.connection.pause_reading()
         newcomer.connection.hold_undecoded(len(initial_data))
         self._newcomers[newcomer] = initial_data
 
     def discard(self, newcomer: Binary) -> bool:
-        """A connection has ended; returns whether it was one of the newcomers."""
+        """Remove a binary whose connection has ended; returns whether it was a newcomer."""
         return self._newcomers.pop(newcomer, None) is not None
 
     def answered(self) -> None:
@@ -62,7 +64,7 @@ class LivenessCheck:
         self._end(alive=False)
 
     def on_timer(self) -> None:
-        """The incumbent stayed silent."""
+        """The incumbent has not answered in time."""
         self._end(alive=False)
 
     def _end(self, *, alive: bool) -> None:

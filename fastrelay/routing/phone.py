@@ -1,4 +1,4 @@
-"""A phone: its messages go to its binary, wrapped; its binary's frames come to it."""
+"""A phone: wraps its messages for its binary, and sends it the frames of its binary."""
 
 from typing import Protocol
 
@@ -37,13 +37,12 @@ class PhoneRouter(Protocol):
 class Phone:
     """One registered phone.
 
-    Its uplink never changes while it is registered: what replaces a binary evicts its phones
-    first. ``None`` means that the phone registered during grace.
+    Its uplink never changes while it is registered, because a binary that replaces another evicts
+    the phones of the other first. It is ``None`` if the phone registered during grace.
 
     Attributes:
-        connection: set by the code that makes the two.
-        close_requested: the binary asked for the close, so it is not told of it.
-
+        connection: the phone's connection; set by the code that creates both.
+        close_requested: the binary has asked for the close, so it gets no close notice.
     """
 
     __slots__ = (
@@ -115,16 +114,16 @@ class Phone:
             self._forward(messages)
 
     def defer_reading(self, initial_data: bytes) -> None:
-        """Do not read the phone for now: its binary takes nothing.
+        """Do not read the phone for now, because its binary's backlog is full.
 
-        ``initial_data`` came behind the request head, and is processed first later.
+        ``initial_data`` came behind the request head, and is processed when reading resumes.
         """
         self._initial_data = initial_data
         self.connection.pause_reading()
         self.connection.hold_undecoded(len(initial_data))
 
     def resume_reading(self) -> None:
-        """Read the phone: its binary takes frames again, or is gone."""
+        """Read the phone again, because its binary has no backlog any more, or has gone."""
         self.connection.resume_reading()
         initial_data, self._initial_data = self._initial_data, b""
         self.connection.receive(initial_data)
@@ -134,7 +133,7 @@ class Phone:
         self._counts.sample()
         timer = TransitTimer(self._context.counters.durations.phone_to_binary)
         self.on_messages(messages)
-        if self.uplink is not None and self.connection.is_open:  # so all of them were forwarded
+        if self.uplink is not None and self.connection.is_open:  # all were forwarded
             self.uplink.notify_when_flushed(timer)
 
     def _forward(self, messages: list[bytes]) -> None:
@@ -149,7 +148,7 @@ class Phone:
         self._context.held_bytes.binary_backlogs.hold(self, size)
 
     def _has_no_binary(self, frames: int) -> None:
-        """No binary takes what the phone says: close it."""
+        """Close the phone, because no binary takes its messages."""
         self._counts.no_peer += frames
         self._context.log.limited(
             "phone_forwarder_no_binary", server_id=self.server_id, conn_id=self.conn_id
@@ -165,20 +164,20 @@ class Phone:
     # -- binary to phone --------------------------------------------------------------------
 
     def deliver(self, batch: list[bytes]) -> None:
-        """Send a batch of text frames, given as header, payload, …; never blocks the binary."""
+        """Send a batch of text frames, given as header, payload, header, payload, …"""
         frames = len(batch) // 2
         if not self.connection.send(gather(batch), frames):
             self._context.counters.frames.binary_to_phone.closing += frames
 
     def close_as_requested(self, code: int, batch: list[bytes]) -> None:
-        """Send ``batch``, if any, then close behind everything sent, as the binary asked."""
+        """Send ``batch``, then close behind everything sent, as the binary asked."""
         repeated, self.close_requested = self.close_requested, True
         close = requested_close(code)
         if not repeated:
             self._overflow_close = close
         if batch:
             self.deliver(batch)
-        if repeated:  # without end, maybe: once is worth a line
+        if repeated:  # a binary can repeat it at will, so only the first one is logged
             return
         self.connection.close(close)
         self._context.log.info(
@@ -195,7 +194,7 @@ class Phone:
             self.overflow()
 
     def overflow(self) -> None:
-        """The backlog is too large: drop it and close."""
+        """Drop the backlog, which is too large, and close the phone."""
         self._overflowed = True
         self.connection.fail(self._overflow_close)
 
@@ -218,13 +217,13 @@ class Phone:
         self.connection.fail(MEMORY_LIMIT)
 
     def on_write_stalled(self) -> None:
-        """The phone takes nothing any more."""
+        """The phone takes no more bytes: close it."""
         self.connection.fail(WRITE_FAILED)
 
     # -- the end ----------------------------------------------------------------------------
 
     def on_pong(self) -> None:
-        """Only the phone's own heartbeat asks for a pong."""
+        """Do nothing: no other part of the relay waits for a pong of a phone."""
 
     def on_closing(self, cause: Cause, code: int | None) -> None:
         """The connection's end begins."""

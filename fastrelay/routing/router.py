@@ -1,7 +1,7 @@
-"""Gate 6, and everything after it that changes which phones and binaries are joined.
+"""Gate 6 of admission, and every later change of which phones and binaries are joined.
 
 The router carries out what the registry decides: it tells the peers, arms and cancels grace
-timers, counts and logs. Binaries and phones ask it, never the registry.
+timers, counts and logs. Binaries and phones use the router, never the registry.
 """
 
 from collections.abc import Collection
@@ -25,7 +25,7 @@ from fastrelay.routing.phone import Phone
 
 
 class RegistrationEvents(Protocol):
-    """The ways a claim or a registration can end, each told once."""
+    """Counts how claims and registrations end; one method is called once for each."""
 
     def server_accept(self) -> None:
         """A binary's claim succeeded."""
@@ -40,16 +40,16 @@ class RegistrationEvents(Protocol):
         """No binary holds the server-id: close 4404."""
 
     def client_phones_at_cap(self) -> None:
-        """The server-id has all the phones it may have: close 4429."""
+        """The server-id has the maximum number of phones: close 4429."""
 
 
 class _GraceTimer:
-    """A grace period's appointment with the wheel."""
+    """Ends a grace period when its time is over; an item of the timer wheel."""
 
     __slots__ = ("_grace", "_router", "wheel_tick")
 
-    def __init__(self, grace: Grace, board: "Router") -> None:
-        self._router = board
+    def __init__(self, grace: Grace, router: "Router") -> None:
+        self._router = router
         self._grace = grace
         self.wheel_tick = 0
 
@@ -61,9 +61,9 @@ class Router:
     """Joins binaries and phones of one relay.
 
     Attributes:
-        takeovers: incumbents that lost their server-id because they were silent.
-        evictions: phones closed because their binary was replaced.
-        grace_expiries: server-ids evicted because their binary did not come back.
+        takeovers: the incumbents that lost their server-id because they did not answer a ping.
+        evictions: the phones closed because their binary was replaced.
+        grace_expiries: the server-ids removed because no binary claimed them in time.
     """
 
     def __init__(
@@ -85,11 +85,11 @@ class Router:
         self.takeovers = self.evictions = self.grace_expiries = 0
 
     def new_binary(self, server_id: str, version: str, remote: str) -> Binary:
-        """A binary that has claimed nothing yet; the caller gives it its connection."""
+        """A binary that has claimed nothing yet; the caller sets its connection."""
         return Binary(server_id, version, remote, self.context, self)
 
     def new_phone(self, server_id: str) -> Phone:
-        """A phone that is not registered yet; the caller gives it its connection."""
+        """A phone that is not registered yet; the caller sets its connection."""
         return Phone(server_id, self.context, self)
 
     def phones_of(self, binary: Binary) -> Collection[Phone]:
@@ -110,7 +110,7 @@ class Router:
     def _check_incumbent(self, newcomer: Binary, initial_data: bytes) -> None:
         server_id = newcomer.server_id
         incumbent = self._registry.holder(server_id)
-        assert incumbent is not None  # that was the conflict
+        assert incumbent is not None  # it caused the conflict
         check = self._liveness_checks.get(server_id)
         if check is not None:
             check.add(newcomer, initial_data)
@@ -145,7 +145,7 @@ class Router:
         )
 
     def _take_over(self, incumbent: Binary, newcomers: dict[Binary, bytes]) -> None:
-        """Give the slot of a dead incumbent to the first newcomer that is still there."""
+        """Give a dead incumbent's server-id to the first newcomer that is still connected."""
         waiting = list(newcomers)
         while waiting:
             newcomer = waiting.pop(0)
@@ -202,7 +202,7 @@ class Router:
         self._log.info("server_released", server_id=binary.server_id, binary_conn_id=binary.conn_id)
 
     def grace_over(self, grace: Grace) -> None:
-        """A grace timer fired: the binary did not come back."""
+        """The time of a grace period is over: remove the server-id and close its phones."""
         self._grace_timers.pop(grace, None)
         phones = self._registry.expire(grace)
         if phones is None:
@@ -243,7 +243,7 @@ class Router:
             phone.connection.receive(initial_data)
 
     def phone_closed(self, phone: Phone, code: int | None) -> None:
-        """A phone's connection has ended: its binary is told, unless it asked for it."""
+        """A phone's connection has ended: tell its binary, unless that asked for the close."""
         if not phone.conn_id:
             return
         self._log.info(

@@ -1,4 +1,4 @@
-"""Times a sampled read on its way to the other side."""
+"""Measures how long a sampled read takes until the kernel has it for the other side."""
 
 import time
 
@@ -18,5 +18,5 @@ class TransitTimer:
         self._started_at = time.perf_counter()
 
     def flushed(self) -> None:
-        """Count the time since this was made."""
+        """Count the time since this timer was created."""
         self._histogram.observe(time.perf_counter() - self._started_at)

@@ -1,4 +1,4 @@
-"""Where a phone's messages go."""
+"""The interface to which a phone sends its messages."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -8,7 +8,7 @@ from fastrelay.websocket.send_queue import FlushMarker, Owner
 
 
 class Uplink(Protocol):
-    """The way from a phone to its binary: here, the connection of a local binary."""
+    """The way from a phone to its binary: in this process, the binary's connection."""
 
     @property
     def address(self) -> str:
@@ -24,4 +24,4 @@ class Uplink(Protocol):
         """Drop the frames of ``owner`` that wait; returns how many."""
 
     def notify_when_flushed(self, marker: FlushMarker) -> None:
-        """Tell ``marker`` when all that was sent until now has left."""
+        """Call ``marker`` when everything sent until now has been flushed."""

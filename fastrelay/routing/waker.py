@@ -1,10 +1,10 @@
-"""What routing needs of push."""
+"""The interface through which routing asks for push wakes."""
 
 from typing import Protocol
 
 
 class Waker(Protocol):
-    """What becomes of a binary's wish to wake a phone."""
+    """Sends or drops the push wakes that binaries ask for."""
 
     def wake(self, server_id: str, binary_conn_id: str, request: bytes) -> None:
-        """Wake the device that ``request``, a ``push_wake`` object as JSON, names. At once."""
+        """Wake the device that ``request`` names, a ``push_wake`` object as JSON; never waits."""

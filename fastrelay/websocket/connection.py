@@ -52,11 +52,13 @@ class Connection(Sender):
         self._useless_full_at = 0.0
         transport.set_write_buffer_limits(high=0)
         # uvloop keeps hold of the last protocol's data_received beside a buffered one's methods;
-        # without this the request head's parser lives as long as the connection (1.1 KB).
+        # without this the request head's parser lives as long as the connection
+        # (bench/experiments/parser_release.py).
         transport.set_protocol(_NO_PROTOCOL)
         transport.set_protocol(self)
         if transport.get_write_buffer_size():
-            # Answers to earlier requests that the peer does not take: HTTP was told, we were not.
+            # Responses to earlier requests still wait. HttpProtocol has got the transport's
+            # pause_writing(), and this connection will not.
             self._block()
         context.wheel.no_later(self, self._deadlines.ping)
 
@@ -75,7 +77,7 @@ class Connection(Sender):
         was_idle = decoder.idle
         messages = decoder.buffer_updated(nbytes)
         if was_idle and decoder.idle and self._state is _OPEN:
-            self._handler.on_messages(messages)  # and there is nothing else to do
+            self._handler.on_messages(messages)  # there are no control frames and no deadline
         else:
             self._received(messages)
 
@@ -105,7 +107,7 @@ class Connection(Sender):
         decoder, deadlines = self._decoder, self._deadlines
         controls = decoder.take_controls() if decoder.controls is not None else ()
         if controls:
-            # Before anything that may end the connection, or wait for the peer.
+            # First, because a message or a control frame may end or block the connection.
             self._answer_pings([ping.payload for ping in controls if isinstance(ping, Ping)])
         if messages:
             if self._state is _OPEN:
@@ -168,21 +170,22 @@ class Connection(Sender):
     def count_useless(self, count: int) -> None:
         """Count frames that no honest peer sends in masses; too many end the connection.
 
-        It is a token bucket of which only the time is kept at which it will be full again.
+        The limit is a token bucket, stored as the time at which it will be full again.
         """
         now, limits = self._context.wheel.now, self._context.useless
         self._useless_full_at = max(self._useless_full_at, now) + count / limits.refill
         if self._useless_full_at - now > limits.burst / limits.refill and self._state is _OPEN:
             self._fail_connection(USELESS_FRAMES)
-            # What more it sends would cost as much. It has the time of the closing handshake.
+            # Further frames would cost as much, so the peer is not read until the close deadline.
             self._paused = True
             self._transport.pause_reading()
 
     def _fail_connection(self, close: CloseReason) -> None:
-        """Fail the connection (RFC 6455 §7.1.7): nothing more is understood, no answer awaited.
+        """Fail the connection (RFC 6455 §7.1.7); the peer's close frame is not waited for.
 
-        After the close frame our side of TCP ends, so that the peer sees it and hangs up; until
-        then what it sends is read and thrown away, since an unread byte would reset the socket.
+        After the close frame the relay ends its side of TCP, so that the peer closes the
+        connection. Until then its bytes are read and dropped, because an unread byte in a socket
+        that is closed would reset it, and the peer might not see the close frame.
         """
         self.fail(close)
         if self._state is _CLOSING and not self.blocked:
@@ -194,21 +197,21 @@ class Connection(Sender):
             echo = None if code is None else CloseReason(code, "", Cause.PEER_CLOSED)
             self._transport.write(close_frame(echo))
         if self._state is not _CLOSED:
-            # Both close frames have gone: the transport may flush, but not for ever.
+            # Both close frames are sent. The transport has until the close deadline to flush.
             self._end(Cause.PEER_CLOSED, code)
             self._transport.close()
             self._arm_close_deadline()
 
     @contained
     def pause_reading(self) -> None:
-        """Stop reading from the peer: back-pressure. No effect once closing."""
+        """Stop reading from the peer, as back-pressure; no effect while closing."""
         if self._state is _OPEN and not self._paused:
             self._paused = True
             self._transport.pause_reading()
 
     @contained
     def resume_reading(self) -> None:
-        """Read on. The peer's deadlines start anew: it could not be heard meanwhile."""
+        """Read again. Deadlines for what the peer sends restart, because it was not read."""
         if self._paused:
             self._paused = False
             self._deadlines.restart_after_pause(self._context.wheel.now, self._context.intervals)
@@ -219,7 +222,7 @@ class Connection(Sender):
 
     @contained
     def close(self, close: CloseReason) -> None:
-        """Start the closing handshake behind everything sent before; no effect once begun."""
+        """Start the closing handshake behind everything sent before; no effect if it has begun."""
         if self._state is not _OPEN:
             return
         self.resume_reading()  # to see the peer's close frame
@@ -234,9 +237,9 @@ class Connection(Sender):
 
     @contained
     def fail(self, close: CloseReason) -> None:
-        """Start the closing handshake at once; what waits is dropped.
+        """Drop everything that waits and start the closing handshake at once.
 
-        If it had begun and its close frame still waits for its turn, the socket is dropped.
+        If the closing handshake has begun before, the socket is dropped instead.
         """
         self._drop_queue()
         if self._state is _OPEN:
@@ -254,7 +257,7 @@ class Connection(Sender):
     # -- the end, and time ------------------------------------------------------------------
 
     def eof_received(self) -> None:
-        """The peer will send no more. Without a close frame it is gone: the transport closes."""
+        """The peer has ended its side of TCP, so the transport closes after flushing."""
         self._arm_close_deadline()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -307,7 +310,7 @@ class Connection(Sender):
 
     @contained
     def on_timer(self) -> None:
-        """Act on every deadline that has passed, then make the next appointment."""
+        """Act on every deadline that has passed, then schedule the next one."""
         wheel, intervals = self._context.wheel, self._context.intervals
         for due in self._deadlines.take_due(wheel.now, intervals, paused=self._paused):
             if due is Due.CLOSE:
@@ -326,7 +329,7 @@ class Connection(Sender):
 
 
 def _cause_of(exc: Exception | None) -> Cause:
-    """Why a transport has gone, from what it told ``connection_lost``."""
+    """The cause of the end, from the argument of ``connection_lost``."""
     if isinstance(exc, Aborted):
         return exc.cause
     return Cause.PEER_LOST if exc is None or isinstance(exc, OSError) else Cause.INTERNAL_ERROR

@@ -1,9 +1,9 @@
-"""The boundary between peers: an exception ends the connection on which it arose, and no other.
+"""Contains exceptions: one that arises on a connection ends that connection and no other.
 
-Other peers' calls, loops over all connections and the event loop come in through methods with the
-decorator :func:`contained`, or through ``Connection.send`` and ``Connection.send_frame``, which do
-the same without the cost of a call. So a caller goes on, and the connection whose method raised is
-ended by its ``crashed``.
+Code that acts for another peer, loops over all connections, and the event loop call a connection
+only through methods with the decorator :func:`contained`, or through ``Connection.send`` and
+``Connection.send_frame``, which catch exceptions themselves to save a call. An exception of such a
+method does not reach the caller; the connection's ``crashed`` ends the connection instead.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ class Crashable(Protocol):
     """A connection that can end itself after an exception."""
 
     def crashed(self, error: Exception) -> None:
-        """End, since one of the methods has raised ``error``."""
+        """End the connection, because one of its methods has raised ``error``."""
 
 
 _Arguments = ParamSpec("_Arguments")

@@ -10,24 +10,24 @@ from fastrelay.policy.held_bytes import HeldBytes
 
 
 class LiveSet(Protocol):
-    """Told when a connection's socket is gone."""
+    """The set of connections that count against the caps."""
 
     def address_of(self, connection: Any, /) -> str:
         """The address that limits know the connection by."""
 
     def discard(self, connection: Any, /) -> None:
-        """The connection no longer counts."""
+        """Stop counting a connection, because its socket is gone."""
 
 
 class SentCounter(Protocol):
-    """Counts what is handed to a socket; one for all connections of a direction."""
+    """Counts the frames and bytes handed to sockets; all connections of a direction share one."""
 
     forwarded: int
     forwarded_bytes: int
 
 
 class UselessFrames(NamedTuple):
-    """How many useless frames a connection may send: at once, and more a second."""
+    """How many useless frames a connection may send: ``burst`` at once, ``refill`` per second."""
 
     burst: int = 1000
     refill: float = 100.0

@@ -1,7 +1,7 @@
 """The deadlines of one connection: pure, with the clock passed in.
 
-All are loop times in seconds, 0.0 when not running. The earliest is the connection's one
-appointment with the timer wheel.
+All are times of the event loop in seconds, and 0.0 while they do not run. Only the earliest one is
+scheduled in the timer wheel.
 """
 
 from enum import Enum, auto
@@ -10,29 +10,29 @@ from fastrelay.config.settings import Intervals
 
 
 class Due(Enum):
-    """A deadline that has passed, and what is due."""
+    """A deadline that has passed, and what the connection has to do about it."""
 
     CLOSE = auto()
-    """The peer has not ended the connection after the close frames: drop the socket."""
+    """The close handshake has not ended in time: drop the socket."""
     WRITE = auto()
-    """Look whether the peer has taken any byte of what waits."""
+    """Check whether the peer has taken any byte of what waits for it."""
     MESSAGE = auto()
-    """A message that was begun has not ended."""
+    """A message has begun and has not ended in time: fail the connection."""
     PONG = auto()
-    """The peer has not answered a ping."""
+    """The peer has not answered a ping in time: fail the connection."""
     PING = auto()
     """Send a ping."""
 
 
 class Deadlines:
-    """Loop times by which something must have happened.
+    """The times by which something must have happened, or is to be done.
 
     Attributes:
-        close: the peer ends the connection after the close frames.
-        message: the message that was begun ends.
-        ping: the next ping is sent.
-        pong: the ping that was sent is answered.
-        write: the peer takes a byte of what waits.
+        close: the close handshake must have ended, and the socket must be gone.
+        message: the message that has begun must have ended.
+        ping: the next ping is to be sent.
+        pong: the last ping must have been answered.
+        write: the peer must have taken a byte of what waits for it.
     """
 
     __slots__ = ("close", "message", "ping", "pong", "write")
@@ -45,19 +45,19 @@ class Deadlines:
         self.write = 0.0
 
     def earliest(self) -> float:
-        """The next time to look at them; there always is one."""
+        """The earliest deadline that runs; there always is one."""
         times = (self.close, self.write, self.message, self.pong or self.ping)
         return min(time for time in times if time)
 
     def restart_after_pause(self, now: float, intervals: Intervals) -> None:
-        """Give a peer that was not read meanwhile its whole time again."""
+        """Restart the deadlines for what the peer sends, because the relay did not read it."""
         if self.pong:
             self.pong = now + intervals.pong
         if self.message:
             self.message = now + intervals.message
 
     def take_due(self, now: float, intervals: Intervals, *, paused: bool) -> list[Due]:
-        """What has passed, in the order in which it is to be acted on; set the next times.
+        """The deadlines that have passed, in the order to act on them; sets the next ones.
 
         Args:
             paused: the peer is not read, so what it has sent cannot be seen.

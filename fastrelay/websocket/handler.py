@@ -1,4 +1,4 @@
-"""What a connection tells the object that gives its messages a meaning."""
+"""The interface through which a connection tells the phone or binary on it what happens."""
 
 from typing import Final, Protocol
 
@@ -15,22 +15,22 @@ class Handler(Protocol):
     server_id: str
 
     def on_messages(self, messages: list[bytes]) -> None:
-        """Whole messages of one read, in order; at least one, and in most reads just one."""
+        """Take the complete messages of one read, in order; at least one, mostly just one."""
 
     def on_ignored(self, count: int) -> None:
-        """Messages that came after our close frame and go nowhere."""
+        """Count messages that came after the relay's close frame and are dropped."""
 
     def on_pong(self) -> None:
         """The peer answered a ping."""
 
     def on_backlog(self, unsent: int) -> None:
-        """Bytes waiting in this process for the peer, whenever that changes; 0 when all went."""
+        """The number of bytes that wait in this process for the peer has changed to ``unsent``."""
 
     def on_write_stalled(self) -> None:
         """The peer has not taken a byte for the write interval; called once."""
 
     def on_closing(self, cause: Cause, code: int | None) -> None:
-        """The end begins; called exactly once, before :meth:`on_closed`.
+        """The connection begins to end; called exactly once, before :meth:`on_closed`.
 
         ``code`` is that of the first close frame, whichever side sent it; ``None`` without one.
         """
@@ -44,7 +44,7 @@ class Handler(Protocol):
 
 
 class _NullHandler:
-    """The handler of a connection that has ended: the two hold each other no more."""
+    """The handler of a connection that has ended, so that no reference cycle is left."""
 
     server_id = ""
 

@@ -1,4 +1,4 @@
-"""Frames that wait because the kernel takes no more of a connection's bytes."""
+"""The queue of frames that wait until the kernel takes more bytes of a connection."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -8,14 +8,14 @@ from typing import Any, Final, Protocol
 from fastrelay.protocol.frames import Piece
 
 FRAME_CHARGE: Final = 64
-"""What a queued data frame is charged on top of its bytes (protocol, frames)."""
+"""Bytes added to the length of each queued data frame, for its objects (protocol, frames)."""
 
 
 class FlushMarker(Protocol):
-    """Waits in the queue like a frame, and is told when everything before it has been flushed."""
+    """An entry of the queue that is called when everything before it has been flushed."""
 
     def flushed(self) -> None:
-        """Everything queued before is with the kernel."""
+        """The kernel has taken everything that was queued before the marker."""
 
 
 class Owner(Protocol):
@@ -66,7 +66,7 @@ class SendQueue:
         self._entries += (None, 0, marker)
 
     def take_slice(self, size: int) -> tuple[list[Piece], int]:
-        """Remove at least ``size`` bytes, if there are, as pieces and the data frames in them.
+        """Remove at least ``size`` bytes, or all; returns pieces and the number of data frames.
 
         Call only when the previous slice has been flushed. A slice never crosses a marker, so a
         marker fires exactly when everything queued before it has been flushed.

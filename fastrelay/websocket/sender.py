@@ -1,9 +1,9 @@
-"""The sending half of a connection: one write where the kernel takes it, a queue where it does not.
+"""The sending half of a connection: writes at once, or queues while the kernel takes no more.
 
 The transport is told to report any byte it could not hand to the kernel at once (its high-water
 mark is 0), so *blocked* has one exact meaning: bytes wait in this process. While a connection is
 blocked, frames wait in its send queue and can still be dropped; only what the kernel began to take
-lies in the transport. In the normal case nothing ever waits and a send is one ``write``.
+lies in the transport. In the normal case nothing waits, and a send is one ``write``.
 """
 
 import asyncio
@@ -21,18 +21,18 @@ from fastrelay.websocket.send_queue import FlushMarker, Owner, SendQueue
 from fastrelay.websocket.states import State
 
 _SLICE_BYTES: Final = 64 * 1024
-"""Queued bytes handed to the transport at once when it drains: one large write, and little enough
-that what waits can still be dropped."""
+"""Queued bytes that are handed to the transport at once when it drains. A slice is one large write,
+and small enough that most of a backlog can still be dropped."""
 
 _MOST_PONGS: Final = 16
-"""Pings of one read that are answered each; of those behind them, the last is (protocol, §2)."""
+"""Of the pings of one read, so many are answered, and the last one (RFC 6455 §5.5.3)."""
 
 _OPEN, _CLOSED = State.OPEN, State.CLOSED  # cached: hot path
 _PING: Final = control_frame(Opcode.PING, b"")
 
 
 class Sender(FairReader):
-    """What a connection sends, and what of it waits.
+    """The part of a connection that sends, and holds what waits to be sent.
 
     Attributes:
         blocked: bytes wait in this process, so frames are queued.
@@ -83,12 +83,12 @@ class Sender(FairReader):
         raise NotImplementedError
 
     def _flushed_in_closing(self) -> None:
-        """The close frame that waited is with the kernel."""
+        """The kernel has taken a close frame that had waited."""
         raise NotImplementedError
 
     @property
     def unsent(self) -> int:
-        """Bytes held in this process for the peer, queued frames with their charge."""
+        """The bytes held in this process for the peer, including the charge of queued frames."""
         held = self._transport.get_write_buffer_size()
         return held if self._queue is None else held + self._queue.charged
 
@@ -145,7 +145,7 @@ class Sender(FairReader):
 
     @contained
     def notify_when_flushed(self, marker: FlushMarker) -> None:
-        """Tell it when the kernel has all that was sent until now; never if that is dropped."""
+        """Call ``marker`` when the kernel has everything sent until now; not if that is dropped."""
         if self._state is _OPEN:
             if self.blocked:
                 self._waiting().add_marker(marker)
@@ -154,14 +154,14 @@ class Sender(FairReader):
 
     @contained
     def ping(self) -> None:
-        """Send a ping now, ahead of whatever waits; :meth:`Handler.on_pong` tells of the pong."""
+        """Send a ping, before everything that waits; :meth:`Handler.on_pong` tells of the pong."""
         if self.blocked:
             self._waiting().put_first(_PING)
         else:
             self._transport.write(_PING)
 
     def _answer_pings(self, payloads: list[bytes]) -> None:
-        """Send pongs ahead of whatever waits: for the first pings of a read, and for the last."""
+        """Answer the first pings of a read and the last one, before everything that waits."""
         if self._state is not _OPEN or not payloads:
             return
         if self.blocked:
@@ -177,7 +177,7 @@ class Sender(FairReader):
         return self._queue
 
     def _drop_queue(self) -> None:
-        """Forget what has not reached the transport, but for the number of its data frames."""
+        """Drop what has not reached the transport; only the number of its data frames is kept."""
         if self._queue is not None:
             queue, self._queue = self._queue, None
             self._undelivered += queue.forget()
@@ -192,9 +192,9 @@ class Sender(FairReader):
 
     @contained
     def pause_writing(self) -> None:
-        """The kernel did not take all: from here on frames queue.
+        """The kernel did not take everything, so frames are queued from now on.
 
-        A transport calls it again when it has more to send itself than was told.
+        ``TlsLayer`` calls it again when TLS itself has bytes to send, which also wait.
         """
         if not self.blocked:
             self._block()
@@ -212,7 +212,7 @@ class Sender(FairReader):
 
     @contained
     def resume_writing(self) -> None:
-        """The kernel took all there was: give it more, in slices."""
+        """The kernel has taken everything the transport had: send the queue, in slices."""
         self.blocked = False
         self._deadlines.write = 0.0
         if self._unanswered_ping is not None:
@@ -233,7 +233,7 @@ class Sender(FairReader):
             self._handler.on_backlog(0)
 
     def _check_write_progress(self) -> None:
-        # What TLS cannot encrypt yet has a deadline of its own.
+        # Bytes that TLS cannot encrypt yet are left out: TlsLayer has a deadline for them.
         unencrypted = self._transport.get_extra_info(UNENCRYPTED) or 0
         waiting = self._transport.get_write_buffer_size() - unencrypted
         if waiting < self._write_mark or not waiting:

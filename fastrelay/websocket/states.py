@@ -1,10 +1,10 @@
-"""The states of a connection's closing handshake (RFC 6455 §7), and what leads from one to another.
+"""The states of a connection's closing handshake (RFC 6455 §7), and the transitions between them.
 
     OPEN ──close frame sent──▶ CLOSING ──close frame received──▶ CLOSED
       └──────close frame received, or the socket is gone───────────▲
 
-In ``CLOSING`` frames are still read, and data goes nowhere. In ``CLOSED`` the handler has been told
-of the end; the transport may still have bytes to hand to the kernel.
+In ``CLOSING`` frames are still read, but their data is dropped. In ``CLOSED`` the handler has been
+told of the end; the transport may still have bytes to hand to the kernel.
 """
 
 from enum import Enum, auto
@@ -12,7 +12,7 @@ from typing import Final
 
 
 class State(Enum):
-    """Where a connection is."""
+    """The state of a connection's closing handshake."""
 
     OPEN = auto()
     CLOSING = auto()
@@ -20,7 +20,7 @@ class State(Enum):
 
 
 class Event(Enum):
-    """What moves it."""
+    """What changes the state."""
 
     CLOSE_SENT = auto()
     ENDED = auto()
@@ -32,4 +32,4 @@ TRANSITIONS: Final = {
     State.CLOSING: {Event.ENDED: State.CLOSED},
     State.CLOSED: {},
 }
-"""What is not in the table cannot happen: no second close frame is sent, nothing ends twice."""
+"""Other transitions raise ``KeyError``: no second close frame is sent, no connection ends twice."""
