@@ -1,1 +1,1 @@
-"""From flags, environment and files to settings: frozen, plain data, checked."""
+"""Reads flags, environment and files, checks them, and makes frozen settings of them."""

@@ -1,4 +1,4 @@
-"""Checks of single values, and of what this process may do. They are made before anything runs."""
+"""Checks single values and the privileges of this process, before the relay starts."""
 
 import argparse
 import ipaddress
@@ -13,23 +13,23 @@ from fastrelay.config.errors import ConfigurationError
 from fastrelay.config.settings import Address, Network
 
 RESERVED_DESCRIPTORS = 64
-"""Descriptors kept for listeners, logs, the loop, and accepts on their way."""
+"""Descriptors reserved for listeners, logs, the event loop, and accepts in progress."""
 
 LEAST_HANDSHAKES = 16
-"""Pending connections that are always allowed, however few descriptors there are."""
+"""The least number of pending connections allowed, however few descriptors there are."""
 
 MOST_CONNECTIONS = 10_000
-"""Default cap on live WebSockets where the descriptor limit would allow more."""
+"""The default cap on live WebSockets if the descriptor limit allows more."""
 
 _STATUS: Final = Path("/proc/self/status")
 _CAP_NET_BIND_SERVICE: Final = 1 << 10
 
 
 class CommandLineParser(argparse.ArgumentParser):
-    """A parser whose errors are configuration errors."""
+    """An argument parser that raises configuration errors."""
 
     def error(self, message: str) -> NoReturn:
-        """Raise :class:`ConfigurationError` where argparse would exit."""
+        """Raise :class:`ConfigurationError`, where argparse would exit."""
         raise ConfigurationError(message, f"{self.prog} --help shows every flag and its default")
 
 
@@ -54,10 +54,10 @@ def number(
 
 
 def parse_address(flag: str, text: str) -> Address:
-    """``HOST:PORT``, ``:PORT`` or ``[IPv6]:PORT`` with a port from 1 to 65535.
+    """Parse ``HOST:PORT``, ``:PORT`` or ``[IPv6]:PORT`` with a port from 1 to 65535.
 
     Raises:
-        ConfigurationError: it is none of these.
+        ConfigurationError: ``text`` has none of these forms.
     """
     host, colon, port = text.rpartition(":")
     if bracketed := host.startswith("[") and host.endswith("]"):
@@ -75,13 +75,13 @@ def parse_address(flag: str, text: str) -> Address:
 
 
 def parse_metrics_address(text: str) -> Address | None:
-    """Where ``/metrics`` is served: a loopback literal with a port, or empty for nowhere.
+    """Parse the address for ``/metrics``: a loopback literal with a port, or empty for none.
 
     Metrics show when peers are connected, so they are never served to a network. A hostname is
     refused even if it resolves to a loopback address now, because that can change.
 
     Raises:
-        ConfigurationError: anything else.
+        ConfigurationError: ``text`` is anything else.
     """
     if not text:
         return None
@@ -121,11 +121,11 @@ def client_ssl_context(flag: str, file: str | None) -> ssl.SSLContext:
 
     Args:
         flag: the flag that names the file.
-        file: PEM; ``None``: the certificates of the system.
+        file: a PEM file; ``None`` for the certificates of the system.
 
     Raises:
-        ConfigurationError: the file holds no certificates, or its name is empty, which must not
-            come to mean those of the system.
+        ConfigurationError: the file holds no certificates, or its name is empty. An empty name
+            must not mean the certificates of the system.
     """
     try:
         if file == "":
@@ -140,7 +140,7 @@ def client_ssl_context(flag: str, file: str | None) -> ssl.SSLContext:
 
 
 def raise_descriptor_limit() -> int:
-    """Raise the soft limit of file descriptors to the hard one; returns it."""
+    """Raise the soft limit of file descriptors to the hard limit; returns that."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -150,8 +150,8 @@ def raise_descriptor_limit() -> int:
 def share_descriptors(descriptors: int, wanted: int | None) -> tuple[int, int]:
     """The most live WebSockets, and the most pending connections.
 
-    Together they never need more than ``descriptors``, so that accept never fails for want of
-    one. Without ``wanted``, a tenth (at most 1,000) is for handshakes and the rest, up to
+    Together they never need more than ``descriptors``, so that accept never fails because none
+    is left. Without ``wanted``, a tenth (at most 1,000) is for handshakes and the rest, up to
     :data:`MOST_CONNECTIONS`, for WebSockets.
 
     Raises:
@@ -178,10 +178,10 @@ def share_descriptors(descriptors: int, wanted: int | None) -> tuple[int, int]:
 
 
 def read_switch(environment: Mapping[str, str], name: str) -> bool:
-    """Whether the variable is 1. It must be 1 or not set.
+    """Whether the variable ``name`` is 1. It must be 1 or not set.
 
     Raises:
-        ConfigurationError: it has another value, which is not shown.
+        ConfigurationError: it has another value, which the text does not show.
     """
     value = environment.get(name)
     if value not in {None, "1"}:
@@ -190,10 +190,13 @@ def read_switch(environment: Mapping[str, str], name: str) -> bool:
 
 
 def check_privileges(*, production: bool) -> None:
-    """Refuse root in ``production``, and capabilities of other users but that to bind low ports.
+    """Check that this process has no privileges that a relay does not need.
+
+    Root is refused in ``production``. Another user may have no capability but the one to bind low
+    ports.
 
     Raises:
-        ConfigurationError: this process may do more than a relay needs.
+        ConfigurationError: this process has more privileges.
     """
     if os.geteuid() == 0:
         if production:
@@ -211,9 +214,9 @@ def check_privileges(*, production: bool) -> None:
 
 
 def _capabilities() -> int:
-    """The capabilities this process may use, as a bit mask; 0 where the system has none.
+    """The permitted capabilities of this process as a bit mask; 0 if the system has none.
 
-    Those permitted: any of them can be made effective at any moment (capabilities(7)).
+    A permitted capability can be made effective at any time (capabilities(7)).
     """
     try:
         status = _STATUS.read_text()

@@ -1,15 +1,15 @@
-"""What is raised when a relay will not start."""
+"""The exception that is raised when a relay cannot start."""
 
 
 class ConfigurationError(Exception):
-    """The relay will not start.
+    """The configuration is refused, and the relay does not start.
 
     Attributes:
-        what: one line that says what is wrong. Never holds a secret.
-        fix: one line that says how to put it right.
+        what: one line that says what is wrong. It contains no secret.
+        fix: one line that says how to correct it.
     """
 
     def __init__(self, what: str, fix: str) -> None:
-        # What is quoted may come from a file name or a library, with line ends in it.
+        # Quoted text may come from a file name or a library, and may contain line ends.
         self.what, self.fix = (" ".join(text.splitlines()) for text in (what, fix))
         super().__init__(self.what)

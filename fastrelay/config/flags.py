@@ -1,8 +1,7 @@
-"""The table of all flags of ``fastrelay``: what parser, ``--help`` and settings are made from.
+"""The table of all flags of ``fastrelay``, from which parser, ``--help`` and settings are made.
 
-A flag that is not given is ``None`` in the parsed options, whatever its default, so that a flag
-that would do nothing can be told from one that is not there: see
-:mod:`fastrelay.config.from_flags`.
+A flag that is not given is ``None`` in the parsed options, whatever its default. So
+:mod:`fastrelay.config.from_flags` can refuse a flag that was given and would have no effect.
 """
 
 import argparse
@@ -30,10 +29,10 @@ class Flag(NamedTuple):
     """One flag.
 
     Attributes:
-        parse: from the text that was given to the value.
-        default: shown by ``--help``, and taken where the flag is not given.
-        setting: the path in :class:`Settings` that the value goes to, unchanged, and the default
-            comes from; empty: it is read by :mod:`fastrelay.config.from_flags`.
+        parse: converts the text that was given to the value.
+        default: shown by ``--help``, and used if the flag is not given.
+        setting: the path of the setting in :class:`Settings` that the value becomes unchanged, and
+            whose default is the flag's; empty if :mod:`fastrelay.config.from_flags` reads the flag.
         further: more arguments of :meth:`argparse.ArgumentParser.add_argument`.
     """
 
@@ -60,7 +59,7 @@ class Group(NamedTuple):
 
 
 def _setting(name: str, setting: str, metavar: str | None, help_text: str, **more: Any) -> Flag:
-    """A flag whose value is a setting as it is."""
+    """A flag whose value becomes a setting unchanged."""
     default: Any = _DEFAULTS
     for part in setting.split("."):
         default = getattr(default, part)

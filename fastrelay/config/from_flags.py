@@ -1,6 +1,6 @@
-"""From flags and environment to settings: the three ways to listen, and what excludes what.
+"""Makes settings from flags and environment, and refuses flags that exclude one another.
 
-A configuration that is unclear or unsafe is refused before anything runs (operations, refusals).
+An unclear or unsafe configuration is refused before the relay starts (operations, refusals).
 """
 
 import argparse
@@ -49,7 +49,7 @@ def read_settings(options: argparse.Namespace, environment: Mapping[str, str]) -
     """The settings that flags and environment ask for.
 
     Raises:
-        ConfigurationError: they ask for something that cannot or must not be.
+        ConfigurationError: they ask for something impossible or not allowed.
     """
     tls = _read_tls(options)
     _check_environment(options, environment)
@@ -99,12 +99,12 @@ def _read_held_bytes(options: argparse.Namespace) -> int:
 
 
 def asks_to_listen(options: argparse.Namespace) -> bool:
-    """Whether any of the three ways was named."""
+    """Whether the flags name any of the three ways to listen."""
     return any(is_given(options, flag) for flag in ("--insecure-listen", "--domain", *_FILE_FLAGS))
 
 
 def _read_tls(options: argparse.Namespace) -> TlsFiles | Acme | None:
-    """The way to listen: exactly one, with no flag that it would ignore."""
+    """Read the way to listen: exactly one must be given, and no flag that it would ignore."""
     ways = [flag for flag in ("--insecure-listen", "--domain") if is_given(options, flag)]
     if any(is_given(options, flag) for flag in _FILE_FLAGS):
         ways.append("--tls-cert/--tls-key")

@@ -1,6 +1,6 @@
-"""What relay and tools call metrics, so that neither needs the other."""
+"""The names of metrics, which relay and tools share so that neither imports the other."""
 
 from typing import Final
 
 PREFIX: Final = "pyrycode_relay_"
-"""What every family's name begins with."""
+"""The prefix of every metric family's name."""

@@ -1,4 +1,4 @@
-"""Whether push is on, and where it goes: read and checked before anything runs."""
+"""Reads and checks the settings of push, before the relay starts."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -21,11 +21,11 @@ def read_push(
     token_url: str | None,
     ca_file: str | None,
 ) -> Push | None:
-    """What the environment and the three flags (``None``: not given) ask for; ``None``: no push.
+    """The push settings of the environment and the three flags; ``None`` if push is off.
 
     Raises:
         ConfigurationError: the credential cannot be used, or a flag is wrong or would do nothing.
-            Its text shows none of the credential.
+            The text shows nothing of the credential.
     """
     text = environment.get(CREDENTIALS)
     flags = {
@@ -52,7 +52,7 @@ def read_push(
 
 def _read_account(text: str) -> ServiceAccount:
     try:
-        # First of all what the extra brings: the modules that send need it as well.
+        # Import what the extra installs first, because the modules that send need it as well.
         import jwt  # noqa: F401
 
         from fastrelay.config.service_account import BadCredential, read_service_account
@@ -88,7 +88,7 @@ def _check_url(flag: str, text: str) -> str:
         good = False
     if not good:
         raise ConfigurationError(
-            # Not quoted: what is wrong with it may be the password in it.
+            # The URL is not quoted, because it may contain a password.
             f"{flag} is not an https URL without user, query and fragment",
             "for example https://push-proxy.example:8443",
         )

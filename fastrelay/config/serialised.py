@@ -1,4 +1,4 @@
-"""Settings as JSON, for a process that is started by one that has read the configuration."""
+"""Settings as JSON: a process that has read the configuration gives them to its child."""
 
 import dataclasses
 import ipaddress
@@ -30,7 +30,7 @@ _TEXTS: Final[dict[str, Callable[[str], object]]] = {
 
 
 def to_json(settings: Settings) -> str:
-    """The settings as text. It holds the credential of push, so it goes into no file and no log."""
+    """The settings as text. It contains the push credential, so it must not be stored or logged."""
     return json.dumps(settings, default=_encode)
 
 

@@ -1,4 +1,4 @@
-"""The service account in whose name wakes are sent."""
+"""Checks the service account that push wakes are sent with."""
 
 import re
 from typing import Final
@@ -21,17 +21,17 @@ _FIELDS: Final = {
 
 
 class BadCredential(ValueError):
-    """Not the JSON key of a service account. The text never quotes any of it."""
+    """The text is not the JSON key of a service account. The exception does not quote it."""
 
 
 def read_service_account(text: str) -> ServiceAccount:
     """Check the JSON key as Google hands it out.
 
     Raises:
-        BadCredential: it is something else.
+        BadCredential: ``text`` is not a usable key.
     """
     try:
-        # Encoded here, because bytes that are not UTF-8 come as lone surrogates.
+        # os.environ has invalid UTF-8 as lone surrogates, which this encoding refuses.
         fields = msgspec.json.decode(text.encode())
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         raise BadCredential("is not JSON") from None

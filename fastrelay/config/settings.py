@@ -1,7 +1,7 @@
 """Every limit, interval and switch of one relay, frozen at start.
 
-Policy lives here; mechanism takes it as an argument, so that a test can use milliseconds. The
-defaults are those of the protocol's limits table and of the command line.
+Other modules take these values as arguments, so that a test can use milliseconds. The defaults are
+those of the protocol's limits table and of the command line.
 """
 
 from dataclasses import dataclass, field
@@ -14,12 +14,12 @@ KIB: Final = 1024
 MIB: Final = 1024 * 1024
 
 LEAST_MESSAGE_BYTES: Final = 125
-"""The smallest limit a message may have: what the decoder never checks against its limit."""
+"""The smallest permitted message limit: the decoder does not check shorter lengths."""
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A place to listen. An empty host means every interface, both address families."""
+    """An address to listen on. An empty host means all interfaces, IPv4 and IPv6."""
 
     host: str
     port: int
@@ -39,7 +39,7 @@ class TlsFiles:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acme:
-    """TLS with a certificate for ``domain`` that comes and renews by itself (RFC 8555).
+    """TLS with a certificate for ``domain`` that the relay obtains and renews (RFC 8555).
 
     Attributes:
         http_listen: where the CA asks for challenges; it always asks on port 80.
@@ -57,17 +57,17 @@ class Acme:
     ca_file: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)  # what has a key in it is not shown
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)  # it contains a key
 class ServiceAccount:
-    """What is used of a service account's JSON key.
+    """The fields of a service account's JSON key that the relay uses.
 
-    Its ``token_uri`` is not: where a signed assertion goes is the operator's flag to say.
+    Its ``token_uri`` is not used. A flag says where signed assertions are sent.
 
     Attributes:
-        project_id: whose messages are sent; safe in a URL's path.
+        project_id: the Firebase project of the devices; safe in a URL's path.
         client_email: the account's name.
-        private_key: signs assertions; PEM.
-        private_key_id: tells Google which of the account's keys that is; may be empty.
+        private_key: the PEM key that signs assertions.
+        private_key_id: the id of that key at Google; may be empty.
     """
 
     project_id: str
@@ -81,10 +81,10 @@ class Push:
     """How wakes are sent.
 
     Attributes:
-        account: in whose name.
+        account: the service account that sends them.
         endpoint: base URL of the FCM HTTP v1 API, without a slash at its end.
-        token_url: where access tokens are fetched.
-        ca_file: PEM file that verifies both; ``None``: the usual authorities.
+        token_url: the URL from which access tokens are fetched.
+        ca_file: PEM file that verifies both servers; ``None``: the usual authorities.
     """
 
     account: ServiceAccount
@@ -99,7 +99,7 @@ class Intervals:
 
     Attributes:
         head: from accept, or from the last response, to a complete request head.
-        linger: reading on after a refusal, so that the peer gets to see it.
+        linger: how long bytes are read and dropped after a refusal, so that the peer can read it.
         close: from our close frame to the peer's.
         ping: between two pings.
         pong: from a ping to its pong.
@@ -112,14 +112,14 @@ class Intervals:
         certificate_check: between two looks at certificate files.
         certificate_reload: from one reload of certificates to the next at the earliest.
         certificate_issue: a CA may take for all it is asked, from the directory to the chain.
-        drain: from the first signal to dropping everybody.
+        drain: from the first signal until all remaining connections are dropped.
         bucket_sweep: between two evictions of idle rate-limit buckets.
-        log_flood: one line and a count per event in each of these.
+        log_flood: the time in which an event is logged twenty times, and then counted.
         push_call: one HTTP call to Google.
-        push_token_margin: before its expiry, an access token is used no more.
-        traffic_slice: of one iteration of the event loop, for all peers together that send more
-            than their share.
-        tick: how coarse all of the above are, but for those of push.
+        push_token_margin: an access token is no longer used so long before it expires.
+        traffic_slice: the time in one iteration of the event loop for all heavy connections together
+            (see :mod:`fastrelay.loop.fair_reads`).
+        tick: the resolution of the intervals that the timer wheel measures.
     """
 
     head: float = 5.0
@@ -147,7 +147,7 @@ class Intervals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How much of anything there may be.
+    """The most of each thing that there may be.
 
     Attributes:
         head_bytes: one request head.
@@ -195,9 +195,9 @@ class Settings:
 
     Attributes:
         listen: the public listener.
-        tls: what it is served with; ``None``: plain HTTP.
-        proxy_headers: whose PROXY protocol header is required and believed, before TLS; ``None``:
-            there is none, empty: anybody's.
+        tls: the certificate of the public listener; ``None``: plain HTTP.
+        proxy_headers: the peers whose PROXY protocol header is believed; it is then required of
+            every connection, before TLS. ``None``: no header is read; empty: any peer.
         metrics_listen: where ``/metrics`` is served; ``None`` turns it off.
         trusted_proxies: peers whose ``X-Forwarded-For`` is believed; ``None``: no peer; empty: any
             peer.

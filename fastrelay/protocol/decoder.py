@@ -62,8 +62,8 @@ class FrameDecoder:
 
     Its use is that of ``asyncio.BufferedProtocol``: put bytes at the start of :meth:`get_buffer`,
     then call :meth:`buffer_updated` with their number. Messages are returned at once. Control
-    frames are kept in :attr:`controls` until :meth:`take_controls`; the last of them is the end of
-    the stream, a close frame or a violation. All bytes after that are ignored.
+    frames are kept in :attr:`controls` until :meth:`take_controls`. So is the end of the stream, a
+    close frame or a violation, which is always the last of them: all bytes after it are ignored.
 
     Attributes:
         idle: nothing is unfinished, no control frame waits, and the stream has not ended.
@@ -72,7 +72,7 @@ class FrameDecoder:
 
     Args:
         shared: the receive buffer that all decoders of one loop share; its content is only read
-            while :meth:`buffer_updated` runs.
+            during a call that decodes.
         max_message: the most bytes of an assembled message; at least 125, because lengths in the
             short form are not checked against it.
     """
