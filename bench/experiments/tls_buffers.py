@@ -7,7 +7,8 @@ import asyncio
 from collections.abc import Callable
 
 from bench.compare.plan import SMALL
-from fastrelay.net.tls.layer import TlsBuffers, TlsLayer
+from fastrelay.net.tls.buffers import TlsBuffers
+from fastrelay.net.tls.layer import TlsLayer
 from fastrelay.server.listeners import Listeners
 
 CONTENDER = "fastrelay tls"

@@ -9,7 +9,7 @@ from fastrelay.http.connection import HttpProtocol, Site
 from fastrelay.log import Log
 from fastrelay.loop.timer_wheel import TimerWheel
 from fastrelay.metrics import make_metrics
-from fastrelay.policy.caps import LiveConnections, PendingConnections
+from fastrelay.policy.caps import LiveConnections
 from fastrelay.policy.held_bytes import BufferBudget
 from fastrelay.policy.registry import Registry
 from fastrelay.push.waker import make_waker
@@ -49,14 +49,18 @@ def make_site(loop: asyncio.AbstractEventLoop) -> Site:
         limits, metrics.counters, BufferBudget(limits.buffered_bytes), waker, log
     )
     router = Router(registry, wheel, intervals, shared, metrics.upgrades)
-    live: LiveConnections[Connection] = LiveConnections(limits.connections)
+    live: LiveConnections[Connection] = LiveConnections(
+        limits.connections, limits.connections_per_address
+    )
     context = ConnectionContext(wheel, intervals, limits.message_bytes, live)
-    routes = public_routes(router, context, live, None, metrics, log)
+    routes = public_routes(
+        router, context, live, None, counted_address(settings), metrics, log
+    )
     return Site(
         routes,
         socket_peer,
         wheel,
-        loop.call_soon,
+        Newcomers(TimeSlice(1e9), TimeSlice(1e9), loop.call_soon),
         limits.head_bytes,
         intervals.head,
         intervals.linger,

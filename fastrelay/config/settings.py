@@ -16,6 +16,9 @@ MIB: Final = 1024 * 1024
 LEAST_MESSAGE_BYTES: Final = 125
 """The smallest limit a message may have: what the decoder never checks against its limit."""
 
+LEAST_PER_ADDRESS: Final = 64
+"""The smallest cap of one address that is chosen where none is given."""
+
 
 @dataclass(frozen=True, slots=True)
 class Address:
@@ -116,6 +119,7 @@ class Intervals:
         log_flood: one line and a count per event in each of these.
         push_call: one HTTP call to Google.
         push_token_margin: before its expiry, an access token is used no more.
+        newcomers: accepting, TLS handshakes and request heads in one iteration of the loop.
         tick: how coarse all of the above are, but for those of push.
     """
 
@@ -137,6 +141,7 @@ class Intervals:
     log_flood: float = 10.0
     push_call: float = 10.0
     push_token_margin: float = 60.0
+    newcomers: float = 0.002
     tick: float = 0.25
 
 
@@ -152,8 +157,13 @@ class Limits:
         upgrade_refill: seconds until it may make one more.
         buckets: addresses remembered by the limiter.
         connections: live WebSockets, relay-wide.
-        connections_per_ip: live WebSockets from one address; 0 for no such cap.
-        handshakes: connections that are not upgraded yet; past it the oldest is dropped.
+        connections_per_ip: live WebSockets from one address; 0 for no such cap, ``None``:
+            :attr:`connections_per_address` says, and local peers have no such cap.
+        handshakes: connections of the public listener that are not upgraded yet; past it the oldest
+            of the address with the most is dropped.
+        side_handshakes: the same for each of the other listeners.
+        plain_burst: plain requests and TLS handshakes one address may make at once.
+        plain_refill: seconds until it may make one more.
         phone_backlog_bytes: unsent bytes held for one phone.
         buffered_bytes: unsent bytes held for all phones together.
         binary_backlog_bytes: unsent bytes for one binary at which its phones stop being read.
@@ -169,14 +179,24 @@ class Limits:
     upgrade_refill: float = 6.0
     buckets: int = 100_000
     connections: int = 10_000
-    connections_per_ip: int = 0
+    connections_per_ip: int | None = None
     handshakes: int = 1_000
+    side_handshakes: int = 12
+    plain_burst: int = 100
+    plain_refill: float = 0.05
     phone_backlog_bytes: int = 4 * MIB
     buffered_bytes: int = 256 * MIB
     binary_backlog_bytes: int = 256 * KIB
     push_burst: int = 6
     push_refill: float = 10.0
     push_in_flight: int = 32
+
+    @property
+    def connections_per_address(self) -> int:
+        """The cap of one address that is in effect; 0 for none."""
+        if self.connections_per_ip is not None:
+            return self.connections_per_ip
+        return max(LEAST_PER_ADDRESS, self.connections // 10)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

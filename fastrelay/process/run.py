@@ -19,6 +19,7 @@ from fastrelay.net.bound_sockets import BoundSockets, bind_all
 from fastrelay.net.tls.certificates import UnusableCertificate
 from fastrelay.process.garbage_collection import configure_gc
 from fastrelay.process.systemd import Notifier
+from fastrelay.server.counted_address import counts_local_peers
 from fastrelay.server.relay import Relay
 
 EXIT_DRAINED = 0
@@ -125,3 +126,8 @@ def _log_startup(settings: Settings, log: Log) -> None:
     )
     if not settings.limits.upgrade_burst:
         log.warning("rate_limit_off", fix="--upgrade-burst 20 limits attempts per address")
+    if settings.limits.connections_per_ip is None and not counts_local_peers(settings):
+        log.info(
+            "local_peers_uncapped",
+            fix="--max-connections-per-ip caps peers on loopback and private addresses too",
+        )

@@ -21,7 +21,8 @@ from fastrelay.http.handshake import check_handshake, switch_protocols
 from fastrelay.log import Log
 from fastrelay.loop.timer_wheel import TimerWheel
 from fastrelay.net.bound_sockets import bind_all
-from fastrelay.policy.caps import PendingConnections
+from fastrelay.policy.pending import PendingConnections
+from fastrelay.policy.plain_requests import PlainRequests
 from fastrelay.policy.counters.frames import DirectionCounts
 from fastrelay.protocol.cause import Cause
 from fastrelay.protocol.close_codes import requested_close
@@ -172,7 +173,13 @@ class EchoServer:
         log = Log(lambda line: self.faults.append({"message": line}), "warning")
         failed = {"message": "the listener broke"}
         listeners = Listeners(
-            settings, self._wheel, PendingConnections(10), log, lambda: self.faults.append(failed)
+            settings,
+            self._wheel,
+            PendingConnections(10),
+            unhurried(self._loop.call_soon),
+            PlainRequests(None, lambda client, what: None),
+            log,
+            lambda: self.faults.append(failed),
         )
         listeners.open(bind_all(settings), {"/": self._connect}, {})
         self.ports[secure] = listeners.ports[0]

@@ -11,7 +11,7 @@ import ssl
 from typing import Final, cast
 
 from fastrelay.loop.timer_wheel import TimerWheel
-from fastrelay.net.tls.layer import TlsBuffers
+from fastrelay.net.tls.buffers import TlsBuffers
 from tests.support.record_keys import APPLICATION
 from tests.support.record_session import LARGEST, Session13
 from tests.support.tls_ends import (

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from fastrelay.net.tls.certificates import Certificates
-from fastrelay.net.tls.layer import TlsBuffers, TlsLayer
+from fastrelay.net.tls.buffers import TlsBuffers
+from fastrelay.net.tls.layer import TlsLayer
 from tests.support.certificates import authority, local_certificate
 from tests.support.harness import running_relay
 from tests.support.peer import client_frame, open_http, request, upgrade_headers
@@ -111,7 +112,7 @@ class End:
         certificates.install(local_certificate().certificate, local_certificate().key)
         self.wire, self.client = Wire(), Client()
         self.buffers = buffers
-        self.layer = TlsLayer(Above(act), certificates, buffers)
+        self.layer = TlsLayer(Above(act), certificates, buffers, "192.0.2.1")
         self.layer.connection_made(self.wire)
         while not self.client.tls.cipher():
             self.receives(self.client.says())
