@@ -25,7 +25,13 @@ def change() -> None:
         return lambda client: TlsLayer(
             inner(client),
             self.certificates,
-            TlsBuffers(self._wheel, self._settings.intervals.tls_stall),
+            TlsBuffers(
+                self._wheel,
+                self._settings.intervals.tls_stall,
+                self._newcomers,
+                self._plain.may_shake_hands,
+            ),
+            client,
         )
 
     Listeners._tls_factory = speak  # type: ignore[method-assign]

@@ -123,7 +123,7 @@ class Relay:
         intervals = self._settings.intervals
         self.periodic_tasks.append(PeriodicTask(self.wheel, intervals.log_flood, self._log.flush))
         sweeps = [
-            *(buckets.sweep for buckets in (self._buckets, self._plain_buckets) if buckets),
+            *(kept.sweep for kept in (self._buckets, self._plain_buckets) if kept is not None),
             self.waker.sweep,
         ]
         for sweep in sweeps:

@@ -32,6 +32,7 @@ from fastrelay.net.bound_sockets import bind
 from fastrelay.net.listener import Listener
 from fastrelay.policy.pending import PendingConnections
 from tests.support.certificates import authority
+from tests.support.newcomers import unhurried
 from tests.support.pebble import Pebble, pebble
 from tests.support.programs import needs
 from tests.support.sealed import run_sealed

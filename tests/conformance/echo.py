@@ -21,9 +21,9 @@ from fastrelay.http.handshake import check_handshake, switch_protocols
 from fastrelay.log import Log
 from fastrelay.loop.timer_wheel import TimerWheel
 from fastrelay.net.bound_sockets import bind_all
+from fastrelay.policy.counters.frames import DirectionCounts
 from fastrelay.policy.pending import PendingConnections
 from fastrelay.policy.plain_requests import PlainRequests
-from fastrelay.policy.counters.frames import DirectionCounts
 from fastrelay.protocol.cause import Cause
 from fastrelay.protocol.close_codes import requested_close
 from fastrelay.protocol.frames import text_header
@@ -31,6 +31,7 @@ from fastrelay.server.listeners import Listeners
 from fastrelay.websocket.connection import Connection
 from fastrelay.websocket.context import ConnectionContext
 from tests.support.certificates import local_certificate
+from tests.support.newcomers import unhurried
 
 LIMIT = 128 * 1024
 """Bytes one message may have, if the request does not say."""

@@ -27,6 +27,7 @@ from fastrelay.server.healthz import healthz
 from fastrelay.server.required_headers import CLIENT_HEADERS, SERVER_HEADERS
 from tests.fuzz.chunks import cut
 from tests.support.clock import Loop
+from tests.support.newcomers import unhurried
 
 WORDS = (
     *(b"GET /v1/server HTTP/1.1\r\n", b"GET /healthz HTTP/1.1\r\n", b"HEAD ", b"CONNECT ", b"PRI "),

@@ -12,8 +12,8 @@ from functools import cache
 from typing import Any
 
 from fastrelay.loop.fair_reads import SMALL_READ, FairReader
-from fastrelay.net.tls.certificates import Certificates
 from fastrelay.net.tls.buffers import TlsBuffers
+from fastrelay.net.tls.certificates import Certificates
 from fastrelay.net.tls.layer import TlsLayer
 from tests.support.certificates import authority, local_certificate
 from tests.support.clock import Loop
