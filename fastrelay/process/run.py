@@ -123,11 +123,12 @@ def _log_startup(settings: Settings, log: Log) -> None:
         listen=str(settings.listen),
         metrics=str(settings.metrics_listen or "off"),
         push="on" if settings.push else "off",
+        address_cap=_address_cap(settings),
     )
     if not settings.limits.upgrade_burst:
         log.warning("rate_limit_off", fix="--upgrade-burst 20 limits attempts per address")
-    if settings.limits.connections_per_ip is None and not counts_local_peers(settings):
-        log.info(
-            "local_peers_uncapped",
-            fix="--max-connections-per-ip caps peers on loopback and private addresses too",
-        )
+
+
+def _address_cap(settings: Settings) -> str:
+    cap = str(settings.limits.connections_per_address or "none")
+    return cap if counts_local_peers(settings) else f"{cap}, loopback and private peers: none"
