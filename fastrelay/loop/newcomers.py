@@ -78,6 +78,8 @@ class Newcomers:
         self._is_scheduled = False
         self._whole.begin_iteration()
         self._half.begin_iteration()
+        if self._first or self._further:
+            self._schedule()  # what they spend is given again in the next iteration
         # What is queued meanwhile belongs to the next iteration.
         for work in self._turns(len(self._first), len(self._further)):
             try:
@@ -86,8 +88,6 @@ class Newcomers:
                 report(error)  # it must not cost the others their turn
             if not self._half.left():
                 break
-        if self._first or self._further:
-            self._schedule()
 
     def _turns(self, first: int, further: int) -> Iterator[Work]:
         """Take so many pieces of both kinds, in turns while there are both."""
