@@ -39,7 +39,7 @@ KEYS: Final = frozenset(
 )
 """The keys that any event may carry. ``from_`` is written ``from``, a reserved word in Python."""
 
-BOOT_KEYS: Final = frozenset({"version", "mode", "listen", "metrics", "push", "fix"})
+BOOT_KEYS: Final = frozenset({"version", "mode", "listen", "metrics", "push", "address_cap", "fix"})
 """The keys that only events at start and stop may carry."""
 
 MAX_LINE: Final = 4095

@@ -154,7 +154,9 @@ _LIMITS: Final = Group(
             "--max-connections-per-ip",
             "limits.connections_per_ip",
             "N",
-            "live WebSockets of one address; 0 for no such cap",
+            "live WebSockets of one address, twice and four times as many of an IPv6 /56 and /48;"
+            " 0 for no such cap (default: a tenth of --max-connections, at least 64; peers on"
+            " loopback or private addresses have none then)",
             parse=number(int, 0),
         ),
         _setting(

@@ -20,6 +20,7 @@ from fastrelay.net.tls.certificates import UnusableCertificate
 from fastrelay.process.garbage_collection import configure_gc
 from fastrelay.process.log_writer import CLOSED, LogWriter, stderr_through
 from fastrelay.process.systemd import Notifier
+from fastrelay.server.counted_address import counts_local_peers
 from fastrelay.server.relay import Relay
 
 EXIT_DRAINED = 0
@@ -130,6 +131,12 @@ def _log_startup(settings: Settings, log: Log) -> None:
         listen=str(settings.listen),
         metrics=str(settings.metrics_listen or "off"),
         push="on" if settings.push else "off",
+        address_cap=_address_cap(settings),
     )
     if not settings.limits.upgrade_burst:
         log.warning("rate_limit_off", fix="--upgrade-burst 20 limits attempts per address")
+
+
+def _address_cap(settings: Settings) -> str:
+    cap = str(settings.limits.connections_per_address or "none")
+    return cap if counts_local_peers(settings) else f"{cap}, loopback and private peers: none"

@@ -1,4 +1,4 @@
-"""``GET /healthz``: is it up, and how much is connected. No gate but the request head."""
+"""``GET /healthz``: is it up, and how much is connected."""
 
 import json
 from collections.abc import Callable

@@ -30,8 +30,9 @@ from fastrelay.log import Log
 from fastrelay.loop.timer_wheel import TimerWheel
 from fastrelay.net.bound_sockets import bind
 from fastrelay.net.listener import Listener
-from fastrelay.policy.caps import PendingConnections
+from fastrelay.policy.pending import PendingConnections
 from tests.support.certificates import authority
+from tests.support.newcomers import unhurried
 from tests.support.pebble import Pebble, pebble
 from tests.support.programs import needs
 from tests.support.sealed import run_sealed
@@ -78,9 +79,11 @@ async def http_listener(responder: ChallengeResponder) -> AsyncIterator[int]:
     loop = asyncio.get_running_loop()
     wheel = TimerWheel(loop, 0.01)
     pending = PendingConnections(10)
-    site = Site(responder, socket_peer, wheel, loop.call_soon, 16384, 5.0, 0.1, pending)
+    newcomers = unhurried(loop.call_soon)
+    site = Site(responder, socket_peer, wheel, newcomers, 16384, 5.0, 0.1, pending)
     sock = bind(Address("127.0.0.1", 0))
-    listener = Listener(sock, partial(HttpProtocol, site), loop, Log(lambda line: None), sys.exit)
+    log = Log(lambda line: None)
+    listener = Listener(sock, partial(HttpProtocol, site), loop, log, newcomers, sys.exit)
     try:
         yield listener.port
     finally:

@@ -22,9 +22,10 @@ from fastrelay.log import Log
 from fastrelay.loop.fair_reads import FairScheduler
 from fastrelay.loop.timer_wheel import TimerWheel
 from fastrelay.net.bound_sockets import bind_all
-from fastrelay.policy.caps import PendingConnections
 from fastrelay.policy.counters.frames import DirectionCounts
 from fastrelay.policy.held_bytes import HeldBytes
+from fastrelay.policy.pending import PendingConnections
+from fastrelay.policy.plain_requests import PlainRequests
 from fastrelay.protocol.cause import Cause
 from fastrelay.protocol.close_codes import requested_close
 from fastrelay.protocol.frames import text_header
@@ -32,6 +33,7 @@ from fastrelay.server.listeners import Listeners
 from fastrelay.websocket.connection import Connection
 from fastrelay.websocket.context import ConnectionContext, UselessFrames
 from tests.support.certificates import local_certificate
+from tests.support.newcomers import unhurried
 
 LIMIT = 128 * 1024
 """Bytes one message may have, if the request does not say."""
@@ -181,6 +183,8 @@ class EchoServer:
             self._wheel,
             PendingConnections(10),
             FairScheduler(),
+            unhurried(self._loop.call_soon),
+            PlainRequests(None, lambda client, what: None),
             log,
             lambda: self.faults.append(failed),
         )

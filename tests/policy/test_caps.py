@@ -1,10 +1,14 @@
-"""Caps and pending connections, alone."""
+"""Caps on live connections, alone."""
+
+import ipaddress
+from collections import Counter
 
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from fastrelay.policy.caps import LiveConnections, PendingConnections
+from fastrelay.address import nested_keys
+from fastrelay.policy.caps import FEW, LiveConnections
 
 # -- caps -----------------------------------------------------------------------------------------
 
@@ -23,7 +27,7 @@ def test_the_relay_wide_cap() -> None:
 
 
 def test_the_cap_of_an_address() -> None:
-    live: LiveConnections[int] = LiveConnections(most=100, most_per_ip=2)
+    live: LiveConnections[int] = LiveConnections(most=100, most_per_address=2)
     for number, client in enumerate(["2001:db8::1", "2001:db8::ffff", "198.51.100.1"]):
         assert live.has_room(client)
         live.add(number, client)
@@ -34,7 +38,7 @@ def test_the_cap_of_an_address() -> None:
 
 
 def test_connections_may_end_while_all_are_walked() -> None:
-    live: LiveConnections[int] = LiveConnections(most=100, most_per_ip=100)
+    live: LiveConnections[int] = LiveConnections(most=100, most_per_address=100)
     for number in range(10):
         live.add(number, "198.51.100.1")
     for number in live:
@@ -42,10 +46,55 @@ def test_connections_may_end_while_all_are_walked() -> None:
     assert len(live) == 0
 
 
+def filled(most: int, most_per_address: int = 0) -> LiveConnections[str]:
+    """Nine tenths of a relay are taken, by as many addresses."""
+    live: LiveConnections[str] = LiveConnections(most, most_per_address)
+    for number in range(most - most // 10):
+        live.add(f"other {number}", f"203.0.113.{number}")
+    return live
+
+
+@pytest.mark.parametrize("most_per_address", [0, 64])
+def test_the_last_tenth_is_for_addresses_with_few(most_per_address: int) -> None:
+    live = filled(200, most_per_address)
+    for number in range(FEW):
+        assert live.has_room("198.51.100.1")
+        live.add(f"mine {number}", "198.51.100.1")
+    assert not live.has_room("198.51.100.1")
+    assert live.refused.reserve == 1
+    assert live.has_room("198.51.100.2")
+    assert live.has_room("")  # of no address that is counted
+    live.discard("other 3")
+    assert not live.has_room("198.51.100.1")
+    for number in range(FEW):
+        live.discard(f"other 1{number}")
+    assert live.has_room("198.51.100.1")
+
+
+@pytest.mark.parametrize(("level", "times"), [(0, 1), (1, 2), (2, 4)])
+def test_the_caps_of_the_networks_around_an_address(level: int, times: int) -> None:
+    live: LiveConnections[int] = LiveConnections(most=1000, most_per_address=3)
+    step = 1 << (0, 64, 72)[level]  # in one /64, one /56, one /48
+    first = int(ipaddress.IPv6Address("2001:db8::"))
+    for number in range(3 * times):
+        client = str(ipaddress.IPv6Address(first + number * step))
+        assert live.has_room(client)
+        live.add(number, client)
+    assert not live.has_room(str(ipaddress.IPv6Address(first + 3 * times * step)))
+    assert live.refused.address_full == 1
+    assert live.has_room("2001:db8:1::")
+    live.discard(0)
+    assert live.has_room(str(ipaddress.IPv6Address(first + 3 * times * step)))
+
+
 class Caps(RuleBasedStateMachine):
     """Connections come and go, and every slot comes back."""
 
-    MOST, EACH = 5, 2
+    MOST, EACH = 12, 2
+    CLIENTS = (
+        *("198.51.100.1", "198.51.100.2", "2001:db8::1", "2001:db8::2", "2001:db8:0:1::"),
+        *("2001:db8:0:2::", "2001:db8:0:100::", "2001:db8:0:200::", "2001:db8:1::", ""),
+    )
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,10 +102,15 @@ class Caps(RuleBasedStateMachine):
         self.held: dict[int, str] = {}
         self.made = 0
 
-    @rule(client=st.sampled_from("abc"))
+    def keys(self) -> list[str]:
+        return [key for client in self.held.values() if client for key in nested_keys(client)]
+
+    @rule(client=st.sampled_from(CLIENTS))
     def come(self, client: str) -> None:
-        mine = sum(held == client for held in self.held.values())
-        room = len(self.held) < self.MOST and mine < self.EACH
+        counts = [self.keys().count(key) for key in nested_keys(client)] if client else []
+        room = len(self.held) < self.MOST and all(
+            count < self.EACH * 2**level for level, count in enumerate(counts)
+        )
         assert self.live.has_room(client) == room
         if room:
             self.made += 1
@@ -72,55 +126,8 @@ class Caps(RuleBasedStateMachine):
     @invariant()
     def holds_those(self) -> None:
         assert list(self.live) == list(self.held)
-        assert set(self.live._by_key) == set(self.held.values())  # and no dead address
+        counted = {key: group.count for key, group in self.live._by_key.items()}
+        assert counted == dict(Counter(self.keys()))  # and no dead address
 
 
 TestCaps = Caps.TestCase
-
-
-# -- pending connections --------------------------------------------------------------------------
-
-
-class FakeConnection:
-    """Leaves when it is dropped: at once, or when the loop tells it that the socket is gone."""
-
-    def __init__(self, pending: PendingConnections, at_once: bool = True) -> None:
-        self.dropped = 0
-        self._at_once = at_once
-        self._pending = pending
-
-    def abort(self) -> None:
-        self.dropped += 1
-        if self._at_once:
-            self._pending.discard(self)
-
-
-@pytest.mark.parametrize("at_once", [True, False])
-def test_past_the_cap_who_has_waited_longest_is_dropped(at_once: bool) -> None:
-    pending = PendingConnections(most=3)
-    connections = [FakeConnection(pending, at_once) for _ in range(10)]
-    for number, connection in enumerate(connections):
-        pending.add(connection)
-        assert len(pending) == min(number + 1, 3)
-    assert [connection.dropped for connection in connections] == [1] * 7 + [0] * 3
-
-
-def test_who_left_makes_room() -> None:
-    pending = PendingConnections(most=2)
-    first, second, third = (FakeConnection(pending) for _ in range(3))
-    pending.add(first)
-    pending.add(second)
-    pending.discard(second)
-    pending.discard(second)
-    pending.add(third)
-    assert (len(pending), first.dropped, third.dropped) == (2, 0, 0)
-
-
-def test_all_are_dropped_at_the_end() -> None:
-    pending = PendingConnections(most=9)
-    connections = [FakeConnection(pending) for _ in range(5)]
-    for connection in connections:
-        pending.add(connection)
-    pending.drop_all()
-    assert len(pending) == 0
-    assert [connection.dropped for connection in connections] == [1] * 5

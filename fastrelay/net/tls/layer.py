@@ -11,20 +11,17 @@ make any connection of the loop write, this one included.
 import asyncio
 import ssl
 from collections.abc import Iterable
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, cast
 
-from fastrelay.loop.fair_reads import BUFFER_BYTES, FIRST_QUOTA, FairReader, FairScheduler
+from fastrelay.loop.fair_reads import FIRST_QUOTA, FairReader
 from fastrelay.loop.internal_errors import report
-from fastrelay.loop.timer_wheel import Timed
+from fastrelay.net.tls.buffers import TlsBuffers
 from fastrelay.net.tls.certificates import Certificates
-from fastrelay.net.tls.session import MAX_RECORD, End, SharedBios, TlsSession
+from fastrelay.net.tls.session import MAX_RECORD, End, TlsSession
 from fastrelay.protocol.cause import Aborted, Cause
 
 UNENCRYPTED: Final = "unencrypted"
 """Asks :meth:`TlsLayer.get_extra_info` how many bytes of what is unsent cannot be encrypted yet."""
-
-_PLAINTEXT_BYTES: Final = 64 * 1024
-"""For protocols that bring no buffer of their own."""
 
 _HANDSHAKE_RECORD: Final = 0x16
 """What the first byte of a TLS connection is (RFC 8446 §5.1)."""
@@ -36,34 +33,6 @@ answers that it asked for."""
 _NO_PROTOCOL: Final = asyncio.Protocol()
 
 _EXPECT_CLIENT_HELLO, _HANDSHAKE, _OPEN, _ENDED = range(4)
-
-
-class Wheel(Protocol):
-    """What the layer needs of the timer wheel."""
-
-    def after(self, item: Timed, delay: float) -> None:
-        """Call ``item.on_timer()`` in ``delay`` seconds."""
-
-    def cancel(self, item: Timed) -> None:
-        """Do not call it."""
-
-
-class TlsBuffers:
-    """What all TLS connections of one loop share.
-
-    Args:
-        wheel: for peers that stop inside a handshake message.
-        stall: seconds they have for the rest of it.
-        scheduler: of the loop, shared with the connections above; without one it has its own.
-    """
-
-    def __init__(self, wheel: Wheel, stall: float, scheduler: FairScheduler | None = None) -> None:
-        self.scheduler = scheduler or FairScheduler()
-        self.ciphertext = memoryview(bytearray(BUFFER_BYTES))
-        self.plain = memoryview(bytearray(_PLAINTEXT_BYTES))
-        self.bios = SharedBios()
-        self.wheel = wheel
-        self.stall = stall
 
 
 class TlsLayer(FairReader, asyncio.Transport):
@@ -81,12 +50,14 @@ class TlsLayer(FairReader, asyncio.Transport):
         inner: the protocol above.
         certificates: what is shown to the client.
         buffers: shared with all others of this loop.
+        client: whose handshake it is.
     """
 
     __slots__ = (
         "_aborted",
         "_buffers",
         "_certificates",
+        "_client",
         "_inner",
         "_kept",
         "_light_limit",
@@ -104,11 +75,16 @@ class TlsLayer(FairReader, asyncio.Transport):
     )
 
     def __init__(
-        self, inner: asyncio.BaseProtocol, certificates: Certificates, buffers: TlsBuffers
+        self,
+        inner: asyncio.BaseProtocol,
+        certificates: Certificates,
+        buffers: TlsBuffers,
+        client: str,
     ) -> None:
         self._aborted: Aborted | None = None
         self._buffers = buffers
         self._certificates = certificates
+        self._client: str | None = client
         self._own_output = 0
         self._paused = False
         self._quota = buffers.ciphertext[:FIRST_QUOTA]
@@ -192,6 +168,11 @@ class TlsLayer(FairReader, asyncio.Transport):
             self.pause_reading()
         elif self._state == _EXPECT_CLIENT_HELLO and ciphertext[0] != _HANDSHAKE_RECORD:
             self.abort()  # clear text: not even an alert
+        elif self._state < _OPEN:
+            has_asked = bool(self._undecrypted)
+            self._undecrypted += bytes(ciphertext)
+            if not has_asked:
+                self._ask_for_turn()
         else:
             self._decrypt(self._session, ciphertext)
         self.kept_changed(0)
@@ -208,6 +189,38 @@ class TlsLayer(FairReader, asyncio.Transport):
         if self._reads_itself and self._state != _ENDED:
             self._kept = size
             self._inner.hold_undecrypted(size)
+
+    def _ask_for_turn(self) -> None:
+        """Go on with the handshake as soon as there is time for it, which may be now.
+
+        An address that makes too many is dropped before it costs more than the accept: no
+        handshake is begun, and no alert is sent.
+        """
+        client, self._client = self._client, None
+        if client is not None and not self._buffers.may_shake_hands(client):
+            self.abort()
+        elif not self._buffers.newcomers.run(self._shake_hands):
+            self._transport.pause_reading()
+            self._buffers.newcomers.queue(self._turn_has_come)
+
+    def _shake_hands(self) -> None:
+        """Go on with the handshake, and with what the peer has sent behind it."""
+        data, self._undecrypted = self._undecrypted, b""
+        session = self._session
+        while data and session is not None and self._state != _ENDED:
+            self._decrypt(session, data[:FIRST_QUOTA])
+            data = data[FIRST_QUOTA:]
+
+    def _turn_has_come(self) -> None:
+        if self._state == _ENDED:
+            return
+        try:
+            if not self._paused and self._buffers.scheduler.may_read(self):
+                self._transport.resume_reading()
+            self._shake_hands()
+        except Exception as error:
+            report(error)
+            self.abort()
 
     def _decrypt(self, session: TlsSession, ciphertext: memoryview | bytes) -> None:
         plaintext = self._plaintext
