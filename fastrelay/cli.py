@@ -1,5 +1,6 @@
 """The command line: ``fastrelay [flags]`` runs a relay; ``probe`` checks one, ``top`` shows one."""
 
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -8,6 +9,7 @@ from fastrelay.config.errors import ConfigurationError
 from fastrelay.config.flags import make_parser
 from fastrelay.config.from_flags import asks_to_listen, read_settings
 from fastrelay.process.run import bind_and_run
+from fastrelay.process.standard_descriptors import occupy_standard_descriptors
 from fastrelay.tools.probe.command import main as probe
 from fastrelay.tools.top.command import main as top
 
@@ -28,7 +30,14 @@ fastrelay: no listener was asked for
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    occupy_standard_descriptors()
+    try:
+        return _command(sys.argv[1:] if arguments is None else arguments)
+    finally:
+        _finish_stderr()
+
+
+def _command(arguments: Sequence[str]) -> int:
     try:
         if arguments and arguments[0] == "probe":
             return probe(arguments[1:])
@@ -36,9 +45,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return top(arguments[1:])
         options = make_parser().parse_args(arguments)
         if not asks_to_listen(options):
-            sys.stderr.write(_USAGE)
+            _say(_USAGE)
             return EXIT_REFUSED
         return bind_and_run(read_settings(options, os.environ))
     except ConfigurationError as refusal:
-        sys.stderr.write(f"fastrelay: {refusal.what}\nfastrelay: {refusal.fix}\n")
+        _say(f"fastrelay: {refusal.what}\nfastrelay: {refusal.fix}\n")
         return EXIT_REFUSED
+
+
+def _say(text: str) -> None:
+    """Write to stderr; the exit code tells that it was refused where that is not possible."""
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError):
+            sys.stderr.write(text)
+
+
+def _finish_stderr() -> None:
+    """Give up what stderr does not take; Python would try again at exit, and exit with 120."""
+    if sys.stderr is not None:
+        try:
+            sys.stderr.flush()
+        except OSError:
+            with contextlib.suppress(OSError):
+                sys.stderr.close()

@@ -95,10 +95,11 @@ def test_help_mentions_every_flag_and_its_default() -> None:
         "--metrics-listen IP:PORT": "(default: 127.0.0.1:9090)",
         "--trust-x-forwarded-for [CIDR[,...]]": "(default: the socket's peer)",
         "--max-connections N": "at most 10000)",
-        "--max-connections-per-ip N": "(default: 0)",
+        "--max-connections-per-ip N": "(default: a tenth of --max-connections, at least 64;",
         "--max-message-bytes N": "(default: 262144)",
         "--max-phones N": "(default: 16)",
-        "--max-buffered-bytes N": "(default: 268435456)",
+        "--max-held-bytes N": "(default: 268435456)",
+        "--max-buffered-bytes N": "",
         "--grace SECONDS": "(default: 30)",
         "--upgrade-burst N": "(default: 20)",
         "--upgrade-refill SECONDS": "(default: 6)",
@@ -146,8 +147,10 @@ def test_no_listener_explains_the_two_ways() -> None:
 async def test_starting_is_said_in_logfmt() -> None:
     async with running_command() as command:
         listen = f"mode=insecure listen=127.0.0.1:{command.port} metrics=off push=off"
+        listen += r' address_cap="\d+, loopback and private peers: none"'
         assert re.fullmatch(
-            rf"time=\S+Z level=INFO msg=starting version={__version__} {listen}\n", command.said
+            rf"time=\S+Z level=INFO msg=starting version={__version__} {listen}\n",
+            command.said,
         )
 
 
@@ -157,6 +160,7 @@ async def test_starting_is_said_in_json_with_the_metrics_served() -> None:
     async with running_command("--log-format", "json", metrics=metrics) as command:
         said: dict[str, Any] = json.loads(command.said)
         assert said.pop("time").endswith("Z")
+        assert said.pop("address_cap").endswith(", loopback and private peers: none")
         assert said == {
             "level": "INFO",
             "msg": "starting",

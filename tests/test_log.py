@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import fastrelay
 from bench.support.ports import free_port
-from fastrelay.log import BOOT_KEYS, KEYS, LEVELS, Log
+from fastrelay.log import BOOT_KEYS, KEYS, LEVELS, MAX_LINE, WHOLE_LINES, LineCounts, Log
 from tests.support.peer import open_peer
 
 MOMENT = 1_700_000_000.0625
@@ -42,6 +42,10 @@ class Written:
         self.log = Log(
             self.lines.append, level, as_json=as_json, flood_interval=10, clock=self.clock
         )
+
+    def errs(self) -> list[str | None]:
+        """The lines' ``err``."""
+        return [fields.get("err") for fields in self.fields()]
 
     def fields(self) -> list[dict[str, str]]:
         """The lines' fields, but for time."""
@@ -170,39 +174,66 @@ def logfmt(line: str) -> Iterator[tuple[str, str]]:
         at = match.end()
 
 
+@given(st.lists(st.text(min_size=300), min_size=1, max_size=3))
+def test_a_long_line_is_cut_in_its_values(values: list[str]) -> None:
+    """All keys are there, values are whole or end in dots, and short ones are never cut."""
+    texts = [text * 10 for text in values]
+    keys = ["server_id", "device_name", "err"][: len(texts)]
+    for as_json in (False, True):
+        written = Written(as_json=as_json)
+        written.log.info("starting", **dict(zip(keys, texts, strict=True)), remote="203.0.113.9")
+        (line,) = written.lines
+        assert is_one_printable_line(line)
+        assert len(line) <= MAX_LINE
+        fields = dict(list(json.loads(line).items())[3:] if as_json else list(logfmt(line))[3:])
+        assert list(fields) == [*keys, "remote"]
+        assert fields.pop("remote") == "203.0.113.9"
+        for text, shown in zip(texts, fields.values(), strict=True):
+            assert shown == text or (
+                shown.endswith("...") and text.startswith(shown.removesuffix("..."))
+            )
+
+
+def test_a_cut_line_uses_its_room() -> None:
+    written = Written()
+    written.log.info("starting", err="x" * 100_000, from_="x" * 500)
+    (line,) = written.lines
+    assert MAX_LINE // 2 < len(line) <= MAX_LINE
+    assert f"from={'x' * 500}\n" in line
+
+
 # -- floods ---------------------------------------------------------------------------------------
 
 
-def test_a_flood_is_one_line_and_a_count_an_interval() -> None:
+def test_a_flood_is_twenty_lines_and_a_count_an_interval() -> None:
     written = Written()
     for second in range(25):
         written.clock.now = MOMENT + second
-        for _ in range(100):
+        for _ in range(15):
             written.log.limited("rate_limited", remote=f"203.0.113.{second}")
     warn = {"level": "WARN", "msg": "rate_limited"}
-    assert written.fields() == [
-        {**warn, "remote": "203.0.113.0"},
-        {**warn, "err": "999 more suppressed"},
-        {**warn, "remote": "203.0.113.10"},
-        {**warn, "err": "999 more suppressed"},
-        {**warn, "remote": "203.0.113.20"},
-    ]
+    expected = []
+    for first in (0, 10, 20):
+        expected += [{**warn, "remote": f"203.0.113.{first}"}] * 15
+        expected += [{**warn, "remote": f"203.0.113.{first + 1}"}] * 5
+        expected += [{**warn, "err": "130 more suppressed"}]
+    assert written.fields() == expected[:-1]
     written.log.flush(final=True)
-    assert written.fields()[-1] == {**warn, "err": "499 more suppressed"}
+    assert written.fields()[-1] == {**warn, "err": "55 more suppressed"}
     written.log.flush(final=True)
-    assert len(written.lines) == 6
+    assert len(written.lines) == len(expected)
 
 
 def test_the_count_of_a_flood_that_ended_is_flushed() -> None:
     written = Written()
-    for _ in range(3):
+    for _ in range(WHOLE_LINES + 2):
         written.log.limited("conn_cap_reached", remote="r")
     written.clock.now += 9
     written.log.flush()
-    assert len(written.lines) == 1
+    assert len(written.lines) == WHOLE_LINES
     written.clock.now += 1
     written.log.flush()
-    assert [fields.get("err") for fields in written.fields()] == [None, "2 more suppressed"]
+    assert written.errs() == [None] * WHOLE_LINES + ["2 more suppressed"]
     written.log.limited("conn_cap_reached", remote="r")
     assert written.fields()[-1].get("err") is None
 
@@ -214,19 +245,21 @@ def test_one_events_flood_mutes_no_other() -> None:
         written.log.info("server_claimed")
     written.log.limited("conn_cap_reached")
     events = [fields["msg"] for fields in written.fields()]
-    assert events == ["rate_limited", *["server_claimed"] * 50, "conn_cap_reached"]
+    alternate = ["rate_limited", "server_claimed"] * WHOLE_LINES
+    rest = ["server_claimed"] * (50 - WHOLE_LINES)
+    assert events == [*alternate, *rest, "conn_cap_reached"]
 
 
 def test_a_clock_set_back_mutes_nothing() -> None:
     written = Written()
-    written.log.limited("rate_limited")
-    written.log.limited("rate_limited")
+    for _ in range(WHOLE_LINES + 1):
+        written.log.limited("rate_limited")
     written.clock.now -= 3600
     written.log.flush()
-    assert [fields.get("err") for fields in written.fields()] == [None, "1 more suppressed"]
-    written.log.limited("rate_limited")
-    written.log.limited("rate_limited")
-    assert len(written.lines) == 3
+    assert written.errs() == [None] * WHOLE_LINES + ["1 more suppressed"]
+    for _ in range(WHOLE_LINES + 1):
+        written.log.limited("rate_limited")
+    assert written.errs()[WHOLE_LINES + 1 :] == [None] * WHOLE_LINES
 
 
 def test_a_log_nobody_can_read_costs_nobody_a_connection() -> None:
@@ -241,6 +274,7 @@ def test_a_log_nobody_can_read_costs_nobody_a_connection() -> None:
     log.info("server_claimed", server_id="s")
     log.limited("rate_limited")
     assert len(lines) == 2
+    assert log.counts() == (2, 0)
 
 
 async def test_a_relay_whose_log_reader_has_gone_relays_on() -> None:
@@ -282,7 +316,8 @@ SPECIFIED = {
 }
 PERMITTED = {
     *("server_id", "conn_id", "binary_conn_id", "device_name", "remote", "binary_version", "err"),
-    *("path", "from", "to", "close_code"),
+    *("path", "from", "to", "close_code", "token_fp", "duration", "fcm_message_id", "header"),
+    *("count", "worker", "not_after", "retry_in"),
 }
 
 
@@ -327,6 +362,22 @@ def modules() -> dict[str, str]:
     return found
 
 
+def test_what_is_lost_is_said_in_the_logs_own_format() -> None:
+    written = Written()
+    assert written.log.loss_line(7) == f"time={STAMP} level=WARN msg=log_lines_lost count=7\n"
+    assert json.loads(Written(as_json=True).log.loss_line(7))["count"] == 7
+    assert Written("error").log.loss_line(7) == ""
+
+
+def test_what_another_part_lost_is_counted_with_it() -> None:
+    def write(line: str) -> None:
+        raise BrokenPipeError
+
+    log = Log(write, counts=lambda: LineCounts(3, 4))
+    log.info("starting")
+    assert log.counts() == (4, 4)
+
+
 def test_the_permitted_keys_are_the_protocols() -> None:
     assert {key.rstrip("_") for key in KEYS} == PERMITTED
     assert not KEYS & BOOT_KEYS
@@ -366,6 +417,18 @@ def test_a_key_that_is_not_permitted_is_refused(method: str) -> None:
     assert written.lines == []
 
 
+@pytest.mark.parametrize("as_json", [False, True])
+def test_in_a_running_relay_it_is_left_out(as_json: bool) -> None:
+    """The line without it is worth more than a connection that ends, and no value leaks."""
+    lines: list[str] = []
+    log = Log(lines.append, as_json=as_json, strict=False)
+    log.error("server_claimed", server_id="s", token="t0k3n", remote="r")
+    (line,) = lines
+    assert "tok" not in line
+    assert "t0k3n" not in line
+    assert ("server_id=s remote=r\n" in line) or ('"server_id": "s", "remote": "r"}' in line)
+
+
 def test_every_event_of_the_protocol_is_logged_somewhere() -> None:
     """As a literal in a module that has a log, so that a search for it finds it."""
     said: set[str] = set()
@@ -387,6 +450,7 @@ def test_there_is_no_second_way_into_the_log() -> None:
             if isinstance(node, ast.Import | ast.ImportFrom):
                 names = [getattr(node, "module", None), *(alias.name for alias in node.names)]
                 assert "logging" not in names, module
-            if isinstance(node, ast.Attribute) and node.attr == "stderr":
+            if isinstance(node, ast.Attribute) and "stderr" in node.attr:
                 writers.add(module)
-    assert writers == {"process/run.py", "cli.py", "tools/probe/command.py", "tools/top/command.py"}
+    commands = {"cli.py", "tools/probe/command.py", "tools/top/command.py"}
+    assert writers == commands | {"process/run.py", "process/log_writer.py"}

@@ -19,6 +19,7 @@ from fastrelay.config.settings import Intervals
 from fastrelay.loop.timer_wheel import TimerWheel
 from fastrelay.policy.caps import LiveConnections
 from fastrelay.policy.counters import Counters
+from fastrelay.policy.held_bytes import HeldBytes
 from fastrelay.process.garbage_collection import configure_gc
 from fastrelay.websocket.connection import Connection
 from fastrelay.websocket.context import ConnectionContext
@@ -52,7 +53,9 @@ class _Pauses:
 def _pauses_with(connections: int) -> _Pauses:
     loop = asyncio.get_running_loop()
     live: LiveConnections[Connection] = LiveConnections(connections)
-    conditions = ConnectionContext(TimerWheel(loop, 0.25), Intervals(), 1 << 18, live)
+    conditions = ConnectionContext(
+        TimerWheel(loop, 0.25), Intervals(), 1 << 18, live, HeldBytes(1 << 28)
+    )
     counts = Counters().frames.phone_to_binary
     handler: Any = object()
     pauses = _Pauses()

@@ -7,7 +7,8 @@ import asyncio
 from collections.abc import Callable
 
 from bench.compare.plan import SMALL
-from fastrelay.net.tls.layer import TlsBuffers, TlsLayer
+from fastrelay.net.tls.buffers import TlsBuffers
+from fastrelay.net.tls.layer import TlsLayer
 from fastrelay.server.listeners import Listeners
 
 CONTENDER = "fastrelay tls"
@@ -24,7 +25,13 @@ def change() -> None:
         return lambda client: TlsLayer(
             inner(client),
             self.certificates,
-            TlsBuffers(self._wheel, self._settings.intervals.tls_stall),
+            TlsBuffers(
+                self._wheel,
+                self._settings.intervals.tls_stall,
+                self._newcomers,
+                self._plain.may_shake_hands,
+            ),
+            client,
         )
 
     Listeners._tls_factory = speak  # type: ignore[method-assign]

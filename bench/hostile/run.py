@@ -5,6 +5,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, Final
 
 from bench.hostile.attackers import Strength, attackers
@@ -23,8 +24,8 @@ _MOST_GROWTH: Final = 60.0
 _GROWTH: Final = 1024 * 1024
 """Memory that does not grow by so many bytes in two seconds has come to rest; a minute at most."""
 
-_HELD: Final = ("_backlog_bytes", "_held_bytes")
-"""Ends of the names of gauges that count what a relay holds for its peers."""
+_HELD: Final = ("_held_bytes", "_backlog_bytes")
+"""Ends of the names of gauges that count what a relay holds for its peers, all or a part of it."""
 
 
 def measure_load(
@@ -117,12 +118,16 @@ def _gauges(relay: Relay) -> Iterator[list[float]]:
     def look() -> None:
         while not stop.wait(1.0):
             with contextlib.suppress(OSError, ValueError):
-                held = [
-                    value
-                    for name, value in relay.scrape().items()
-                    if name.partition("{")[0].endswith(_HELD)
-                ]
-                found.extend([sum(held)] if held else [])
+                gauges = relay.scrape()
+                by_end = (
+                    [
+                        value
+                        for name, value in gauges.items()
+                        if name.partition("{")[0].endswith(end)
+                    ]
+                    for end in _HELD
+                )
+                found.extend(sum(held) for held in islice(filter(None, by_end), 1))
 
     looking = threading.Thread(target=look, daemon=True)
     if relay.metrics_port:

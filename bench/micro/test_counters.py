@@ -25,10 +25,10 @@ class _Sink:
 
     is_open = True
 
-    def send(self, pieces: object, frames: int) -> bool:
+    def send(self, pieces: object, frames: int, owner: object) -> bool:
         return True
 
-    def send_frame(self, frame: bytes) -> bool:
+    def send_frame(self, frame: bytes, owner: object) -> bool:
         return True
 
     def notify_when_flushed(self, marker: Any) -> None:

@@ -7,14 +7,18 @@ from fastrelay.config.settings import Address, Settings
 from fastrelay.http.client_address import socket_peer
 from fastrelay.http.connection import HttpProtocol, Site
 from fastrelay.log import Log
+from fastrelay.loop.newcomers import Newcomers
+from fastrelay.loop.slice import TimeSlice
 from fastrelay.loop.timer_wheel import TimerWheel
 from fastrelay.metrics import make_metrics
-from fastrelay.policy.caps import LiveConnections, PendingConnections
-from fastrelay.policy.held_bytes import BufferBudget
+from fastrelay.policy.caps import LiveConnections
+from fastrelay.policy.held_bytes import HeldBytes
+from fastrelay.policy.pending import PendingConnections
 from fastrelay.policy.registry import Registry
 from fastrelay.push.waker import make_waker
 from fastrelay.routing.context import RoutingContext
 from fastrelay.routing.router import Router
+from fastrelay.server.counted_address import counted_address
 from fastrelay.server.routes import public_routes
 from fastrelay.websocket.connection import Connection
 from fastrelay.websocket.context import ConnectionContext
@@ -45,18 +49,19 @@ def make_site(loop: asyncio.AbstractEventLoop) -> Site:
     wheel = TimerWheel(loop, intervals.tick)
     waker = make_waker(settings, metrics.counters.wakes, log)
     registry: Registry[Any, Any] = Registry(limits.phones)
-    shared = RoutingContext(
-        limits, metrics.counters, BufferBudget(limits.buffered_bytes), waker, log
-    )
+    held = HeldBytes(limits.held_bytes)
+    shared = RoutingContext(limits, metrics.counters, held, waker, log)
     router = Router(registry, wheel, intervals, shared, metrics.upgrades)
-    live: LiveConnections[Connection] = LiveConnections(limits.connections)
-    context = ConnectionContext(wheel, intervals, limits.message_bytes, live)
-    routes = public_routes(router, context, live, None, metrics, log)
+    live: LiveConnections[Connection] = LiveConnections(
+        limits.connections, limits.connections_per_address
+    )
+    context = ConnectionContext(wheel, intervals, limits.message_bytes, live, held)
+    routes = public_routes(router, context, live, None, counted_address(settings), metrics, log)
     return Site(
         routes,
         socket_peer,
         wheel,
-        loop.call_soon,
+        Newcomers(TimeSlice(1e9), TimeSlice(1e9), loop.call_soon),
         limits.head_bytes,
         intervals.head,
         intervals.linger,

@@ -8,65 +8,23 @@ import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import datetime, timedelta
-from typing import Any, Final, TypeVar
+from typing import TypeVar
 
-import requests
 from acme import challenges, client, crypto_util, errors, messages
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from josepy.jwa import ES256
 from josepy.jwk import JWKEC
 
-from fastrelay import __version__
 from fastrelay.acme.cache import CertificateCache
+from fastrelay.acme.network import REQUEST_TIMEOUT, BoundedNetwork, Budget, Cancelled
 from fastrelay.acme.responder import ChallengeResponder
 from fastrelay.config.settings import Acme
 
 Result = TypeVar("Result")
 
-NETWORK_TIMEOUT: Final = 10
-"""Seconds one request to the CA may take."""
-
-_NONCE_ATTEMPTS: Final = 6
-"""How often a request is sent at most if the CA refuses every nonce (RFC 8555 §6.5)."""
-
 
 class IssuanceFailed(Exception):
     """The CA cannot be reached or refused. The text is one line that may be logged."""
-
-
-class Cancelled(Exception):
-    """The call was given up because the relay stops."""
-
-
-class _Network(client.ClientNetwork):
-    """The library's HTTP client, with more retries after a bad nonce, and with cancellation."""
-
-    def __init__(self, key: JWKEC, ca_file: str | None, cancelled: threading.Event) -> None:
-        super().__init__(
-            key,
-            alg=ES256,
-            user_agent=f"fastrelay/{__version__}",
-            timeout=NETWORK_TIMEOUT,
-        )
-        if ca_file is not None:
-            # requests accepts a path here as well, but the library annotates it as a bool.
-            self.verify_ssl = ca_file  # type: ignore[assignment]
-        self._cancelled = cancelled
-
-    def post(self, *args: Any, **kwargs: Any) -> requests.Response:
-        for _ in range(_NONCE_ATTEMPTS - 1):
-            try:
-                return self._post_once(*args, **kwargs)
-            except messages.Error as error:
-                if error.code != "badNonce":
-                    raise
-        return self._post_once(*args, **kwargs)
-
-    def _send_request(self, method: str, url: str, *args: Any, **kwargs: Any) -> requests.Response:
-        if self._cancelled.is_set():
-            raise Cancelled
-        return super()._send_request(method, url, *args, **kwargs)
 
 
 class Issuer:
@@ -76,7 +34,8 @@ class Issuer:
         acme: the domain, the CA and the account's email address.
         cache: where the account key is stored.
         responder: answers the CA's challenges on port 80.
-        timeout: the seconds that the CA may take to validate the domain and issue.
+        timeout: the seconds that all the requests of one call may take together.
+        request_timeout: the seconds that each of them may take.
     """
 
     def __init__(
@@ -85,11 +44,13 @@ class Issuer:
         cache: CertificateCache,
         responder: ChallengeResponder,
         timeout: float,
+        request_timeout: float = REQUEST_TIMEOUT,
     ) -> None:
         self._acme = acme
         self._cache = cache
         self._responder = responder
-        self._timeout = timedelta(seconds=timeout)
+        self._timeout = timeout
+        self._request_timeout = request_timeout
         self._cancelled = threading.Event()
 
     def cancel(self) -> None:
@@ -115,18 +76,21 @@ class Issuer:
             Cancelled: :meth:`cancel` was called.
         """
 
-        def ask(ca: client.ClientV2) -> datetime | None:
+        def ask(ca: client.ClientV2, budget: Budget) -> datetime | None:
             when, _ = ca.renewal_time(pem)
             return when
 
         return self._with_ca(ask)
 
-    def _with_ca(self, task: Callable[[client.ClientV2], Result]) -> Result:
+    def _with_ca(self, task: Callable[[client.ClientV2, Budget], Result]) -> Result:
         try:
-            net = _Network(self._account_key(), self._acme.ca_file, self._cancelled)
+            budget = Budget(self._timeout, self._cancelled)
+            net = BoundedNetwork(
+                self._account_key(), self._acme.ca_file, budget, self._request_timeout
+            )
             with net.session:
                 directory = client.ClientV2.get_directory(self._acme.directory, net)
-                return task(client.ClientV2(directory, net))
+                return task(client.ClientV2(directory, net), budget)
         except errors.ValidationError as error:
             raise IssuanceFailed(_one_line(_validation_problem(error))) from error
         except errors.TimeoutError:
@@ -147,7 +111,7 @@ class Issuer:
         self._cache.write(file, key.json_dumps().encode())
         return key
 
-    def _order(self, ca: client.ClientV2) -> bytes:
+    def _order(self, ca: client.ClientV2, budget: Budget) -> bytes:
         self._register(ca)
         private_key = ec.generate_private_key(ec.SECP256R1()).private_bytes(
             serialization.Encoding.PEM,
@@ -160,7 +124,7 @@ class Issuer:
                 if authorization.body.status != messages.STATUS_VALID:
                     self._answer(ca, authorization, cleanup)
             # The library compares the deadline with a naive local time.
-            deadline = datetime.now() + self._timeout
+            deadline = datetime.now() + timedelta(seconds=budget.remaining())
             order = ca.poll_and_finalize(order, deadline)
         return private_key + order.fullchain_pem.encode()
 

@@ -6,10 +6,8 @@ use.
 
 import asyncio
 import random
-import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +18,8 @@ from cryptography import x509
 from fastrelay.acme.cache import CertificateCache
 from fastrelay.acme.issuer import IssuanceFailed, Issuer
 from fastrelay.log import Log
+from fastrelay.loop.coalesced import Coalesced
+from fastrelay.loop.daemon_thread import in_daemon_thread
 
 Result = TypeVar("Result")
 
@@ -38,6 +38,7 @@ class RenewalTiming:
             varied at random by 20 %. A CA allows about five failures an hour.
         max_retry: the longest delay, before it is varied.
         stop: how long :meth:`Renewal.stop` waits for a request to the CA.
+        reload: from one installation on request to the next at the earliest.
     """
 
     fraction_left: float = 1 / 3
@@ -46,6 +47,7 @@ class RenewalTiming:
     retry: float = 60.0
     max_retry: float = 3 * 3600.0
     stop: float = 2.0
+    reload: float = 1.0
 
     def back_off(self, failures: int, random_fraction: float) -> float:
         """The seconds to wait after ``failures`` failures in a row.
@@ -75,8 +77,9 @@ class Renewal:
         domain: the domain.
         issuer: orders the certificates.
         cache: where they are stored.
-        install: starts to use the PEM file of a key and its chain; raises ``ValueError`` or
-            ``OSError`` if the file cannot be used.
+        prepare: reads and verifies the PEM file of a key and its chain, in any thread; returns
+            what puts them into use in the loop's thread. Raises ``ValueError`` or ``OSError`` if
+            the file cannot be used.
         log: where installations and failures are logged.
         timing: when to renew, and when to repeat a failed attempt.
         clock: returns seconds since the epoch.
@@ -87,7 +90,7 @@ class Renewal:
         domain: str,
         issuer: Issuer,
         cache: CertificateCache,
-        install: Callable[[Path], None],
+        prepare: Callable[[Path], Callable[[], None]],
         log: Log,
         timing: RenewalTiming,
         clock: Callable[[], float] = time.time,
@@ -95,7 +98,10 @@ class Renewal:
         self._issuer = issuer
         self._cache = cache
         self._file = cache.certificate_file(domain)
-        self._install = install
+        self._prepare = prepare
+        # Two installations at once could end in the order in which they did not begin.
+        self._installing = asyncio.Lock()
+        self._reloads = Coalesced(self._install_again, timing.reload)
         self._log = log
         self._timing = timing
         self._clock = clock
@@ -108,6 +114,7 @@ class Renewal:
         try:
             pem = self._cache.read(self._file)
             if pem is not None and _validity(pem)[1] > self._clock():
+                self._prepare(self._file)()
                 due = self._installed(pem)
         except (OSError, ValueError) as error:
             self._log.warning("certificate_unusable", path=str(self._file), err=str(error))
@@ -115,15 +122,24 @@ class Renewal:
 
     def reload(self) -> None:
         """Install the cached file again, because the operator may have replaced it."""
+        self._reloads.request()
+
+    async def _install_again(self) -> None:
         try:
-            self._install(self._file)
+            await self._install()
         except (OSError, ValueError) as error:
             self._log.warning("certificate_unusable", path=str(self._file), err=str(error))
         else:
             self._log.info("certificate_installed", path=str(self._file))
 
+    async def _install(self) -> None:
+        async with self._installing:
+            use = await in_daemon_thread(lambda: self._prepare(self._file))
+            use()
+
     async def stop(self) -> None:
         """Stop the renewal task. A request to the CA has ``timing.stop`` seconds to end."""
+        await self._reloads.stop()
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
@@ -143,6 +159,7 @@ class Renewal:
         try:
             pem = await self._in_thread(self._issuer.obtain)
             self._cache.write(self._file, pem)
+            await self._install()
             due = self._installed(pem)
         except (IssuanceFailed, OSError, ValueError) as error:
             self._log.warning("certificate_failed", err=str(error))
@@ -152,9 +169,8 @@ class Renewal:
         return due
 
     def _installed(self, pem: bytes) -> float:
-        """Install the cached file, whose content is ``pem``; returns when its renewal is due."""
+        """Log that ``pem`` is in use; returns when its renewal is due."""
         begin, end = _validity(pem)
-        self._install(self._file)
         self._log.info("certificate_installed", path=str(self._file), to=_iso_time(end))
         return self._timing.due(begin, end, random.random())  # noqa: S311
 
@@ -171,17 +187,8 @@ class Renewal:
         return due if when is None else when.timestamp()
 
     async def _in_thread(self, call: Callable[[], Result]) -> Result:
-        """Run a blocking call in a daemon thread, so that a hanging call cannot stop the exit."""
-        result: Future[Result] = Future()
-
-        def run() -> None:
-            try:
-                result.set_result(call())
-            except BaseException as error:
-                result.set_exception(error)
-
-        threading.Thread(target=run, name="acme", daemon=True).start()
-        future = asyncio.wrap_future(result)
+        """Run a call of the issuer in a thread of its own."""
+        future = in_daemon_thread(call)
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:

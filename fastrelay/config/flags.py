@@ -154,7 +154,9 @@ _LIMITS: Final = Group(
             "--max-connections-per-ip",
             "limits.connections_per_ip",
             "N",
-            "live WebSockets of one address; 0 for no such cap",
+            "live WebSockets of one address, twice and four times as many of an IPv6 /56 and /48;"
+            " 0 for no such cap (default: a tenth of --max-connections, at least 64; peers on"
+            " loopback or private addresses have none then)",
             parse=number(int, 0),
         ),
         _setting(
@@ -167,13 +169,15 @@ _LIMITS: Final = Group(
         _setting(
             "--max-phones", "limits.phones", "N", "phones per server-id", parse=number(int, 1)
         ),
-        _setting(
-            "--max-buffered-bytes",
-            "limits.buffered_bytes",
+        Flag(
+            "--max-held-bytes",
             "N",
-            "unsent bytes held for all phones together",
-            parse=number(int, 1),
+            "kept in memory for all peers together, whatever for; not more than half of what the"
+            " control group allows unless it is given",
+            number(int, 1),
+            default=_DEFAULTS.limits.held_bytes,
         ),
+        Flag("--max-buffered-bytes", "N", "the old name of --max-held-bytes", number(int, 1)),
         _setting(
             "--grace",
             "intervals.grace",

@@ -21,11 +21,17 @@ from fastrelay.config.checks import (
 )
 from fastrelay.config.errors import ConfigurationError
 from fastrelay.config.flags import CERT_CACHE, LETS_ENCRYPT, fill, is_given, value_of
+from fastrelay.config.memory_limit import memory_limit
 from fastrelay.config.push import read_push
 from fastrelay.config.settings import Acme, Intervals, Limits, Settings, TlsFiles
 
 PRODUCTION: Final = "PYRYCODE_RELAY_PRODUCTION"
 SINGLE_INSTANCE: Final = "PYRYCODE_RELAY_SINGLE_INSTANCE"
+
+_HELD: Final = "--max-held-bytes"
+_HELD_BEFORE: Final = "--max-buffered-bytes"
+_LEAST_MESSAGES_HELD: Final = 16
+"""Messages of the largest size that the budget of held bytes must have room for."""
 
 _ACME_FLAGS: Final = (
     "--http-listen",
@@ -59,9 +65,37 @@ def read_settings(options: argparse.Namespace, environment: Mapping[str, str]) -
             environment, options.push_endpoint, options.push_token_url, options.push_ca_file
         ),
         intervals=Intervals(**fill(options, "intervals")),
-        limits=Limits(connections=connections, handshakes=handshakes, **fill(options, "limits")),
+        limits=Limits(
+            connections=connections,
+            handshakes=handshakes,
+            held_bytes=_read_held_bytes(options),
+            **fill(options, "limits"),
+        ),
         **fill(options),
     )
+
+
+def _read_held_bytes(options: argparse.Namespace) -> int:
+    """The budget of held bytes; it has room for some messages of the largest size."""
+    given = [flag for flag in (_HELD, _HELD_BEFORE) if is_given(options, flag)]
+    if len(given) > 1:
+        raise ConfigurationError(f"{_HELD_BEFORE} is the old name of {_HELD}", "give one of them")
+    message = value_of(options, "--max-message-bytes")
+    least = _LEAST_MESSAGES_HELD * message
+    if given:
+        held, what = int(value_of(options, given[0])), given[0]
+    else:
+        allowed = memory_limit()
+        held, what = int(value_of(options, _HELD)), f"the default of {_HELD},"
+        if allowed is not None and allowed // 2 < held:
+            held, what = allowed // 2, f"{_HELD} is not given, and half of this process's memory,"
+    if held < least:
+        raise ConfigurationError(
+            f"{what} {held} is less than {_LEAST_MESSAGES_HELD} times"
+            f" --max-message-bytes {message}",
+            f"give {_HELD} {least} or more, or a smaller --max-message-bytes",
+        )
+    return held
 
 
 def asks_to_listen(options: argparse.Namespace) -> bool:

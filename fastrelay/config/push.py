@@ -53,7 +53,6 @@ def read_push(
 def _read_account(text: str) -> ServiceAccount:
     try:
         # Import what the extra installs first, because the modules that send need it as well.
-        import aiohttp  # noqa: F401
         import jwt  # noqa: F401
 
         from fastrelay.config.service_account import BadCredential, read_service_account

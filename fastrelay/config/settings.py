@@ -16,6 +16,9 @@ MIB: Final = 1024 * 1024
 LEAST_MESSAGE_BYTES: Final = 125
 """The smallest permitted message limit: the decoder does not check shorter lengths."""
 
+LEAST_PER_ADDRESS: Final = 64
+"""The smallest cap of one address that is chosen where none is given."""
+
 
 @dataclass(frozen=True, slots=True)
 class Address:
@@ -110,14 +113,16 @@ class Intervals:
         grace: a server-id stays reserved after its binary has gone.
         proxy_header: from accept to a complete PROXY protocol header.
         certificate_check: between two looks at certificate files.
-        certificate_issue: a CA may take to validate and issue.
+        certificate_reload: from one reload of certificates to the next at the earliest.
+        certificate_issue: a CA may take for all it is asked, from the directory to the chain.
         drain: from the first signal until all remaining connections are dropped.
         bucket_sweep: between two evictions of idle rate-limit buckets.
-        log_flood: the time in which each event is logged once, and then counted.
+        log_flood: the time in which an event is logged twenty times, and then counted.
         push_call: one HTTP call to Google.
         push_token_margin: an access token is no longer used so long before it expires.
-        traffic_slice: the time that all heavy connections together have in one iteration of the
-            event loop (see :mod:`fastrelay.loop.fair_reads`).
+        traffic_slice: the time in one loop iteration for all heavy connections together (see
+            :mod:`fastrelay.loop.fair_reads`).
+        newcomers: the time in one loop iteration for accepting, TLS handshakes and request heads.
         tick: the resolution of the intervals that the timer wheel measures.
     """
 
@@ -133,6 +138,7 @@ class Intervals:
     grace: float = 30.0
     proxy_header: float = 5.0
     certificate_check: float = 10.0
+    certificate_reload: float = 1.0
     certificate_issue: float = 90.0
     drain: float = 10.0
     bucket_sweep: float = 300.0
@@ -140,6 +146,7 @@ class Intervals:
     push_call: float = 10.0
     push_token_margin: float = 60.0
     traffic_slice: float = 0.003
+    newcomers: float = 0.002
     tick: float = 0.25
 
 
@@ -155,10 +162,15 @@ class Limits:
         upgrade_refill: seconds until it may make one more.
         buckets: addresses remembered by the limiter.
         connections: live WebSockets, relay-wide.
-        connections_per_ip: live WebSockets from one address; 0 for no such cap.
-        handshakes: connections that are not upgraded yet; past it the oldest is dropped.
+        connections_per_ip: live WebSockets from one address; 0 for no such cap, ``None``:
+            :attr:`connections_per_address` says, and local peers have no such cap.
+        handshakes: connections of the public listener that are not upgraded yet; past it the oldest
+            of the address with the most is dropped.
+        side_handshakes: the same for each of the other listeners.
+        plain_burst: plain requests and TLS handshakes one address may make at once.
+        plain_refill: seconds until it may make one more.
         phone_backlog_bytes: unsent bytes held for one phone.
-        buffered_bytes: unsent bytes held for all phones together.
+        held_bytes: kept in memory for all peers together, whatever for.
         binary_backlog_bytes: unsent bytes for one binary at which its phones stop being read.
         useless_frames: pings, pongs, empty fragments and malformed envelopes of one connection
             at once; more of them end it.
@@ -175,16 +187,26 @@ class Limits:
     upgrade_refill: float = 6.0
     buckets: int = 100_000
     connections: int = 10_000
-    connections_per_ip: int = 0
+    connections_per_ip: int | None = None
     handshakes: int = 1_000
+    side_handshakes: int = 12
+    plain_burst: int = 100
+    plain_refill: float = 0.05
     phone_backlog_bytes: int = 4 * MIB
-    buffered_bytes: int = 256 * MIB
+    held_bytes: int = 256 * MIB
     binary_backlog_bytes: int = 256 * KIB
     useless_frames: int = 1000
     useless_refill: float = 100.0
     push_burst: int = 6
     push_refill: float = 10.0
     push_in_flight: int = 32
+
+    @property
+    def connections_per_address(self) -> int:
+        """The cap of one address that is in effect; 0 for none."""
+        if self.connections_per_ip is not None:
+            return self.connections_per_ip
+        return max(LEAST_PER_ADDRESS, self.connections // 10)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

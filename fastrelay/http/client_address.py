@@ -2,17 +2,25 @@
 
 import ipaddress
 from collections.abc import Callable, Sequence
+from ipaddress import IPv4Address, IPv6Address
+from typing import Final
 
 import h11
 
-from fastrelay.address import plain_host
 from fastrelay.config.settings import Network
 
-Resolver = Callable[[str, h11.Request], str | None]
-"""Returns the client's address for a peer's address and request; ``None``: there is none usable."""
+MOST_ENTRIES: Final = 16
+"""Entries of the header that are looked at, from the right: this is done for every request, before
+its client's address can be limited, and a head has room for thousands of them."""
+
+_LONGEST_ENTRY: Final = 100
+"""Bytes of an entry that may be an address: the longest one with brackets, zone and port has 70."""
+
+Resolver = Callable[[str, h11.Request], str]
+"""From the peer's address and its request to the client's address."""
 
 
-def socket_peer(peer: str, request: h11.Request) -> str | None:
+def socket_peer(peer: str, request: h11.Request) -> str:
     """The peer's address: no proxy is trusted."""
     return peer
 
@@ -20,45 +28,54 @@ def socket_peer(peer: str, request: h11.Request) -> str | None:
 def forwarded_for(trusted: Sequence[Network]) -> Resolver:
     """A resolver that believes ``X-Forwarded-For``.
 
-    With no networks, the client is the left-most entry, from any peer. With networks, it is the
-    first address outside of them, from the peer leftwards through the header; so a peer outside of
-    them is the client, whatever its header says. Without the header, the client is the peer. If
-    the entry that decides is no address, there is no usable client.
+    With no networks: its left-most entry, from any peer. With networks: the first address, from
+    the peer leftwards through the header, that is in none of them; so a peer outside them is
+    itself the client, whatever it claims. Without a header, or where the deciding entry is no
+    address, it is the peer.
     """
 
-    def left_most(peer: str, request: h11.Request) -> str | None:
-        entries = _entries(request)
-        return _address(entries[0]) if entries else peer
+    def left_most(peer: str, request: h11.Request) -> str:
+        client = _address(_header(request).partition(b",")[0])
+        return peer if client is None else str(client)
 
-    def past_trusted(peer: str, request: h11.Request) -> str | None:
-        client: str | None = peer
-        for entry in reversed([*_entries(request), peer]):
-            client = _address(entry)
-            if client is None or not _within(client, trusted):
+    def past_trusted(peer: str, request: h11.Request) -> str:
+        address = ipaddress.ip_address(peer)
+        if not _within(address, trusted):
+            return peer
+        client = peer
+        # What is left of the last entry that counts stays in one piece, and is not looked at.
+        for entry in reversed(_header(request).rsplit(b",", MOST_ENTRIES)[-MOST_ENTRIES:]):
+            parsed = _address(entry)
+            if parsed is None:
+                return peer
+            client = str(parsed)
+            if not _within(parsed, trusted):
                 break
         return client
 
     return past_trusted if trusted else left_most
 
 
-def _entries(request: h11.Request) -> list[str]:
-    values = [value for name, value in request.headers if name == b"x-forwarded-for"]
-    joined = b",".join(values).decode("latin-1")
-    return [entry.strip() for entry in joined.split(",")] if values else []
+def _header(request: h11.Request) -> bytes:
+    """All lines of the header as one."""
+    return b",".join(value for name, value in request.headers if name == b"x-forwarded-for")
 
 
-def _address(entry: str) -> str | None:
-    """The address in an entry. Some proxies add a port, or brackets around IPv6."""
+def _address(raw: bytes) -> IPv4Address | IPv6Address | None:
+    """An entry as an address; some proxies add a port, or brackets around IPv6."""
+    if len(raw) > _LONGEST_ENTRY:
+        return None
+    entry = raw.decode("latin-1").strip()
     if entry.startswith("["):
         entry = entry[1:].partition("]")[0]
     elif entry.count(":") == 1:
         entry = entry.partition(":")[0]
     try:
-        return plain_host(entry)
+        address = ipaddress.ip_address(entry.partition("%")[0])
     except ValueError:
         return None
+    return getattr(address, "ipv4_mapped", None) or address
 
 
-def _within(host: str, networks: Sequence[Network]) -> bool:
-    address = ipaddress.ip_address(host)
+def _within(address: IPv4Address | IPv6Address, networks: Sequence[Network]) -> bool:
     return any(address in network for network in networks)

@@ -16,11 +16,12 @@ from typing import Final, cast
 import h11
 
 from fastrelay.http.exchange import Exchange, render
-from fastrelay.http.responses import MISDIRECTED_REQUEST, NOT_FOUND, error
+from fastrelay.http.responses import MISDIRECTED_REQUEST, NOT_FOUND, error, too_many_requests
 from fastrelay.http.status import write_status
 from fastrelay.loop.internal_errors import report
+from fastrelay.loop.newcomers import Newcomers
 from fastrelay.loop.timer_wheel import TimerWheel
-from fastrelay.policy.caps import PendingConnections
+from fastrelay.policy.pending import PendingConnections
 
 MAX_REQUESTS: Final = 100
 """The most requests of one connection, so that responses that it does not read stay few."""
@@ -51,28 +52,37 @@ Route = Callable[[Exchange], None]
 """Answers one request with a response, or takes the transport away."""
 
 
+def no_wait(client: str) -> float:
+    """There is no limit of plain requests."""
+    return 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class Site:
     """What one listener serves.
 
     Attributes:
         routes: the routes by exact path; the response for any other path is 404.
-        client_address: returns the client's address for the peer's address and the request;
-            ``None`` if there is no usable one.
-        call_soon: calls a function in the next iteration of the event loop.
+        client_address: returns the client's address for the peer's address and the request.
+        newcomers: schedules when request heads are read.
         pending: counts connections until they are upgraded or end.
+        upgrades: the paths that have a rate limit of their own; any other request is plain.
+        plain_wait: takes a plain request of an address from its bucket; returns the seconds until
+            there is one for it, 0.0 if there is one now.
         host: the only host name that is served, in lower case; ``None``: any.
         head_bytes, head_timeout, linger: see :class:`fastrelay.config.settings.Settings`.
     """
 
     routes: Mapping[str, Route]
-    client_address: Callable[[str, h11.Request], str | None]
+    client_address: Callable[[str, h11.Request], str]
     wheel: TimerWheel
-    call_soon: Callable[[Callable[[], None]], object]
+    newcomers: Newcomers
     head_bytes: int
     head_timeout: float
     linger: float
     pending: PendingConnections
+    upgrades: frozenset[str] = frozenset()
+    plain_wait: Callable[[str], float] = no_wait
     host: bytes | None = None
 
 
@@ -85,11 +95,12 @@ class HttpProtocol(asyncio.Protocol):
     """
 
     _transport: asyncio.Transport
+    _http: h11.Connection  # made for the first byte: it costs more than the rest of an accept
 
     def __init__(self, site: Site, peer: str) -> None:
         self._site = site
         self._peer = peer
-        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=site.head_bytes)
+        self._has_spoken = False
         self._received = 0
         self._requests = 0
         self._state = _READING
@@ -100,7 +111,7 @@ class HttpProtocol(asyncio.Protocol):
         # uvloop's transport has the interface, but not the base class.
         self._transport = cast("asyncio.Transport", transport)
         self._site.wheel.after(self, self._site.head_timeout)
-        self._site.pending.add(self)
+        self._site.pending.add(self, self._peer)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._site.wheel.cancel(self)
@@ -121,9 +132,19 @@ class HttpProtocol(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._state is not _READING:
             return
+        if not self._has_spoken:
+            self._has_spoken = True
+            head_bytes = self._site.head_bytes
+            self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=head_bytes)
         self._received += len(data)
         self._http.receive_data(data)
-        self._serve_one()
+        if not self._site.newcomers.run(self._serve_one, is_first=not self._requests):
+            self._wait()
+
+    def _wait(self) -> None:
+        """Read no more until there is time for the head that may be there."""
+        self._transport.pause_reading()
+        self._site.newcomers.queue(self._go_on, is_first=not self._requests)
 
     def _serve_one(self) -> None:
         """Serve the next request if its head is complete.
@@ -133,15 +154,19 @@ class HttpProtocol(asyncio.Protocol):
         """
         try:
             if self._serve_next() and self._http.trailing_data[0]:
-                self._transport.pause_reading()
-                self._site.call_soon(self._serve_following)
+                self._wait()
         except h11.RemoteProtocolError as error:
             self._refuse(HTTPStatus(error.error_status_hint))
 
-    def _serve_following(self) -> None:
-        if not self._transport.is_closing():
+    def _go_on(self) -> None:
+        if self._state is not _READING or self._transport.is_closing():
+            return
+        try:
             self._transport.resume_reading()
             self._serve_one()
+        except Exception as error:
+            report(error)
+            self.abort()
 
     def _has_too_many_fields(self) -> bool:
         """Whether h11 would have to read more than :data:`MAX_FIELDS`."""
@@ -168,6 +193,7 @@ class HttpProtocol(asyncio.Protocol):
         exchange = Exchange(
             event,
             self._site.client_address(self._peer, event),
+            self._peer,
             self._transport,
             self._http,
             self._detach,
@@ -182,8 +208,11 @@ class HttpProtocol(asyncio.Protocol):
         return self._state is _READING
 
     def _serve(self, exchange: Exchange) -> None:
-        route = self._site.routes.get(exchange.path)
-        if self._site.host is not None and exchange.host != self._site.host:
+        path = exchange.path
+        route = self._site.routes.get(path)
+        if path not in self._site.upgrades and (wait := self._site.plain_wait(exchange.client)):
+            exchange.respond(too_many_requests(wait))
+        elif self._site.host is not None and exchange.host != self._site.host:
             exchange.respond(MISDIRECTED_REQUEST)
         elif route is None:
             exchange.respond(NOT_FOUND)

@@ -16,7 +16,8 @@ class Exchange:
 
     Attributes:
         request: the request head.
-        client: the address of the client, ``None`` if there is no usable one.
+        client: the address of the client.
+        peer: the address of the other end of the connection, which may be a proxy.
         started_at: :func:`time.perf_counter` at the accept, or at the end of the request before.
         on_first_status: called with the first status written for this request.
     """
@@ -24,7 +25,8 @@ class Exchange:
     def __init__(
         self,
         request: h11.Request,
-        client: str | None,
+        client: str,
+        peer: str,
         transport: asyncio.Transport,
         http: h11.Connection,
         detach: Callable[[], tuple[asyncio.Transport, bytes]],
@@ -33,6 +35,7 @@ class Exchange:
     ) -> None:
         self.request = request
         self.client = client
+        self.peer = peer
         self.started_at = started_at
         self.on_first_status: StatusHook | None = None
         self.finished = False

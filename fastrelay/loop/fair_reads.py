@@ -40,12 +40,14 @@ class FairReader(asyncio.BufferedProtocol):
 
     Attributes:
         _quota: the part of the shared buffer that the next read may fill.
-        _paused: reading is paused for another reason than its turn, so the scheduler does not
-            resume it.
+        _light_limit: bytes of a read that is not light any more. Derived from the quota, cached:
+            hot path.
+        _paused: the connection is not to be read at all.
     """
 
     __slots__ = ()  # subclasses have the attributes: of two bases only one may have slots
 
+    _light_limit: int
     _paused: bool
     _quota: memoryview
     _transport: asyncio.Transport
@@ -60,6 +62,10 @@ class FairReader(asyncio.BufferedProtocol):
 
     def process_read(self, nbytes: int) -> None:
         """Process ``nbytes`` bytes at the start of the buffer, as if read now."""
+        raise NotImplementedError
+
+    def kept_changed(self, size: int) -> None:
+        """The scheduler keeps ``size`` bytes of what was read."""
         raise NotImplementedError
 
     def process_piece(self, data: memoryview, position: int) -> int:
@@ -169,10 +175,12 @@ class FairScheduler:
         size = max(min(wanted, most), _LEAST_QUOTA)
         if size != len(reader._quota):
             reader._quota = whole[:size]  # type: ignore[misc]  # has a slot
+            reader._light_limit = min(size, FIRST_QUOTA)  # type: ignore[misc]
 
     def _keep(self, reader: FairReader, data: bytes) -> None:
         self.kept_bytes += len(data) - len(self._kept.get(reader, b""))
         self._kept[reader] = data
+        reader.kept_changed(len(data))
 
     def _enqueue(self, reader: FairReader) -> None:
         if reader._transport.is_closing():
@@ -200,7 +208,10 @@ class FairScheduler:
             self.kept_bytes -= len(data)
             if data and self._process(reader, memoryview(data), 0, clock()):
                 self._enqueue(reader)
-            elif not reader._paused and not reader._transport.is_closing():
+                continue
+            if data:
+                reader.kept_changed(0)
+            if not reader._paused and not reader._transport.is_closing():
                 reader._transport.resume_reading()
                 promised += QUANTUM
         if self._queue and not self._is_scheduled:

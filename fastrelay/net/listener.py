@@ -2,17 +2,19 @@
 
 import asyncio
 import errno
+import math
+import resource
 import socket
 from collections.abc import Callable
 from typing import Final, Protocol
 
 from fastrelay.address import plain_host
 from fastrelay.log import Log
+from fastrelay.loop.newcomers import Newcomers
 
-_ACCEPTS_PER_ITERATION: Final = 8
-"""The most connections accepted in one iteration of the event loop, so that frames are forwarded
-during a reconnect storm. The reserved descriptors suffice for those without a transport yet and
-for pending ones that are dropped for them."""
+_SPARE_DESCRIPTORS: Final = 24
+"""Descriptors that accepting leaves free. Connections without a transport yet, and those that are
+being dropped, are counted nowhere, and both have a descriptor until the next iteration."""
 
 _RETRY: Final = 0.5
 """Seconds without accepting after descriptors or memory have run out."""
@@ -25,6 +27,12 @@ _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.
 
 Opened = Callable[[socket.socket, str], None]
 """Called with an accepted socket and the address of its client, without the port."""
+
+
+def _last_descriptor() -> float:
+    """The number of the descriptor with which accepting pauses until the next iteration."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return math.inf if limit == resource.RLIM_INFINITY else limit - _SPARE_DESCRIPTORS
 
 
 class Prelude(Protocol):
@@ -40,6 +48,7 @@ class Listener:
     Args:
         sock: the listening socket, which the listener owns from now on.
         make_protocol: returns a connection's protocol for the client's address (without port).
+        newcomers: schedules when connections are accepted.
         on_failure: called once if the socket fails; no connection is accepted after that.
         prelude: determines the client's address; ``None``: it is the address of the socket's peer.
     """
@@ -50,9 +59,12 @@ class Listener:
         make_protocol: Callable[[str], asyncio.BaseProtocol],
         loop: asyncio.AbstractEventLoop,
         log: Log,
+        newcomers: Newcomers,
         on_failure: Callable[[], None],
         prelude: Prelude | None = None,
     ) -> None:
+        self._newcomers = newcomers
+        self._last_descriptor = _last_descriptor()
         self._on_failure = on_failure
         self._prelude = prelude
         self._sock = sock
@@ -85,26 +97,31 @@ class Listener:
             await asyncio.wait(self._opening)
 
     def _accept(self) -> None:
-        for _ in range(_ACCEPTS_PER_ITERATION):
-            try:
-                sock, peer = self._sock.accept()
-            except (BlockingIOError, InterruptedError):
-                return
-            except OSError as error:
-                if error.errno in _EXHAUSTED:
-                    self._pause(error)
-                    return
-                if error.errno in _BROKEN:
-                    self._break(error)
-                    return
-                continue  # the peer has closed the connection already
-            sock.setblocking(False)
-            # The address of an IPv4 peer already has its plain form, so it is not parsed.
-            client = peer[0] if self._is_ipv4 else plain_host(peer[0])
-            if self._prelude is None:
-                self._open(sock, client)
-            else:
-                self._prelude.read(sock, client, self._open)
+        self._newcomers.accept(self._accept_one)
+
+    def _accept_one(self) -> bool:
+        """Accept a connection; returns whether another one may be accepted in this iteration."""
+        try:
+            sock, peer = self._sock.accept()
+        except (BlockingIOError, InterruptedError):
+            return False
+        except OSError as error:
+            if error.errno in _EXHAUSTED:
+                self._pause(error)
+                return False
+            if error.errno in _BROKEN:
+                self._break(error)
+                return False
+            return True  # the peer has closed the connection already
+        sock.setblocking(False)
+        # The address of an IPv4 peer already has its plain form, so it is not parsed.
+        client = peer[0] if self._is_ipv4 else plain_host(peer[0])
+        if self._prelude is None:
+            self._open(sock, client)
+        else:
+            self._prelude.read(sock, client, self._open)
+        # A socket gets the lowest free descriptor, so all below it are in use.
+        return sock.fileno() < self._last_descriptor
 
     def _open(self, sock: socket.socket, client: str) -> None:
         opening = self._loop.connect_accepted_socket(lambda: self._make_protocol(client), sock)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from fastrelay.config.settings import Network
 from fastrelay.loop.timer_wheel import TimerWheel
-from fastrelay.policy.caps import PendingConnections
+from fastrelay.policy.pending import PendingConnections
 from fastrelay.protocol.proxy_v2 import FIXED_BYTES, BadHeader, length_of, source_of
 
 
@@ -27,6 +27,7 @@ class HeaderReader:
     def __init__(
         self,
         sock: socket.socket,
+        peer: str,
         done: Callable[[socket.socket, str], None],
         wheel: TimerWheel,
         timeout: float,
@@ -40,7 +41,7 @@ class HeaderReader:
         self._header = b""
         self.wheel_tick = 0
         wheel.after(self, timeout)
-        pending.add(self)
+        pending.add(self, peer)
         self._loop.add_reader(sock, self._read)
 
     def _read(self) -> None:
@@ -106,4 +107,4 @@ class ProxyHeaders:
         if self._believed and not any(address in network for network in self._believed):
             sock.close()
             return
-        HeaderReader(sock, done, self._wheel, self._timeout, self._pending)
+        HeaderReader(sock, peer, done, self._wheel, self._timeout, self._pending)

@@ -1,102 +1,137 @@
-"""Limits on the number of connections, before and after the upgrade."""
+"""Limits on the number of live WebSockets: of the relay, of an address, and of its networks."""
 
 from collections.abc import Iterator
-from typing import Generic, Protocol, TypeVar
+from typing import Final, Generic, TypeVar
 
-from fastrelay.address import bucket_key
+from fastrelay.address import nested_keys
 
 Live = TypeVar("Live")
+
+FEW: Final = 8
+"""Below so many connections an address may use the reserve."""
+
+_RESERVE_SHARE: Final = 10
+"""The reserve is the relay-wide cap divided by this."""
+
+
+class Refusals:
+    """How often :meth:`LiveConnections.has_room` refused, by reason.
+
+    Attributes:
+        relay_full: the relay-wide cap was reached.
+        reserve: only the reserve was left, and the address had its few connections already.
+        address_full: the address, or a network that holds it, was at its own cap.
+    """
+
+    __slots__ = ("address_full", "relay_full", "reserve")
+
+    def __init__(self) -> None:
+        self.relay_full = self.reserve = self.address_full = 0
+
+
+class _Group:
+    """An address, or one of the networks that hold it, while any of its connections is live."""
+
+    __slots__ = ("count", "key", "most", "parent")
+
+    def __init__(self, key: str, most: int, parent: "_Group | None") -> None:
+        self.key = key
+        self.most = most
+        self.parent = parent
+        self.count = 0
 
 
 class LiveConnections(Generic[Live]):
     """Every live WebSocket of a relay, counted relay-wide and by client address.
 
+    An IPv6 address counts with its /64. Its /56 may have twice as many connections as that, and
+    its /48 four times as many: who is given a /48 has 65,536 different /64s to connect from.
+
+    The last tenth of the relay-wide cap is a reserve for addresses with few connections, so that
+    some addresses which together fill the relay do not keep all others out.
+
     Args:
         most: the relay-wide cap.
-        most_per_ip: the cap per address (IPv6: per /64); 0 for no cap.
+        most_per_address: the cap of one address; 0 for no such cap.
 
     Attributes:
-        refused: how often :meth:`has_room` refused because of the relay-wide cap, and how often
-            because of the cap per address.
+        refused: what was refused so far.
     """
 
-    def __init__(self, most: int, most_per_ip: int = 0) -> None:
+    def __init__(self, most: int, most_per_address: int = 0) -> None:
         self._most = most
-        self._most_per_ip = most_per_ip
-        self._keys: dict[Live, str] = {}
-        self._by_key: dict[str, int] = {}
-        self.refused = (0, 0)
+        self._most_of_many = most - most // _RESERVE_SHARE
+        self._most_per_address = most_per_address
+        self._groups: dict[Live, _Group | None] = {}
+        self._by_key: dict[str, _Group] = {}
+        self.refused = Refusals()
 
     def __len__(self) -> int:
         """The number of live connections."""
-        return len(self._keys)
+        return len(self._groups)
 
     def __iter__(self) -> Iterator[Live]:
         """The connections, oldest first. It walks a copy, because closing one may remove it."""
-        return iter(tuple(self._keys))
+        return iter(tuple(self._groups))
 
     def has_room(self, client: str) -> bool:
-        """Whether one more connection of that address is allowed; a refusal is counted."""
-        by_relay, by_address = self.refused
-        if len(self._keys) >= self._most:
-            self.refused = by_relay + 1, by_address
+        """Whether one more connection of that address is allowed; a refusal is counted.
+
+        Args:
+            client: an address, or empty for a connection that counts for the relay alone.
+        """
+        if len(self._groups) >= self._most:
+            self.refused.relay_full += 1
             return False
-        if self._most_per_ip and self._by_key.get(bucket_key(client), 0) >= self._most_per_ip:
-            self.refused = by_relay, by_address + 1
+        if not client:
+            return True
+        keys = nested_keys(client)
+        address = self._by_key.get(keys[0])
+        mine = address.count if address is not None else 0
+        if mine >= FEW and len(self._groups) >= self._most_of_many:
+            self.refused.reserve += 1
+            return False
+        if self._most_per_address and any(self._is_full(key) for key in keys):
+            self.refused.address_full += 1
             return False
         return True
 
+    def _is_full(self, key: str) -> bool:
+        group = self._by_key.get(key)
+        return group is not None and group.count >= group.most
+
     def add(self, connection: Live, client: str) -> None:
         """Count a connection of the address ``client`` until :meth:`discard`."""
-        key = bucket_key(client) if self._most_per_ip else ""
-        self._keys[connection] = key
-        if key:
-            self._by_key[key] = self._by_key.get(key, 0) + 1
+        address = self._group_of(client) if client else None
+        self._groups[connection] = address
+        group = address
+        while group is not None:
+            group.count += 1
+            group = group.parent
+
+    def _group_of(self, client: str) -> _Group:
+        """The group of an address, made with those around it if it is not there."""
+        keys = nested_keys(client)
+        parent = None
+        for level in reversed(range(len(keys))):
+            key = keys[level]
+            group = self._by_key.get(key)
+            if group is None:
+                group = self._by_key[key] = _Group(key, self._most_per_address << level, parent)
+            parent = group
+        assert parent is not None
+        return parent
+
+    def address_of(self, connection: Live) -> str:
+        """The key of the address that a connection is counted for; empty if it is for none."""
+        group = self._groups.get(connection)
+        return "" if group is None else group.key
 
     def discard(self, connection: Live) -> None:
         """Stop counting a connection; no effect if it is not counted."""
-        key = self._keys.pop(connection, "")
-        if key:
-            self._by_key[key] -= 1
-            if not self._by_key[key]:
-                del self._by_key[key]
-
-
-class Pending(Protocol):
-    """A connection that is not upgraded yet; hashable by identity."""
-
-    def abort(self) -> None:
-        """Drop the connection without an answer."""
-
-
-class PendingConnections:
-    """Connections between accept and upgrade; past ``most`` the oldest is dropped.
-
-    The request head of an honest client takes milliseconds, so the oldest connection is the least
-    likely to be one. Without the cap, sockets that say nothing would use up all descriptors.
-    """
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._connections: dict[Pending, None] = {}
-
-    def __len__(self) -> int:
-        """The number of pending connections."""
-        return len(self._connections)
-
-    def add(self, connection: Pending) -> None:
-        """Count one more; may drop the oldest."""
-        self._connections[connection] = None
-        if len(self._connections) > self._most:
-            oldest = next(iter(self._connections))
-            del self._connections[oldest]
-            oldest.abort()
-
-    def discard(self, connection: Pending) -> None:
-        """Count the connection no more: it was upgraded, or has ended."""
-        self._connections.pop(connection, None)
-
-    def drop_all(self) -> None:
-        """Drop all pending connections."""
-        for connection in tuple(self._connections):
-            connection.abort()
+        group = self._groups.pop(connection, None)
+        while group is not None:
+            group.count -= 1
+            if not group.count:
+                del self._by_key[group.key]
+            group = group.parent

@@ -1,38 +1,176 @@
-"""The budget of unsent bytes that this process holds for phones that read too slowly."""
+"""The budget of all bytes that this process keeps for its peers, and who loses them past it.
 
-from typing import Protocol
+There is one :class:`Ledger` for each kind of bytes. Recording what is kept takes constant time.
+Sums by group, from which the one to evict is chosen, are kept only while more than half of the
+budget is used.
+"""
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Final, Protocol
+
+from fastrelay.policy.held_groups import Groups
+
+
+class Kind(Enum):
+    """What is kept; each value is a label of the metrics."""
+
+    HALF_MESSAGES = "half_messages"
+    """Frames and fragmented messages that have begun and not ended, and bytes not decoded yet."""
+    TLS = "tls"
+    """Ciphertext that is not decrypted yet."""
+    PHONE_BACKLOGS = "phone_backlogs"
+    """Bytes for phones that their sockets have not taken."""
+    BINARY_BACKLOGS = "binary_backlogs"
+    """Bytes for binaries that their sockets have not taken."""
 
 
 class Holder(Protocol):
-    """A phone that has unsent bytes. It must be hashable by identity."""
+    """A peer for which bytes are kept. It must be hashable by identity."""
 
-    def overflow(self) -> None:
-        """Drop the backlog, and report its new size with :meth:`BufferBudget.update`."""
+    def held_for(self, kind: Kind) -> tuple[str, str]:
+        """The address that sent the bytes, and the tenant (server-id) that they are for."""
+
+    def evict(self, kind: Kind) -> None:
+        """Drop the bytes, end the connection, and report what is left to the ledger."""
 
 
-class BufferBudget:
-    """Keeps the sum of all backlogs within ``limit`` bytes by dropping the largest ones.
+class Ledger:
+    """The bytes of one kind, by holder.
+
+    Attributes:
+        kind: the kind.
+        total: all bytes of the kind.
+        evicted: how many holders were evicted for bytes of this kind.
+    """
+
+    def __init__(self, kind: Kind, budget: "HeldBytes") -> None:
+        self.kind = kind
+        self.total = 0
+        self.evicted = 0
+        self._budget = budget
+        self._sizes: dict[Holder, int] = {}
+        self._pinned: dict[object, int] = {}
+
+    def hold(self, holder: Holder, size: int) -> None:
+        """Record that ``size`` bytes are kept for ``holder`` now; may evict any holder."""
+        if holder in self._pinned:
+            self.pin(holder, size)
+            return
+        sizes = self._sizes
+        change = size - sizes.get(holder, 0)
+        if not change:
+            return
+        if size:
+            sizes[holder] = size
+        else:
+            del sizes[holder]
+        self.total += change
+        self._budget.changed(self, holder, size, change)
+
+    def pin(self, holder: object, size: int) -> None:
+        """Record bytes that cannot be dropped, since the kernel has begun to take them.
+
+        They count in :attr:`total` alone: others must not be evicted because of them.
+        """
+        self.total += size - self._pinned.get(holder, 0)
+        if size:
+            self._pinned[holder] = size
+        else:
+            self._pinned.pop(holder, None)
+
+    def size_of(self, holder: Holder) -> int:
+        """The bytes of a holder that may be evicted."""
+        return self._sizes[holder]
+
+    def holders(self) -> tuple[Holder, ...]:
+        """All holders that may be evicted."""
+        return tuple(self._sizes)
+
+    def set_aside(self, holder: Holder) -> int:
+        """The holder is about to be evicted: what it still keeps is pinned; returns its bytes."""
+        size = self._sizes.pop(holder)
+        self._pinned[holder] = size
+        self.evicted += 1
+        return size
+
+
+_Account = tuple[Ledger, Holder]
+
+
+def _held_for(account: _Account) -> tuple[str, str]:
+    ledger, holder = account
+    return holder.held_for(ledger.kind)
+
+
+class HeldBytes:
+    """Keeps the sum of all that can be dropped within ``limit`` bytes.
+
+    Past the limit go, in this order: half messages and undecrypted bytes, backlogs to phones,
+    backlogs to binaries. In each the group with most bytes loses: see :class:`Groups`. A group that
+    holds no more than ``modest`` bytes is passed over while a larger one can be found in any of the
+    three. Otherwise a peer that fills the budget with backlogs could have every message evicted
+    that comes in two reads.
 
     Args:
         limit: bytes.
+        modest: bytes; one message of the largest size.
+        on_evicted: told of each eviction before it happens, with kind, address, tenant and bytes.
 
     Attributes:
-        total: bytes that all holders hold now. Cached: hot path.
+        half_messages, tls, phone_backlogs, binary_backlogs: the ledgers.
     """
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._held: dict[Holder, int] = {}
-        self.total = 0
+    def __init__(
+        self,
+        limit: int,
+        modest: int = 0,
+        on_evicted: Callable[[Kind, str, str, int], None] = lambda *_: None,
+    ) -> None:
+        self.limit: Final = limit
+        self._modest = modest
+        self._on_evicted = on_evicted
+        self._droppable = 0
+        self._groups: tuple[Groups[_Account], ...] = ()
+        self.half_messages = Ledger(Kind.HALF_MESSAGES, self)
+        self.tls = Ledger(Kind.TLS, self)
+        self.phone_backlogs = Ledger(Kind.PHONE_BACKLOGS, self)
+        self.binary_backlogs = Ledger(Kind.BINARY_BACKLOGS, self)
+        self.ledgers = (self.half_messages, self.tls, self.phone_backlogs, self.binary_backlogs)
+        self._ranks: dict[Ledger, int] = dict(zip(self.ledgers, (0, 0, 1, 2), strict=True))
 
-    def update(self, holder: Holder, size: int) -> None:
-        """Record that ``holder`` now has ``size`` unsent bytes; 0 removes the holder.
+    @property
+    def total(self) -> int:
+        """All bytes kept, also those that cannot be dropped."""
+        return sum(ledger.total for ledger in self.ledgers)
 
-        If the total is over the limit after that, the holder with the largest backlog is told to
-        ``overflow``. Its report calls this method again, until the total is within the limit.
-        """
-        self.total += size - self._held.pop(holder, 0)
-        if size:
-            self._held[holder] = size
-        if self.total > self._limit:
-            max(self._held, key=self._held.__getitem__).overflow()
+    def changed(self, ledger: Ledger, holder: Holder, size: int, change: int) -> None:
+        """A ledger's holder has ``size`` bytes now, ``change`` more than before."""
+        self._droppable += change
+        if self._groups:
+            if self._droppable * 4 < self.limit:
+                self._groups = ()
+            else:
+                self._groups[self._ranks[ledger]].put((ledger, holder), size)
+        elif self._droppable * 2 > self.limit:
+            self._group_all()
+        if change > 0:
+            while self._droppable > self.limit:
+                self._evict_one()
+
+    def _group_all(self) -> None:
+        # Half messages are dropped by address alone: the tenant has not asked for them.
+        self._groups = (Groups(_held_for, by_tenant=False), Groups(_held_for), Groups(_held_for))
+        for ledger in self.ledgers:
+            groups = self._groups[self._ranks[ledger]]
+            for holder in ledger.holders():
+                groups.put((ledger, holder), ledger.size_of(holder))
+
+    def _evict_one(self) -> None:
+        chosen = (groups.choose(floor) for floor in (self._modest, 0) for groups in self._groups)
+        (ledger, holder), address, tenant = next(found for found in chosen if found is not None)
+        size = ledger.set_aside(holder)
+        self._droppable -= size
+        self._groups[self._ranks[ledger]].put((ledger, holder), 0)
+        self._on_evicted(ledger.kind, address, tenant, size)
+        holder.evict(ledger.kind)

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from fastrelay.config.serialised import from_json
 from fastrelay.net.bound_sockets import BoundSockets
 from fastrelay.process.run import run
+from fastrelay.process.standard_descriptors import occupy_standard_descriptors
 
 
 def command(settings_fd: int, sockets: BoundSockets) -> list[str]:
@@ -30,6 +31,7 @@ def command(settings_fd: int, sockets: BoundSockets) -> list[str]:
 
 def main(arguments: Sequence[str]) -> int:
     """Serve; returns the exit code."""
+    occupy_standard_descriptors()
     parser = argparse.ArgumentParser(prog="python -m fastrelay.process.child")
     parser.add_argument("--settings-fd", type=int, required=True)
     for name in BoundSockets._fields:

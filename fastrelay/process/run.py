@@ -18,11 +18,15 @@ from fastrelay.metrics import make_metrics
 from fastrelay.net.bound_sockets import BoundSockets, bind_all
 from fastrelay.net.tls.certificates import UnusableCertificate
 from fastrelay.process.garbage_collection import configure_gc
+from fastrelay.process.log_writer import CLOSED, LogWriter, stderr_through
 from fastrelay.process.systemd import Notifier
+from fastrelay.server.counted_address import counts_local_peers
 from fastrelay.server.relay import Relay
 
 EXIT_DRAINED = 0
 EXIT_LISTENER_FAILED = 1
+
+_STDERR = 2
 
 
 def bind_and_run(settings: Settings) -> int:
@@ -42,11 +46,22 @@ def bind_and_run(settings: Settings) -> int:
 
 def run(settings: Settings, sockets: BoundSockets) -> int:
     """Serve on bound sockets, in an event loop of its own; see :func:`serve`."""
-    with contextlib.closing(sockets):
-        return uvloop.run(serve(settings, sockets))
+    # Without one at start, Python has no stream either, and its number may be any other file's.
+    writer = LogWriter(CLOSED if sys.__stderr__ is None else _STDERR)
+    log = Log(
+        writer.write,
+        settings.log_level,
+        as_json=settings.log_format == "json",
+        flood_interval=settings.intervals.log_flood,
+        strict=False,
+        counts=writer.counts,
+    )
+    writer.start(log.loss_line)
+    with contextlib.closing(sockets), contextlib.closing(writer), stderr_through(writer):
+        return uvloop.run(serve(settings, sockets, log))
 
 
-async def serve(settings: Settings, sockets: BoundSockets) -> int:
+async def serve(settings: Settings, sockets: BoundSockets, log: Log) -> int:
     """Serve until SIGTERM, SIGINT or the failure of a listener; returns the exit code.
 
     The first signal starts the drain. A second one, of either kind, ends the drain and drops all
@@ -55,12 +70,6 @@ async def serve(settings: Settings, sockets: BoundSockets) -> int:
     Raises:
         ConfigurationError: a certificate, or the cache of certificates, cannot be used.
     """
-    log = Log(
-        sys.stderr.write,
-        settings.log_level,
-        as_json=settings.log_format == "json",
-        flood_interval=settings.intervals.log_flood,
-    )
     exit_requests: asyncio.Queue[int] = asyncio.Queue()
     relay = Relay(
         settings,
@@ -122,6 +131,12 @@ def _log_startup(settings: Settings, log: Log) -> None:
         listen=str(settings.listen),
         metrics=str(settings.metrics_listen or "off"),
         push="on" if settings.push else "off",
+        address_cap=_address_cap(settings),
     )
     if not settings.limits.upgrade_burst:
         log.warning("rate_limit_off", fix="--upgrade-burst 20 limits attempts per address")
+
+
+def _address_cap(settings: Settings) -> str:
+    cap = str(settings.limits.connections_per_address or "none")
+    return cap if counts_local_peers(settings) else f"{cap}, loopback and private peers: none"

@@ -18,6 +18,7 @@ class Cause(Enum):
     TAKEN_OVER = "taken_over"
     SERVER_IN_USE = "server_in_use"
     BACKLOG_FULL = "backlog_full"
+    MEMORY_LIMIT = "memory_limit"
     NO_BINARY = "no_binary"
     GRACE_EXPIRED = "grace_expired"
     RECLAIMED = "reclaimed"

@@ -20,6 +20,7 @@ HEARTBEAT_TIMEOUT: Final = CloseReason(1011, "heartbeat timeout", Cause.HEARTBEA
 TAKEN_OVER: Final = CloseReason(1011, "heartbeat timeout", Cause.TAKEN_OVER)
 MESSAGE_TIMEOUT: Final = CloseReason(1011, "message timeout", Cause.MESSAGE_TIMEOUT)
 BACKLOG_FULL: Final = CloseReason(1011, "phone backlog full", Cause.BACKLOG_FULL)
+MEMORY_LIMIT: Final = CloseReason(1011, "memory limit", Cause.MEMORY_LIMIT)
 WRITE_FAILED: Final = CloseReason(1011, "phone write failed", Cause.WRITE_FAILED)
 INVALID_JSON: Final = CloseReason(1007, "message is not valid JSON", Cause.INVALID_PAYLOAD)
 INVALID_UTF8: Final = CloseReason(1007, "text message is not valid UTF-8", Cause.INVALID_PAYLOAD)

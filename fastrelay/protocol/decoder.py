@@ -171,6 +171,18 @@ class FrameDecoder:
             view = view[count:]
         return messages
 
+    @property
+    def held(self) -> int:
+        """Bytes of memory that what is unfinished takes now, with what the buffers may grow by."""
+        held = 0 if self._partial is None else self._partial.__sizeof__()
+        return held if self._fragments is None else held + self._fragments.__sizeof__()
+
+    def discard(self) -> None:
+        """Forget what is unfinished; everything that still comes is ignored."""
+        self._ended = True
+        self._partial = self._fragments = None
+        self.unfinished = self.idle = False
+
     def take_controls(self) -> list[Control]:
         """The control frames decoded since the last call, in the order they came."""
         controls, self.controls = self.controls, None

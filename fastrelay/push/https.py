@@ -1,31 +1,39 @@
-"""Bounded HTTPS calls: limits on the time and the size of every request to Google's endpoints."""
+"""Bounded HTTPS calls: limits on the time and the size of every request to Google's endpoints.
+
+The calls run in threads (:mod:`fastrelay.net.outgoing`), so that nothing an endpoint sends is
+received, decrypted or parsed in the event loop.
+"""
 
 import asyncio
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
+from urllib.parse import urlsplit
 
-import aiohttp
 import msgspec
 
 from fastrelay import __version__
-from fastrelay.config.checks import client_ssl_context
-from fastrelay.push.resolver import DaemonResolver
+from fastrelay.loop.daemon_thread import in_daemon_thread
+from fastrelay.net.outgoing.addresses import AddressInfo
+from fastrelay.net.outgoing.allowance import Allowance
+from fastrelay.net.outgoing.https_connection import Answer, ConnectFailed, HttpsConnection
+from fastrelay.push.idle_connections import IdleConnections
+from fastrelay.push.resolver import LookupFailed, Resolver
 
 MAX_REPLY_BYTES: Final = 4096
 """The bytes of a reply's body that are read at most; the connection is closed if there are more."""
+
+MAX_CALL_BYTES: Final = 64 * 1024
+"""The bytes that a call receives at most: TLS, interim responses, the head, the body with its
+framing. A handshake with Google takes about 7,000 and a reply about 2,000."""
 
 _MAX_CODES: Final = 4
 _REASON: Final = re.compile(r"[A-Z0-9_]{1,64}")
 _OAUTH_ERRORS: Final = frozenset(
     {
-        "invalid_request",
-        "invalid_client",
-        "invalid_grant",
-        "unauthorized_client",
-        "unsupported_grant_type",
-        "invalid_scope",
+        *("invalid_request", "invalid_client", "invalid_grant"),
+        *("unauthorized_client", "unsupported_grant_type", "invalid_scope"),
     }
 )
 """The error codes of RFC 6749 §5.2."""
@@ -53,9 +61,11 @@ class HttpsClient:
     """
 
     def __init__(self, ca_file: str | None, timeout: float) -> None:
-        self._tls = client_ssl_context("--push-ca-file", ca_file)
+        self._tls = ssl.create_default_context(cafile=ca_file)
+        self._tls.set_alpn_protocols(["http/1.1"])
         self._timeout = timeout
-        self._session: aiohttp.ClientSession | None = None
+        self._resolver = Resolver()
+        self._idle = IdleConnections()
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Reply:
         """Send a POST request and return the reply.
@@ -66,56 +76,54 @@ class HttpsClient:
         try:
             async with asyncio.timeout(self._timeout):
                 return await self._post(url, headers, body)
-        # The library's exceptions are not passed on, because some quote the request's headers,
-        # which hold the access token.
+        # The exceptions are not passed on, because some quote what was received.
         except TimeoutError:
             reason = "TIMEOUT"
-        except (aiohttp.ClientSSLError, ssl.SSLError):
+        except ssl.SSLError:
             reason = "TLS_FAILED"
-        except aiohttp.ClientConnectorDNSError:
+        except LookupFailed:
             reason = "DNS_FAILED"
-        except aiohttp.ClientConnectorError:
+        except ConnectFailed:
             reason = "CONNECT_FAILED"
-        except (aiohttp.ClientError, OSError):
+        except OSError:
             reason = "CALL_FAILED"
         raise CallFailed(reason)
 
     async def _post(self, url: str, headers: Mapping[str, str], body: bytes) -> Reply:
-        if self._session is None:
-            self._session = self._open()
-        response = await self._session.post(url, headers=headers, data=body, allow_redirects=False)
-        try:
-            read = bytearray()
-            while len(read) < MAX_REPLY_BYTES:
-                chunk = await response.content.read(MAX_REPLY_BYTES - len(read))
-                if not chunk:
-                    break
-                read += chunk
-            return Reply(response.status, bytes(read))
-        finally:
-            response.close()  # keeps the connection only if the whole reply was read
-
-    def _open(self) -> aiohttp.ClientSession:
-        # Created at the first call, so that a client that never calls has nothing to close.
-        return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                ssl=self._tls,
-                limit=0,  # the waker limits the calls
-                resolver=DaemonResolver(),
-            ),
-            headers={"User-Agent": f"fastrelay/{__version__}", "Accept-Encoding": "identity"},
-            cookie_jar=aiohttp.DummyCookieJar(),
-            # post() limits the whole call.
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
-            auto_decompress=False,  # a small compressed body could expand to any size
-            read_bufsize=MAX_REPLY_BYTES,
-        )
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port or 443
+        # The thread ends with the call even if nothing waits for it any more.
+        allowance = Allowance(self._timeout, MAX_CALL_BYTES)
+        connection, addresses = self._idle.take((host, port)), list[AddressInfo]()
+        if connection is None:
+            addresses = await self._resolver.resolve(host, port)
+            connection = HttpsConnection(host, port, self._tls)
+        request = {"User-Agent": f"fastrelay/{__version__}", **headers}
+        answer = await _call(connection, addresses, allowance, parts.path or "/", request, body)
+        self._idle.put((host, port), connection)
+        return Reply(answer.status, answer.body)
 
     async def close(self) -> None:
         """Close the connections."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        self._idle.close()
+
+
+async def _call(
+    connection: HttpsConnection,
+    addresses: Sequence[AddressInfo],
+    allowance: Allowance,
+    path: str,
+    headers: Mapping[str, str],
+    body: bytes,
+) -> Answer:
+    def call() -> Answer:
+        return connection.call(addresses, allowance, "POST", path, headers, body, MAX_REPLY_BYTES)
+
+    try:
+        return await in_daemon_thread(call)
+    except asyncio.CancelledError:
+        connection.give_up()
+        raise
 
 
 class _Detail(msgspec.Struct):

@@ -194,7 +194,8 @@ class Binary:
             )
 
     def on_backlog(self, unsent: int) -> None:
-        """Stop reading the phones while too many bytes wait; read them again when all are sent."""
+        """Stop reading the phones while too much waits; read on when all has gone."""
+        self._context.held_bytes.binary_backlogs.pin(self, self.connection.unowned)
         if not self.phones_paused and unsent > self._context.limits.binary_backlog_bytes:
             self.phones_paused = True
             for phone in self._router.phones_of(self):
@@ -227,6 +228,7 @@ class Binary:
     def on_closed(self, code: int | None, undelivered: int) -> None:
         """The connection has ended."""
         self._context.counters.frames.phone_to_binary.closing += undelivered
+        self._context.held_bytes.binary_backlogs.pin(self, 0)
         if self.phones_paused:
             self._resume_phones()
         self.find_phone = _no_phone

@@ -48,6 +48,7 @@ class LivenessCheck:
     def add(self, newcomer: Binary, initial_data: bytes) -> None:
         """Add a newcomer; ``initial_data`` is what it has sent behind its request head."""
         newcomer.connection.pause_reading()
+        newcomer.connection.hold_undecoded(len(initial_data))
         self._newcomers[newcomer] = initial_data
 
     def discard(self, newcomer: Binary) -> bool:

@@ -2,10 +2,12 @@
 
 from typing import Protocol
 
+from fastrelay.policy.held_bytes import Kind
 from fastrelay.protocol.cause import Cause
 from fastrelay.protocol.close_codes import (
     BACKLOG_FULL,
     INVALID_JSON,
+    MEMORY_LIMIT,
     NO_BINARY,
     WRITE_FAILED,
     requested_close,
@@ -82,19 +84,23 @@ class Phone:
     # -- phone to binary --------------------------------------------------------------------
 
     def on_messages(self, messages: list[bytes]) -> None:
-        """Forward the messages of one read as one batch; the first invalid one closes the phone."""
-        counts, uplink, message = self._counts, self.uplink, messages[0]
+        """Forward one read's messages as one batch; the first bad one ends the connection."""
+        counts = self._counts
         if counts.received >= counts.sample_at:
             self._measure_duration(messages)
             return
         counts.received += len(messages)
         valid = 0
         try:
-            if len(messages) == 1 and uplink is not None and len(message) < SMALL_FRAME:
-                # Nearly every read of a conversation is one small message, which needs no batch.
+            if len(messages) == 1 and (uplink := self.uplink) is not None:
+                # Nearly every read of a conversation: no batch.
+                message = messages[0]
                 check_frame(message)
-                if not uplink.send_frame(wrap_small(self._prefix, message)):
-                    self._has_no_binary(1)
+                if len(message) < SMALL_FRAME:
+                    if not uplink.send_frame(wrap_small(self._prefix, message), self):
+                        self._has_no_binary(1)
+                else:
+                    self._forward(messages)
                 return
             for message in messages:
                 check_frame(message)
@@ -114,6 +120,7 @@ class Phone:
         """
         self._initial_data = initial_data
         self.connection.pause_reading()
+        self.connection.hold_undecoded(len(initial_data))
 
     def resume_reading(self) -> None:
         """Read the phone again, because its binary has no backlog any more, or has gone."""
@@ -131,8 +138,14 @@ class Phone:
 
     def _forward(self, messages: list[bytes]) -> None:
         uplink, frames = self.uplink, len(messages)
-        if frames and (uplink is None or not uplink.send(wrap(self._prefix, messages), frames)):
+        if not frames:
+            return
+        if uplink is None or not uplink.send(wrap(self._prefix, messages), frames, self):
             self._has_no_binary(frames)
+
+    def on_queued(self, size: int) -> None:
+        """So many bytes of the phone's frames wait for its binary now."""
+        self._context.held_bytes.binary_backlogs.hold(self, size)
 
     def _has_no_binary(self, frames: int) -> None:
         """Close the phone, because no binary takes its messages."""
@@ -175,8 +188,8 @@ class Phone:
         )
 
     def on_backlog(self, unsent: int) -> None:
-        """Keep the backlog within the phone's own budget and that of all phones."""
-        self._context.held_bytes.update(self, unsent)
+        """Keep within the phone's own budget and that of all phones."""
+        self._context.held_bytes.phone_backlogs.hold(self, unsent)
         if unsent > self._context.limits.phone_backlog_bytes:
             self.overflow()
 
@@ -184,6 +197,24 @@ class Phone:
         """Drop the backlog, which is too large, and close the phone."""
         self._overflowed = True
         self.connection.fail(self._overflow_close)
+
+    # -- the budget of held bytes -----------------------------------------------------------
+
+    def held_for(self, kind: Kind) -> tuple[str, str]:
+        """The address that sent bytes of this kind, and the tenant."""
+        connection = self.connection
+        if kind is Kind.PHONE_BACKLOGS and self.uplink is not None:
+            return self.uplink.address, self.server_id
+        return connection.address, self.server_id
+
+    def evict(self, kind: Kind) -> None:
+        """Drop the bytes of this kind and close."""
+        if kind is Kind.PHONE_BACKLOGS:
+            self.overflow()
+            return
+        if self.uplink is not None:
+            self._counts.backlog_full += self.uplink.drop_waiting(self)
+        self.connection.fail(MEMORY_LIMIT)
 
     def on_write_stalled(self) -> None:
         """The phone takes no more bytes: close it."""
@@ -195,7 +226,8 @@ class Phone:
         """Do nothing: no other part of the relay waits for a pong of a phone."""
 
     def on_closing(self, cause: Cause, code: int | None) -> None:
-        """The connection begins to end: count it."""
+        """The connection's end begins."""
+        self._initial_data = b""
         self._context.counters.closes.phones.count(cause, code)
 
     def on_closed(self, code: int | None, undelivered: int) -> None:
@@ -205,6 +237,6 @@ class Phone:
             counts.backlog_full += undelivered
         else:
             counts.closing += undelivered
-        self._context.held_bytes.update(self, 0)
+        self._context.held_bytes.phone_backlogs.hold(self, 0)
         self._router.phone_closed(self, code)
         self.uplink = None

@@ -1,5 +1,6 @@
 """Where the certificate comes from: files, or a CA."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -23,7 +24,7 @@ class CertificateSource(Protocol):
         """
 
     def reload(self) -> None:
-        """Look for a changed certificate now."""
+        """Look again, soon: any number of requests cost one look in each reload interval."""
 
     async def stop(self) -> None:
         """Stop watching."""
@@ -43,7 +44,8 @@ def make_source(
         ConfigurationError: the certificate cache cannot be used.
     """
     if isinstance(tls, TlsFiles):
-        return CertificateFiles(tls, certificates, wheel, intervals.certificate_check, log)
+        check, spacing = intervals.certificate_check, intervals.certificate_reload
+        return CertificateFiles(tls, certificates, wheel, check, spacing, log)
     # Imported here, because a relay that needs no CA may run without the extra fastrelay[acme].
     from fastrelay.acme.issuer import Issuer
     from fastrelay.acme.renewal import Renewal, RenewalTiming
@@ -53,7 +55,8 @@ def make_source(
         log.warning("cert_cache_tightened", path=str(tls.cache))
     issuer = Issuer(tls, cache, responder, intervals.certificate_issue)
 
-    def install(file: Path) -> None:
-        certificates.install(file, file)
+    def prepare(file: Path) -> Callable[[], None]:
+        return certificates.prepare(file, file)
 
-    return Renewal(tls.domain, issuer, cache, install, log, RenewalTiming())
+    timing = RenewalTiming(reload=intervals.certificate_reload)
+    return Renewal(tls.domain, issuer, cache, prepare, log, timing)

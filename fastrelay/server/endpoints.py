@@ -55,7 +55,8 @@ class Endpoint:
 
     Args:
         buckets: the buckets of the rate limit, one per address; ``None``: there is no limit.
-        has_room: returns whether the caps allow one more connection of an address.
+        counted_as: returns the address whose cap a request counts against; empty for none.
+        has_room: returns whether the caps allow one more connection of that address.
         count_header_reject: called for each refusal by the header gate.
         observe_duration: called with the seconds that each refusal took.
         adopt: answers an admitted request and takes over its transport.
@@ -66,6 +67,7 @@ class Endpoint:
         role: Role,
         *,
         buckets: TokenBuckets | None,
+        counted_as: Callable[[Exchange], str],
         has_room: Callable[[str], bool],
         count_header_reject: Callable[[], None],
         observe_duration: Callable[[float], None],
@@ -75,6 +77,7 @@ class Endpoint:
         self._role = role
         self._is_for_phones = role is Role.PHONE
         self._buckets = buckets
+        self._counted_as = counted_as
         self._has_room = has_room
         self._required = _REQUIRED[role]
         self._count_header_reject = count_header_reject
@@ -95,12 +98,12 @@ class Endpoint:
         wait = self._seconds_to_wait(exchange.client)
         if wait:
             exchange.respond(too_many_requests(wait))
-            self._log.limited("rate_limited", remote=exchange.client or "", path=exchange.path)
+            self._log.limited("rate_limited", remote=exchange.client, path=exchange.path)
             return None
-        client = exchange.client or ""
-        if not self._has_room(client):
+        counted_as = self._counted_as(exchange)
+        if not self._has_room(counted_as):
             exchange.respond(SERVICE_UNAVAILABLE)
-            self._log.limited("conn_cap_reached", remote=client, path=exchange.path)
+            self._log.limited("conn_cap_reached", remote=exchange.client, path=exchange.path)
             return None
         headers = check_headers(exchange, self._required)
         if headers is None:
@@ -118,20 +121,16 @@ class Endpoint:
             server_id=headers[b"x-pyrycode-server"],
             version=headers.get(b"x-pyrycode-version", ""),
             device_name=_device_name(exchange) if self._is_for_phones else "",
-            client=client,
+            client=exchange.client,
+            counted_as=counted_as,
             accept_token=accept_token,
             initial_data=initial_data,
             transport=transport,
             started_at=exchange.started_at,
         )
 
-    def _seconds_to_wait(self, client: str | None) -> float:
-        """Take a token; returns 0.0, or the seconds until the client may try again.
-
-        A client without a usable address is refused, because it has no bucket of its own.
-        """
-        if client is None:
-            return 1.0
+    def _seconds_to_wait(self, client: str) -> float:
+        """Take a token; returns 0.0, or the seconds until the client may try again."""
         return 0.0 if self._buckets is None else self._buckets.take(bucket_key(client))
 
 

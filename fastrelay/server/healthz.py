@@ -1,4 +1,4 @@
-"""``GET /healthz``: that the relay runs, and how much is connected. Only gate 1 applies."""
+"""``GET /healthz``: is it up, and how much is connected."""
 
 import json
 from collections.abc import Callable

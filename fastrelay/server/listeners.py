@@ -14,14 +14,18 @@ from fastrelay.http.client_address import forwarded_for, socket_peer
 from fastrelay.http.connection import HttpProtocol, Route, Site
 from fastrelay.log import Log
 from fastrelay.loop.fair_reads import FairScheduler
+from fastrelay.loop.newcomers import Newcomers
 from fastrelay.loop.timer_wheel import TimerWheel
 from fastrelay.net.bound_sockets import BoundSockets
 from fastrelay.net.listener import Listener, Prelude
 from fastrelay.net.proxy_header import ProxyHeaders
+from fastrelay.net.tls.buffers import TlsBuffers
 from fastrelay.net.tls.certificates import Certificates
-from fastrelay.net.tls.layer import TlsBuffers, TlsLayer
-from fastrelay.policy.caps import PendingConnections
+from fastrelay.net.tls.layer import TlsLayer
+from fastrelay.policy.pending import PendingConnections
+from fastrelay.policy.plain_requests import PlainRequests
 from fastrelay.server.certificate_source import CertificateSource, make_source
+from fastrelay.server.routes import ENDPOINTS
 
 ProtocolFactory = Callable[[str], asyncio.BaseProtocol]
 """Makes the protocol of one connection, from the client's address without its port."""
@@ -31,8 +35,11 @@ class Listeners:
     """The listeners of one relay, and its certificate.
 
     Args:
-        pending: where connections are counted until they are upgraded or end.
-        scheduler: schedules the connections that send more than their share.
+        pending: where connections of the public listener are counted until they are upgraded or
+            end. Each other listener has a set of its own: none is filled through another one.
+        scheduler: of connections that send more than their share.
+        newcomers: when connections are accepted and heads are read.
+        plain: the rate limit of plain requests and TLS handshakes.
         on_failure: called when the socket of a listener breaks.
 
     Attributes:
@@ -48,6 +55,8 @@ class Listeners:
         wheel: TimerWheel,
         pending: PendingConnections,
         scheduler: FairScheduler,
+        newcomers: Newcomers,
+        plain: PlainRequests,
         log: Log,
         on_failure: Callable[[], None],
     ) -> None:
@@ -55,6 +64,9 @@ class Listeners:
         self._scheduler = scheduler
         self._wheel = wheel
         self._pending = pending
+        self._newcomers = newcomers
+        self._plain = plain
+        self._all_pending = [pending]
         self._log = log
         self._on_failure = on_failure
         self._listeners: list[Listener] = []
@@ -85,10 +97,9 @@ class Listeners:
             UnusableCertificate: the sockets are closed again.
         """
         self._listen(sockets.public, self._public_factory(public), self._prelude())
-        if sockets.metrics is not None:
-            self._listen(sockets.metrics, self._http_factory(self._site(metrics)))
-        if sockets.challenges is not None:
-            self._listen(sockets.challenges, self._http_factory(self._site(self._responder)))
+        for sock, routes in ((sockets.metrics, metrics), (sockets.challenges, self._responder)):
+            if sock is not None:
+                self._listen(sock, self._http_factory(self._site(routes, self._side_pending())))
         try:
             if self._source is not None:
                 self._source.start()
@@ -102,18 +113,37 @@ class Listeners:
             self._source.reload()
 
     async def close(self) -> None:
-        """Stop accepting, and drop pending connections; the certificate stays in use."""
-        self._pending.drop_all()
+        """Accept no more, and drop pending connections; the certificate stays in use."""
+        self._drop_pending()
         closed = self._close()
         for listener in closed:
             await listener.opened()
-        self._pending.drop_all()
+        self._drop_pending()
 
     async def stop(self) -> None:
         """Close the listeners, and stop looking for certificates."""
         await self.close()
         if self._source is not None:
             await self._source.stop()
+
+    @property
+    def pending(self) -> int:
+        """The connections that are not upgraded yet, of all listeners."""
+        return sum(map(len, self._all_pending))
+
+    @property
+    def dropped(self) -> int:
+        """How many of them were dropped because there were too many."""
+        return sum(pending.dropped for pending in self._all_pending)
+
+    def _side_pending(self) -> PendingConnections:
+        pending = PendingConnections(self._settings.limits.side_handshakes)
+        self._all_pending.append(pending)
+        return pending
+
+    def _drop_pending(self) -> None:
+        for pending in self._all_pending:
+            pending.drop_all()
 
     def _close(self) -> list[Listener]:
         closed, self._listeners = self._listeners, []
@@ -126,7 +156,9 @@ class Listeners:
     ) -> None:
         loop = asyncio.get_running_loop()
         self._listeners.append(
-            Listener(sock, make_protocol, loop, self._log, self._on_failure, prelude)
+            Listener(
+                *(sock, make_protocol, loop, self._log, self._newcomers, self._on_failure, prelude)
+            )
         )
 
     def _prelude(self) -> Prelude | None:
@@ -140,26 +172,39 @@ class Listeners:
     def _public_factory(self, routes: Mapping[str, Route]) -> ProtocolFactory:
         tls = self._settings.tls
         host = tls.domain.encode() if isinstance(tls, Acme) else None
-        factory = self._http_factory(self._site(routes, host))
+        factory = self._http_factory(self._site(routes, self._pending, host))
         return factory if tls is None else self._tls_factory(factory)
 
     def _http_factory(self, site: Site) -> ProtocolFactory:
         return lambda client: HttpProtocol(site, client)
 
     def _tls_factory(self, inner: ProtocolFactory) -> ProtocolFactory:
-        buffers = TlsBuffers(self._wheel, self._settings.intervals.tls_stall, self._scheduler)
-        return lambda client: TlsLayer(inner(client), self.certificates, buffers)
+        buffers = TlsBuffers(
+            self._wheel,
+            self._settings.intervals.tls_stall,
+            self._newcomers,
+            self._plain.may_shake_hands,
+            self._scheduler,
+        )
+        return lambda client: TlsLayer(inner(client), self.certificates, buffers, client)
 
-    def _site(self, routes: Mapping[str, Route], host: bytes | None = None) -> Site:
+    def _site(
+        self,
+        routes: Mapping[str, Route],
+        pending: PendingConnections,
+        host: bytes | None = None,
+    ) -> Site:
         settings, trusted = self._settings, self._settings.trusted_proxies
         return Site(
             routes,
             socket_peer if trusted is None else forwarded_for(trusted),
             self._wheel,
-            asyncio.get_running_loop().call_soon,
+            self._newcomers,
             settings.limits.head_bytes,
             settings.intervals.head,
             settings.intervals.linger,
-            self._pending,
+            pending,
+            frozenset(ENDPOINTS & routes.keys()),
+            self._plain.request_wait,
             host,
         )

@@ -8,14 +8,18 @@ from fastrelay.http.connection import Route
 from fastrelay.log import Log
 from fastrelay.loop.fair_reads import FairScheduler
 from fastrelay.loop.internal_errors import InternalErrors
+from fastrelay.loop.newcomers import Newcomers
+from fastrelay.loop.slice import TimeSlice
 from fastrelay.loop.timer_wheel import PeriodicTask, TimerWheel
 from fastrelay.metrics import Metrics
 from fastrelay.metrics.connections import expose_connections
 from fastrelay.metrics.push import PushMetrics
-from fastrelay.metrics.state import State, StateMetrics
+from fastrelay.metrics.state import Refused, State, StateMetrics
 from fastrelay.net.bound_sockets import BoundSockets
-from fastrelay.policy.caps import LiveConnections, PendingConnections
-from fastrelay.policy.held_bytes import BufferBudget
+from fastrelay.policy.caps import LiveConnections
+from fastrelay.policy.held_bytes import HeldBytes, Kind
+from fastrelay.policy.pending import PendingConnections
+from fastrelay.policy.plain_requests import PlainRequests
 from fastrelay.policy.registry import Registry
 from fastrelay.policy.token_buckets import TokenBuckets
 from fastrelay.protocol.cause import Cause
@@ -25,6 +29,7 @@ from fastrelay.routing.binary import Binary
 from fastrelay.routing.context import RoutingContext
 from fastrelay.routing.phone import Phone
 from fastrelay.routing.router import Router
+from fastrelay.server.counted_address import counted_address
 from fastrelay.server.healthz import healthz
 from fastrelay.server.listeners import Listeners
 from fastrelay.server.metrics_page import metrics_page
@@ -45,8 +50,8 @@ class Relay:
         on_failure: called when a listener fails; the relay should then be drained.
 
     Attributes:
-        errors, registry, router, waker, live, pending, listeners, wheel, periodic_tasks: the state
-            of the relay, each part of it in one place.
+        errors, registry, router, waker, live, held, pending, listeners, wheel, periodic_tasks: the
+            state of the relay, each part of it in one place.
 
     Raises:
         ConfigurationError: the certificate cache cannot be used.
@@ -70,26 +75,43 @@ class Relay:
         self.pending = PendingConnections(settings.limits.handshakes)
         limits = settings.limits
         self.live: LiveConnections[Connection] = LiveConnections(
-            limits.connections, limits.connections_per_ip
+            limits.connections, limits.connections_per_address
         )
         self.registry: Registry[Binary, Phone] = Registry(limits.phones)
-        self._buckets = (
-            TokenBuckets(
-                limits.upgrade_burst, limits.upgrade_refill, limits.buckets, self._loop.time
-            )
-            if limits.upgrade_burst
-            else None
-        )
+        self._buckets = self._make_buckets(limits.upgrade_burst, limits.upgrade_refill)
+        self._plain_buckets = self._make_buckets(limits.plain_burst, limits.plain_refill)
+        self.plain = PlainRequests(self._plain_buckets, self._plain_refused)
         self.waker = make_waker(settings, counters.wakes, log)
-        held_bytes = BufferBudget(limits.buffered_bytes)
-        context = RoutingContext(limits, counters, held_bytes, self.waker, log)
+        self.held = HeldBytes(limits.held_bytes, limits.message_bytes, self._log_eviction)
+        context = RoutingContext(limits, counters, self.held, self.waker, log)
         self.router = Router(
             self.registry, self.wheel, settings.intervals, context, metrics.upgrades
         )
         self.listeners = Listeners(
-            settings, self.wheel, self.pending, self.scheduler, log, on_failure
+            settings,
+            self.wheel,
+            self.pending,
+            self.scheduler,
+            self._make_newcomers(),
+            self.plain,
+            log,
+            on_failure,
         )
         self.periodic_tasks: list[PeriodicTask] = []
+
+    def _make_buckets(self, burst: int, refill: float) -> TokenBuckets | None:
+        """Buckets for a rate limit; ``None`` if the limit of upgrades is off, which ends all."""
+        limits = self._settings.limits
+        if not limits.upgrade_burst:
+            return None
+        return TokenBuckets(burst, refill, limits.buckets, self._loop.time)
+
+    def _plain_refused(self, client: str, what: str) -> None:
+        self._log.limited("plain_rate_limited", remote=client, err=f"too many {what}")
+
+    def _make_newcomers(self) -> Newcomers:
+        seconds = self._settings.intervals.newcomers
+        return Newcomers(TimeSlice(seconds), TimeSlice(seconds / 2), self._loop.call_soon)
 
     @property
     def ports(self) -> list[int]:
@@ -107,23 +129,23 @@ class Relay:
         self.listeners.open(sockets, self._routes(), metrics)
         intervals = self._settings.intervals
         self.periodic_tasks.append(PeriodicTask(self.wheel, intervals.log_flood, self._log.flush))
-        if self._buckets is not None:
-            self.periodic_tasks.append(
-                PeriodicTask(self.wheel, intervals.bucket_sweep, self._buckets.sweep)
-            )
-        self.periodic_tasks.append(
-            PeriodicTask(self.wheel, intervals.bucket_sweep, self.waker.sweep)
-        )
+        sweeps = [
+            *(kept.sweep for kept in (self._buckets, self._plain_buckets) if kept is not None),
+            self.waker.sweep,
+        ]
+        for sweep in sweeps:
+            self.periodic_tasks.append(PeriodicTask(self.wheel, intervals.bucket_sweep, sweep))
 
     def _expose(self) -> None:
         certificates = self.listeners.certificates
         state = State(
-            refused=lambda: self.live.refused,
-            backlog=lambda: self.router.context.held_bytes.total,
+            refused=self._refused,
+            held=self.held,
             takeovers=lambda: self.router.takeovers,
             evictions=lambda: self.router.evictions,
             internal_errors=lambda: self.errors.count,
             grace_expiries=lambda: self.router.grace_expiries,
+            log_lines=self._log.counts,
             certificate_expiry=(lambda: certificates.expires) if self._settings.tls else None,
         )
         StateMetrics(state, self._metrics.registry)
@@ -135,6 +157,25 @@ class Relay:
             lambda: self.registry.connected_phones,
         )
 
+    def _log_eviction(self, kind: Kind, address: str, tenant: str, size: int) -> None:
+        self._log.limited(
+            "held_bytes_evicted",
+            server_id=tenant,
+            remote=address,
+            err=f"{size} bytes of {kind.value}, past the budget",
+        )
+
+    def _refused(self) -> Refused:
+        caps = self.live.refused
+        return Refused(
+            relay_full=caps.relay_full,
+            reserve=caps.reserve,
+            address_full=caps.address_full,
+            pending_full=self.listeners.dropped,
+            plain_requests=self.plain.refused_requests,
+            tls_handshakes=self.plain.refused_handshakes,
+        )
+
     def _routes(self) -> dict[str, Route]:
         settings, started = self._settings, self._loop.time()
         context = ConnectionContext(
@@ -142,11 +183,18 @@ class Relay:
             settings.intervals,
             settings.limits.message_bytes,
             self.live,
+            self.held,
             self.scheduler,
             UselessFrames(settings.limits.useless_frames, settings.limits.useless_refill),
         )
         endpoints = public_routes(
-            self.router, context, self.live, self._buckets, self._metrics, self._log
+            self.router,
+            context,
+            self.live,
+            self._buckets,
+            counted_address(settings),
+            self._metrics,
+            self._log,
         )
         health = healthz(
             lambda: self.registry.connected_binaries,
@@ -173,7 +221,7 @@ class Relay:
         for connection in self.live:
             connection.abort(Cause.SHUTDOWN)
         deadline = self._loop.time() + self._settings.intervals.close
-        while (len(self.live) or len(self.pending)) and self._loop.time() < deadline:
+        while (len(self.live) or self.listeners.pending) and self._loop.time() < deadline:
             await asyncio.sleep(0)
         await self.waker.stop()
         for task in self.periodic_tasks:

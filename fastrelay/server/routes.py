@@ -1,6 +1,10 @@
 """The public routes: connects the endpoints with their observers and the owner."""
 
+from collections.abc import Callable
+from typing import Final
+
 from fastrelay.http.connection import Route
+from fastrelay.http.exchange import Exchange
 from fastrelay.log import Log
 from fastrelay.metrics import Metrics
 from fastrelay.policy.caps import LiveConnections
@@ -12,12 +16,15 @@ from fastrelay.server.owner import Owner, UpgradeObserver
 from fastrelay.websocket.connection import Connection
 from fastrelay.websocket.context import ConnectionContext
 
+ENDPOINTS: Final = {f"/v1/{role.value}": role for role in Role}
+
 
 def public_routes(
     router: Router,
     context: ConnectionContext,
     live: LiveConnections[Connection],
     buckets: TokenBuckets | None,
+    counted_as: Callable[[Exchange], str],
     metrics: Metrics,
     log: Log,
 ) -> dict[str, Route]:
@@ -42,6 +49,7 @@ def public_routes(
         endpoint = Endpoint(
             role,
             buckets=buckets,
+            counted_as=counted_as,
             has_room=live.has_room,
             count_header_reject=count_header_reject[role],
             observe_duration=observe_duration,
@@ -50,4 +58,4 @@ def public_routes(
         )
         return observe_first_status(first_status, endpoint)
 
-    return {f"/v1/{role.value}": route(role) for role in Role}
+    return {path: route(role) for path, role in ENDPOINTS.items()}

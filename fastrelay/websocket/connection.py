@@ -10,9 +10,11 @@ from typing import Final
 from fastrelay.loop.fair_reads import FIRST_QUOTA
 from fastrelay.loop.internal_errors import report
 from fastrelay.net.sockets import peer_has_left
+from fastrelay.policy.held_bytes import Kind
 from fastrelay.protocol.cause import Aborted, Cause
 from fastrelay.protocol.close_codes import (
     HEARTBEAT_TIMEOUT,
+    MEMORY_LIMIT,
     MESSAGE_TIMEOUT,
     USELESS_FRAMES,
     CloseReason,
@@ -33,7 +35,7 @@ _NO_PROTOCOL: Final = asyncio.Protocol()
 class Connection(Sender):
     """One peer's WebSocket after the 101. It owns its transport."""
 
-    __slots__ = ("_decoder", "_paused", "_quota", "_useless_full_at")
+    __slots__ = ("_decoder", "_light_limit", "_paused", "_quota", "_useless_full_at")
 
     def __init__(
         self,
@@ -45,6 +47,7 @@ class Connection(Sender):
         super().__init__(transport, handler, context, sent)
         self._decoder = FrameDecoder(context.scheduler.whole, context.max_message)
         self._quota = context.scheduler.first
+        self._light_limit = FIRST_QUOTA
         self._paused = False
         self._useless_full_at = 0.0
         transport.set_write_buffer_limits(high=0)
@@ -67,7 +70,7 @@ class Connection(Sender):
     # -- incoming ---------------------------------------------------------------------------
 
     def buffer_updated(self, nbytes: int) -> None:
-        if nbytes >= FIRST_QUOTA or nbytes >= len(self._quota):
+        if nbytes >= self._light_limit:
             self._context.scheduler.read(self, nbytes)
             return
         decoder = self._decoder
@@ -97,6 +100,7 @@ class Connection(Sender):
     def receive(self, data: bytes) -> None:
         """Process bytes that came with the request head, as if read now."""
         if data:
+            self.hold_undecoded(0)
             self._received(self._decoder.feed(data))
 
     def _received(self, messages: list[bytes]) -> None:
@@ -120,8 +124,38 @@ class Connection(Sender):
                 wheel = self._context.wheel
                 deadlines.message = wheel.now + self._context.intervals.message
                 wheel.no_later(self, deadlines.message)
+            self.hold_undecoded(decoder.held)
         elif deadlines.message:
             deadlines.message = 0.0
+            self.hold_undecoded(0)
+
+    def hold_undecoded(self, size: int) -> None:
+        """So many bytes of the peer's are kept until they are a message; may end any connection."""
+        if self._state is not _CLOSED:
+            self._context.held.half_messages.hold(self, size)
+
+    @contained
+    def kept_changed(self, size: int) -> None:
+        self.hold_undecoded(self._decoder.held + size)
+
+    @contained
+    def hold_undecrypted(self, size: int) -> None:
+        """So many bytes of the peer's are kept by TLS; may end any connection."""
+        if self._state is not _CLOSED:
+            self._context.held.tls.hold(self, size)
+
+    def held_for(self, kind: Kind) -> tuple[str, str]:
+        """See :class:`fastrelay.policy.held_bytes.Holder`."""
+        return self.address, self._handler.server_id
+
+    @contained
+    def evict(self, kind: Kind) -> None:
+        """What is kept of the peer's unfinished message has to go, and the connection with it."""
+        self._decoder.discard()
+        self._context.scheduler.discard(self)
+        self._deadlines.message = 0.0
+        self.hold_undecoded(0)
+        self._fail_connection(MEMORY_LIMIT)
 
     def _take_control(self, control: Control) -> None:
         if isinstance(control, Pong):
@@ -257,6 +291,8 @@ class Connection(Sender):
             return
         was_open = self._state is _OPEN
         self._move(Event.ENDED)
+        self._context.held.half_messages.hold(self, 0)
+        self._context.held.tls.hold(self, 0)
         handler, self._handler = self._handler, NULL_HANDLER
         self._drop_queue()
         if was_open:

@@ -6,10 +6,14 @@ from typing import Any, NamedTuple, Protocol
 from fastrelay.config.settings import Intervals
 from fastrelay.loop.fair_reads import FairScheduler
 from fastrelay.loop.timer_wheel import TimerWheel
+from fastrelay.policy.held_bytes import HeldBytes
 
 
 class LiveSet(Protocol):
     """The set of connections that count against the caps."""
+
+    def address_of(self, connection: Any, /) -> str:
+        """The address that limits know the connection by."""
 
     def discard(self, connection: Any, /) -> None:
         """Stop counting a connection, because its socket is gone."""
@@ -36,11 +40,13 @@ class ConnectionContext:
     Attributes:
         max_message: bytes that one assembled message may have.
         live: where a connection is counted until its socket is gone.
+        held: the budget of bytes kept for all peers.
     """
 
     wheel: TimerWheel
     intervals: Intervals
     max_message: int
     live: LiveSet
+    held: HeldBytes
     scheduler: FairScheduler = field(default_factory=FairScheduler)
     useless: UselessFrames = field(default_factory=UselessFrames)

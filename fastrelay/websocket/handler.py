@@ -6,7 +6,13 @@ from fastrelay.protocol.cause import Cause
 
 
 class Handler(Protocol):
-    """The phone or binary that a connection belongs to; it decides what a message does."""
+    """Gives a connection's messages a meaning.
+
+    Attributes:
+        server_id: the tenant that the connection belongs to.
+    """
+
+    server_id: str
 
     def on_messages(self, messages: list[bytes]) -> None:
         """Take the complete messages of one read, in order; at least one, mostly just one."""
@@ -39,6 +45,8 @@ class Handler(Protocol):
 
 class _NullHandler:
     """The handler of a connection that has ended, so that no reference cycle is left."""
+
+    server_id = ""
 
     def on_messages(self, messages: list[bytes]) -> None: ...
     def on_ignored(self, count: int) -> None: ...

@@ -17,7 +17,7 @@ from fastrelay.websocket.containment import contained
 from fastrelay.websocket.context import ConnectionContext, SentCounter
 from fastrelay.websocket.deadlines import Deadlines
 from fastrelay.websocket.handler import Handler
-from fastrelay.websocket.send_queue import FlushMarker, SendQueue
+from fastrelay.websocket.send_queue import FlushMarker, Owner, SendQueue
 from fastrelay.websocket.states import State
 
 _SLICE_BYTES: Final = 64 * 1024
@@ -92,8 +92,22 @@ class Sender(FairReader):
         held = self._transport.get_write_buffer_size()
         return held if self._queue is None else held + self._queue.charged
 
-    def send(self, pieces: Sequence[Piece], frames: int) -> bool:
+    @property
+    def address(self) -> str:
+        """The peer's address, as limits know it."""
+        return self._context.live.address_of(self)
+
+    @property
+    def unowned(self) -> int:
+        """That part of :attr:`unsent` which no owner of queued frames is charged for."""
+        held = self._transport.get_write_buffer_size()
+        return held if self._queue is None else held + self._queue.charged - self._queue.owned
+
+    def send(self, pieces: Sequence[Piece], frames: int, owner: Owner | None = None) -> bool:
         """Send ``frames`` whole data frames whose bytes are ``pieces`` end to end.
+
+        Args:
+            owner: is charged for them while they wait.
 
         Returns whether they were taken: ``False`` once the connection is closing. Frames on which
         the transport fails were taken, and are lost with the connection.
@@ -102,7 +116,7 @@ class Sender(FairReader):
             return False
         try:
             if self.blocked:
-                self._waiting().append(pieces, frames)
+                self._waiting().append(pieces, frames, owner)
                 self._handler.on_backlog(self.unsent)
                 return True
             self._sent.forwarded += frames
@@ -116,10 +130,10 @@ class Sender(FairReader):
             self.crashed(error)
         return True
 
-    def send_frame(self, frame: bytes) -> bool:
+    def send_frame(self, frame: bytes, owner: Owner | None = None) -> bool:
         """:meth:`send` for one data frame in one piece, the most frequent case: costs less."""
         if self._state is not _OPEN or self.blocked:
-            return self.send((frame,), 1)
+            return self.send((frame,), 1, owner)
         sent = self._sent
         sent.forwarded += 1
         sent.forwarded_bytes += len(frame)
@@ -165,10 +179,16 @@ class Sender(FairReader):
     def _drop_queue(self) -> None:
         """Drop what has not reached the transport; only the number of its data frames is kept."""
         if self._queue is not None:
-            self._undelivered += self._queue.count_frames()
-            self._queue = None
+            queue, self._queue = self._queue, None
+            self._undelivered += queue.forget()
             if self._state is not _CLOSED:
                 self._handler.on_backlog(self.unsent)
+
+    def drop_waiting(self, owner: Owner) -> int:
+        """Drop the queued frames of one owner; returns how many."""
+        if self._queue is None:
+            return 0
+        return self._queue.drop(owner)
 
     @contained
     def pause_writing(self) -> None:

@@ -30,8 +30,9 @@ from fastrelay.log import Log
 from fastrelay.loop.timer_wheel import TimerWheel
 from fastrelay.net.bound_sockets import bind
 from fastrelay.net.listener import Listener
-from fastrelay.policy.caps import PendingConnections
+from fastrelay.policy.pending import PendingConnections
 from tests.support.certificates import authority
+from tests.support.newcomers import unhurried
 from tests.support.pebble import Pebble, pebble
 from tests.support.programs import needs
 from tests.support.sealed import run_sealed
@@ -62,8 +63,9 @@ class Certified:
         self.installed: list[bytes] = []
         self.log = Log(self.lines.append, "debug")
 
-    def install(self, file: Path) -> None:
-        self.installed.append(file.read_bytes())
+    def prepare(self, file: Path) -> Callable[[], None]:
+        content = file.read_bytes()
+        return lambda: self.installed.append(content)
 
     async def until(self, installed: int = 0, said: str = "", timeout: float = 20) -> None:
         async with asyncio.timeout(timeout):
@@ -77,9 +79,11 @@ async def http_listener(responder: ChallengeResponder) -> AsyncIterator[int]:
     loop = asyncio.get_running_loop()
     wheel = TimerWheel(loop, 0.01)
     pending = PendingConnections(10)
-    site = Site(responder, socket_peer, wheel, loop.call_soon, 16384, 5.0, 0.1, pending)
+    newcomers = unhurried(loop.call_soon)
+    site = Site(responder, socket_peer, wheel, newcomers, 16384, 5.0, 0.1, pending)
     sock = bind(Address("127.0.0.1", 0))
-    listener = Listener(sock, partial(HttpProtocol, site), loop, Log(lambda line: None), sys.exit)
+    log = Log(lambda line: None)
+    listener = Listener(sock, partial(HttpProtocol, site), loop, log, newcomers, sys.exit)
     try:
         yield listener.port
     finally:
@@ -106,7 +110,7 @@ async def certified(
     running.ahead = ahead
     issuer = Issuer(account, cache, responder, 10.0)
     renewal = Renewal(
-        *(DOMAIN, issuer, cache, running.install, running.log, timing),
+        *(DOMAIN, issuer, cache, running.prepare, running.log, timing),
         clock=lambda: time.time() + running.ahead,
     )
     renewal.start()
@@ -313,7 +317,7 @@ async def test_after_a_success_the_first_try_is_soon_again(tmp_path: Path) -> No
         def cancel(self) -> None: ...
 
     log = Log(lines.append, "debug")
-    renewal = Renewal(DOMAIN, Scripted(), cache, lambda file: None, log, Recorded())  # type: ignore[arg-type]
+    renewal = Renewal(DOMAIN, Scripted(), cache, lambda file: lambda: None, log, Recorded())  # type: ignore[arg-type]
     renewal.start()
     async with asyncio.timeout(10):
         while len(spaced) < 4:

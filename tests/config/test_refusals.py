@@ -73,6 +73,7 @@ def test_metrics_only_on_a_loopback_literal(host: str) -> None:
         (("--max-connections-per-ip", "-1"), "'-1' is not a whole number of at least 0"),
         (("--max-message-bytes", "x"), "'x' is not a whole number of at least"),
         (("--max-message-bytes", "67108865"), "is not a whole number of at most 67108864"),
+        (("--max-held-bytes", "0"), "'0' is not a whole number of at least 1"),
         (("--max-buffered-bytes", "0"), "'0' is not a whole number of at least 1"),
         (("--upgrade-burst", "-1"), "'-1' is not a whole number of at least 0"),
         (("--upgrade-refill", "0"), "'0' is not a number of at least 0.001"),

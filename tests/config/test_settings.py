@@ -40,16 +40,28 @@ def test_no_timer_is_later_than_it_may_be() -> None:
         ("phones", 16),
         ("upgrade_burst", 20),
         ("upgrade_refill", 6),
-        ("connections_per_ip", 0),
+        ("connections_per_ip", None),
+        ("connections_per_address", 1000),
+        ("plain_burst", 100),
+        ("plain_refill", 1 / 20),
         ("phone_backlog_bytes", 4 * MIB),
-        ("buffered_bytes", 256 * MIB),
+        ("held_bytes", 256 * MIB),
         ("push_burst", 6),
         ("push_refill", 10),
         ("push_in_flight", 32),
     ],
 )
-def test_limits(limit: str, number: float) -> None:
+def test_limits(limit: str, number: float | None) -> None:
     assert getattr(Limits(), limit) == number
+
+
+@pytest.mark.parametrize(
+    ("connections", "given", "cap"),
+    [(10_000, None, 1000), (640, None, 64), (20, None, 64), (10_000, 0, 0), (10_000, 7, 7)],
+)
+def test_the_cap_of_an_address(connections: int, given: int | None, cap: int) -> None:
+    limits = Limits(connections=connections, connections_per_ip=given)
+    assert limits.connections_per_address == cap
 
 
 def test_nobody_is_believed_and_nothing_is_pushed() -> None:

@@ -22,8 +22,10 @@ from fastrelay.log import Log
 from fastrelay.loop.fair_reads import FairScheduler
 from fastrelay.loop.timer_wheel import TimerWheel
 from fastrelay.net.bound_sockets import bind_all
-from fastrelay.policy.caps import PendingConnections
 from fastrelay.policy.counters.frames import DirectionCounts
+from fastrelay.policy.held_bytes import HeldBytes
+from fastrelay.policy.pending import PendingConnections
+from fastrelay.policy.plain_requests import PlainRequests
 from fastrelay.protocol.cause import Cause
 from fastrelay.protocol.close_codes import requested_close
 from fastrelay.protocol.frames import text_header
@@ -31,6 +33,7 @@ from fastrelay.server.listeners import Listeners
 from fastrelay.websocket.connection import Connection
 from fastrelay.websocket.context import ConnectionContext, UselessFrames
 from tests.support.certificates import local_certificate
+from tests.support.newcomers import unhurried
 
 LIMIT = 128 * 1024
 """Bytes one message may have, if the request does not say."""
@@ -64,6 +67,7 @@ class Echo:
     """One connection's handler."""
 
     connection: Connection
+    server_id = ""
 
     def __init__(self, ended: Callable[[Ending], None]) -> None:
         self._ended = ended
@@ -93,6 +97,9 @@ class Echo:
 
     def on_closed(self, code: int | None, undelivered: int) -> None:
         self._closes.append(code)
+
+    def address_of(self, connection: Connection) -> str:
+        return "127.0.0.1"
 
     def discard(self, connection: Connection) -> None:
         """The socket is gone."""
@@ -176,6 +183,8 @@ class EchoServer:
             self._wheel,
             PendingConnections(10),
             FairScheduler(),
+            unhurried(self._loop.call_soon),
+            PlainRequests(None, lambda client, what: None),
             log,
             lambda: self.faults.append(failed),
         )
@@ -191,6 +200,7 @@ class EchoServer:
             Intervals(),
             int(wish.get("limit", LIMIT)),
             echo,
+            HeldBytes(2**30),
             useless=UselessFrames(burst=100_000),
         )
         accept_token = check_handshake(exchange)

@@ -64,6 +64,10 @@ CASES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
         {f"{PREFIX}internal_errors_total{{{HERE}}}": "0x15 1x5"},
         {f"{PREFIX}internal_errors_total{{{HERE}}}": "3x20"},
     ),
+    "RelayLogLinesLost": (
+        {f"{PREFIX}log_lines_lost_total{{{HERE}}}": "0x15 40x5"},
+        {f"{PREFIX}log_lines_lost_total{{{HERE}}}": "40x20"},
+    ),
     "RelayGraceExpiryBurst": (
         {f"{PREFIX}grace_expiries_total{{{HERE}}}": "0x15 60x5"},
         {f"{PREFIX}grace_expiries_total{{{HERE}}}": "0+1x20"},

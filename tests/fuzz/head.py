@@ -19,7 +19,7 @@ from fastrelay.http.exchange import Exchange
 from fastrelay.http.handshake import switch_protocols
 from fastrelay.log import Log
 from fastrelay.loop.timer_wheel import TimerWheel
-from fastrelay.policy.caps import PendingConnections
+from fastrelay.policy.pending import PendingConnections
 from fastrelay.policy.token_buckets import TokenBuckets
 from fastrelay.server.admitted import Admitted, Role
 from fastrelay.server.endpoints import Endpoint, observe_first_status
@@ -27,6 +27,7 @@ from fastrelay.server.healthz import healthz
 from fastrelay.server.required_headers import CLIENT_HEADERS, SERVER_HEADERS
 from tests.fuzz.chunks import cut
 from tests.support.clock import Loop
+from tests.support.newcomers import unhurried
 
 WORDS = (
     *(b"GET /v1/server HTTP/1.1\r\n", b"GET /healthz HTTP/1.1\r\n", b"HEAD ", b"CONNECT ", b"PRI "),
@@ -160,7 +161,7 @@ def site_for(
     networks: tuple[Network, ...] = TRUSTED if choice & 1 else ()
     resolver = forwarded_for(networks) if choice & 2 else socket_peer
 
-    def client_address(peer: str, request: h11.Request) -> str | None:
+    def client_address(peer: str, request: h11.Request) -> str:
         visited.requests.append(request)
         return resolver(peer, request)
 
@@ -171,6 +172,7 @@ def site_for(
         return Endpoint(
             role,
             buckets=buckets,
+            counted_as=lambda exchange: exchange.client,
             has_room=lambda client: not choice & 8,
             count_header_reject=lambda: None,
             observe_duration=lambda seconds: None,
@@ -187,7 +189,7 @@ def site_for(
         {path: visited.observed(route) for path, route in routes.items()},
         client_address,
         wheel,
-        visited.turns.append,
+        unhurried(visited.turns.append),
         head_bytes=HEAD_BYTES,
         head_timeout=5.0,
         linger=1.0,

@@ -9,7 +9,7 @@ from typing import cast
 
 from fastrelay.loop.timer_wheel import TimerWheel
 from fastrelay.net.proxy_header import HeaderReader
-from fastrelay.policy.caps import PendingConnections
+from fastrelay.policy.pending import PendingConnections
 from tests.fuzz.chunks import cut
 from tests.support.clock import Loop
 
@@ -75,7 +75,10 @@ def one_input(data: bytes) -> None:
     wheel = TimerWheel(cast("asyncio.AbstractEventLoop", loop), 0.25)
     asyncio._set_running_loop(cast("asyncio.AbstractEventLoop", loop))
     try:
-        HeaderReader(sock, lambda _, client: clients.append(client), wheel, 5.0, pending)  # type: ignore[arg-type]
+        HeaderReader(
+            *(sock, "192.0.2.1", lambda _, client: clients.append(client)),  # type: ignore[arg-type]
+            *(wheel, 5.0, pending),  # type: ignore[arg-type]
+        )
         assert len(pending) == len(wheel) == 1
         while loop.reader:
             loop.reader()

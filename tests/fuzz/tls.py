@@ -11,7 +11,7 @@ import ssl
 from typing import Final, cast
 
 from fastrelay.loop.timer_wheel import TimerWheel
-from fastrelay.net.tls.layer import TlsBuffers
+from tests.support.newcomers import unhurried_tls
 from tests.support.record_keys import APPLICATION
 from tests.support.record_session import LARGEST, Session13
 from tests.support.tls_ends import (
@@ -52,7 +52,7 @@ class Scene:
     def __init__(self, choice: int, loop: TurnLoop) -> None:
         self.loop = loop
         self.wheel = TimerWheel(cast("asyncio.AbstractEventLoop", loop), 0.25)
-        self.buffers = TlsBuffers(self.wheel, STALL)
+        self.buffers = unhurried_tls(self.wheel, STALL)
         versions = (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
         self.evil = RecordClient("1.3" if choice & 1 else "1.2")
         clients = (SslClient(versions[choice >> 1 & 1]), SslClient(versions[choice >> 2 & 1]))

@@ -9,6 +9,7 @@ import pytest
 from fastrelay.log import Log
 from fastrelay.net import listener as listening
 from fastrelay.net.listener import Listener
+from tests.support.newcomers import unhurried
 from tests.support.peer import HttpClient
 
 
@@ -41,7 +42,9 @@ class Scene:
         self.broken = 0
         loop = asyncio.get_running_loop()
         log = Log(self.lines.append)
-        self.listener = Listener(sock, lambda client: Greeting(), loop, log, self._break)
+        self.listener = Listener(
+            sock, lambda client: Greeting(), loop, log, unhurried(loop.call_soon), self._break
+        )
 
     def _break(self) -> None:
         self.broken += 1

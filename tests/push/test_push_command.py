@@ -134,7 +134,7 @@ def test_a_malformed_credential_refuses_the_whole_command(monkeypatch: pytest.Mo
     assert not [secret for secret in secrets() if secret in done.stderr]
 
 
-@pytest.mark.parametrize("package", ["aiohttp", "jwt", "cryptography"])
+@pytest.mark.parametrize("package", ["jwt", "cryptography"])
 def test_a_credential_without_the_extra(package: str) -> None:
     program = (
         f"import os, sys; sys.modules[{package!r}] = None; os.environ[{CREDENTIALS!r}] = '{{}}';"
@@ -165,7 +165,7 @@ async def live():
     await relay.stop()
 
 asyncio.run(live())
-print(sorted({"aiohttp", "jwt", "cryptography"} & set(sys.modules)))
+print(sorted({"fastrelay.push.https", "jwt", "cryptography"} & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("[]\n", "")

@@ -257,7 +257,7 @@ SCENARIOS: list[Scenario] = [
 async def test_a_transport_that_raises(scenario: Scenario) -> None:
     caught = 0
     for raise_at in range(MOST_CALLS):
-        async with MemoryRelay(binary_backlog_bytes=3000, buffered_bytes=8000) as relay:
+        async with MemoryRelay(binary_backlog_bytes=3000, held_bytes=8000) as relay:
             victim = await scenario(relay, raise_at)
         caught += relay.relay.errors.count
         assert relay.relay.errors.count == len(relay.log_of("internal_error"))

@@ -16,7 +16,7 @@ from fastrelay.config.settings import Intervals, Limits
 from fastrelay.log import Log
 from fastrelay.loop.timer_wheel import TimerWheel
 from fastrelay.metrics import make_metrics
-from fastrelay.policy.held_bytes import BufferBudget
+from fastrelay.policy.held_bytes import HeldBytes
 from fastrelay.policy.registry import Registry
 from fastrelay.protocol.close_codes import HEARTBEAT_TIMEOUT, CloseReason
 from fastrelay.routing.binary import Binary
@@ -42,6 +42,8 @@ class Wire:
         self.notices: list[bytes] = []
         self.pings = 0
 
+    unowned = 0
+
     def send(self, pieces: tuple[bytes, ...], frames: int) -> bool:
         if self.is_open:
             self.notices += pieces
@@ -59,6 +61,7 @@ class Wire:
     def pause_reading(self) -> None: ...
     def resume_reading(self) -> None: ...
     def receive(self, data: bytes) -> None: ...
+    def hold_undecoded(self, size: int) -> None: ...
 
     def peer_has_left(self) -> bool:
         return False
@@ -95,7 +98,7 @@ class Model(RuleBasedStateMachine):
         context = RoutingContext(
             limits,
             metrics.counters,
-            BufferBudget(limits.buffered_bytes),
+            HeldBytes(limits.held_bytes),
             cast("Waker", None),
             log,
         )

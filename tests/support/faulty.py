@@ -262,7 +262,7 @@ class MemoryRelay:
         assert len(relay.pending) == 0
         assert len(relay.registry) == 0
         assert relay.registry.connected_binaries == relay.registry.connected_phones == 0
-        assert relay.router.context.held_bytes.total == 0
+        assert relay.held.total == 0
         assert len(relay.wheel) == 0
         assert self.clock.pending == 0
         await relay.stop()

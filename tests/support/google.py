@@ -224,6 +224,7 @@ class Google:
         try:
             while True:
                 await response.write(b" " * 65536)
+                await asyncio.sleep(0)  # writing to a connection that has ended does not wait
         finally:
             self.dropped.set()
 

@@ -134,7 +134,7 @@ async def nothing_left(relay: RunningRelay) -> None:
     """Everybody has gone: no connection, slot, timer or byte remains, and the counts add up."""
     await relay.until(lambda: relay.live == 0 and relay.registry_size == 0)
     await relay.until(lambda: relay.timers == relay.periodic_tasks)
-    assert relay.buffered == 0
+    assert relay.held == relay.buffered == 0
     assert relay.pending == 0
     await asyncio.sleep(0)
     gc.collect()

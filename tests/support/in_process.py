@@ -53,7 +53,12 @@ class RelayInProcess(RunningRelay):
     @property
     def buffered(self) -> int:
         """Unsent bytes held for phones."""
-        return self.relay.router.context.held_bytes.total
+        return self.relay.held.phone_backlogs.total
+
+    @property
+    def held(self) -> int:
+        """Bytes kept for all peers, of all kinds."""
+        return self.relay.held.total
 
     @property
     def registry_size(self) -> int:

@@ -44,8 +44,9 @@ class RelayInSubprocess(RunningRelay):
 
     @property
     def lines(self) -> list[str]:
-        if self._process.returncode is None:
-            self.samples()
+        while self._process.returncode is None:
+            if not self.samples()["pyrycode_relay_log_lines_queued", ()]:
+                break
         return self._log.read_text().splitlines(keepends=True)
 
     @property

@@ -23,6 +23,15 @@ class RelayProcess:
         self.metrics_port = metrics_port
         self._log = log
 
+    async def logged(self) -> str:
+        """All of stderr, once the lines of what was answered before are written."""
+        async with asyncio.timeout(20):
+            while "\npyrycode_relay_log_lines_queued 0.0\n" not in await self.get(
+                self.metrics_port, "/metrics"
+            ):
+                await asyncio.sleep(0.005)
+        return self.log
+
     @property
     def log(self) -> str:
         """All of stderr so far."""

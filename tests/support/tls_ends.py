@@ -12,8 +12,9 @@ from functools import cache
 from typing import Any
 
 from fastrelay.loop.fair_reads import FIRST_QUOTA, FairReader
+from fastrelay.net.tls.buffers import TlsBuffers
 from fastrelay.net.tls.certificates import Certificates
-from fastrelay.net.tls.layer import TlsBuffers, TlsLayer
+from fastrelay.net.tls.layer import TlsLayer
 from tests.support.certificates import authority, local_certificate
 from tests.support.clock import Loop
 from tests.support.record_session import Session, session
@@ -222,7 +223,7 @@ class End:
         self.client, self.above = client, above
         self._buffer = buffers.ciphertext
         self.wire = Wire(loop)
-        self.layer = self.wire.layer = TlsLayer(above, certificates(), buffers)
+        self.layer = self.wire.layer = TlsLayer(above, certificates(), buffers, "192.0.2.1")
         self.layer.connection_made(self.wire)
         self.outbox = client.begin()
         self.said = self.written = self.understood = b""

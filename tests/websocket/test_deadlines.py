@@ -11,6 +11,8 @@ import pytest
 
 from fastrelay.config.settings import Intervals
 from fastrelay.loop.timer_wheel import TimerWheel
+from fastrelay.policy.caps import LiveConnections
+from fastrelay.policy.held_bytes import HeldBytes
 from fastrelay.protocol.cause import Cause
 from fastrelay.protocol.close_codes import NO_SERVER, WRITE_FAILED
 from fastrelay.websocket.connection import Connection
@@ -94,6 +96,8 @@ class Handler:
         self.ends: list[int | None] = []
         self.unsent: list[int] = []
 
+    server_id = "s1"
+
     def on_messages(self, messages: list[bytes]) -> None: ...
     def on_ignored(self, count: int) -> None: ...
     def on_pong(self) -> None: ...
@@ -124,7 +128,9 @@ class Scene:
         self.transport.waiting += waiting
         self.handler = Handler()
         self.sent = Sent()
-        conditions = ConnectionContext(wheel, Intervals(tick=TICK), 262144, cast("Any", set()))
+        self.live = LiveConnections[Any](most=1)
+        held = HeldBytes(2**20)
+        conditions = ConnectionContext(wheel, Intervals(tick=TICK), 262144, self.live, held)
         self.connection = Connection(
             cast("asyncio.Transport", self.transport), self.handler, conditions, self.sent
         )

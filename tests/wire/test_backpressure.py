@@ -10,7 +10,7 @@ from tests.support.peer import Peer, client_frame, request, upgrade_headers
 UP, DOWN = {"direction": "phone_to_binary"}, {"direction": "binary_to_phone"}
 KIB, MIB = 1024, 1024 * 1024
 PAYLOAD = "p" * 100_000
-NO_BUDGET = {"phone_backlog_bytes": 2**30, "buffered_bytes": 2**30}
+NO_BUDGET = {"phone_backlog_bytes": 2**30, "held_bytes": 2**30}
 
 
 async def conn_id_of(phone: Peer, binary: Peer) -> str:
@@ -246,7 +246,7 @@ async def test_a_directive_that_overflows_closes_with_its_own_code() -> None:
 
 
 async def test_over_the_common_budget_the_largest_backlog_goes_first() -> None:
-    limits = {"phone_backlog_bytes": 2**30, "buffered_bytes": 4 * MIB}
+    limits = {"phone_backlog_bytes": 2**30, "held_bytes": 4 * MIB}
     async with running_relay(limits=limits) as relay:
         binary = await relay.binary()
         small, large = await relay.phone(window=4096), await relay.phone(window=4096)

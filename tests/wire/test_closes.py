@@ -9,7 +9,7 @@ import pytest
 from tests.support.certificates import local_certificate
 from tests.support.harness import RunningRelay, running_relay
 from tests.support.hurting import every_close_is_counted
-from tests.support.peer import CLOSE, PING, Peer, client_frame
+from tests.support.peer import CLOSE, PING, PONG, Peer, client_frame
 from tests.support.record_client import RecordPeer, join
 from tests.support.tls_scene import inside_a_message
 
@@ -222,6 +222,26 @@ async def _raises(peer: Peer, connection: Any) -> None:
     assert await peer.at_eof()
 
 
+async def useless_frames(relay: RunningRelay) -> None:
+    for peer in (await relay.binary(), await relay.phone()):
+        peer.send(client_frame(b"", PONG) * 1001)
+        assert await peer.closed() == (1008, "too many useless frames")
+
+
+async def half_messages_of_all(relay: RunningRelay) -> None:
+    """Past the budget, which is that of two peers, the larger one goes."""
+    half = client_frame(b"x" * 4_900)
+    _, phone, _ = await pair(relay)
+    phone.send(half[:4_000])
+    other = await relay.binary("other")
+    other.send(half[:1_000])
+    assert await phone.closed() == (1011, "memory limit")
+    other.send(half[1_000:4_000])
+    await relay.until(lambda: relay.held > 4_000)
+    (await relay.phone()).send(half[:1_000])
+    assert await other.closed() == (1011, "memory limit")
+
+
 Scene = Callable[[RunningRelay], Awaitable[None]]
 SCENES: dict[Scene, tuple[str, ...]] = {
     peers_say_goodbye: (
@@ -239,9 +259,11 @@ SCENES: dict[Scene, tuple[str, ...]] = {
     a_takeover: ("binary taken_over 1xxx", "phone reclaimed 4xxx"),
     a_conflict: ("binary server_in_use 4xxx",),
     refused_phones: ("phone no_server 4xxx", "phone phones_at_cap 4xxx"),
+    useless_frames: ("phone useless_frames 1xxx", "binary useless_frames 1xxx"),
     grace_expires: ("phone grace_expired 1xxx",),
     a_frame_for_nobody: ("phone no_binary 1xxx",),
     directives: ("phone directed 1xxx", "phone directed 3xxx", "phone directed 4xxx"),
+    half_messages_of_all: ("phone memory_limit 1xxx", "binary memory_limit 1xxx"),
     a_backlog_too_large: ("phone backlog_full 1xxx",),
     a_phone_that_takes_nothing: ("phone write_failed 1xxx",),
     a_binary_that_takes_nothing: ("binary write_failed none",),
@@ -266,6 +288,8 @@ async def test_a_close_advances_its_cell(scene: Scene) -> None:
     limits = LIMITS
     if scene is a_phone_that_takes_nothing:
         limits = LIMITS | {"phone_backlog_bytes": 2**30}
+    if scene is half_messages_of_all:
+        limits = LIMITS | {"held_bytes": 4_500}
     intervals = QUICK | INTERVALS.get(scene, {})
     secure = {"tls": local_certificate()} if scene in OVER_TLS else {}
     async with running_relay(intervals=intervals, limits=limits, **secure) as relay:

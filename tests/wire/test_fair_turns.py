@@ -135,6 +135,7 @@ class Reader(FairReader):
         self._clock, self._seconds = clock, seconds
         self._paused = False
         self._quota = scheduler.first
+        self._light_limit = 0
         self._scheduler = scheduler
         self._transport = Transport()  # type: ignore[assignment]
         self.processed = 0
@@ -142,6 +143,8 @@ class Reader(FairReader):
     @property
     def receive_buffer(self) -> memoryview:
         return self._scheduler.whole
+
+    def kept_changed(self, size: int) -> None: ...
 
     def process_piece(self, data: memoryview, position: int) -> int:
         self._clock.now += self._seconds

@@ -209,7 +209,9 @@ async def test_a_binary_floods_one_phone() -> None:
 
 
 async def test_tiny_fragments_without_end() -> None:
-    async with hurt_relay(intervals={"message": 0.5}) as relay:
+    async with hurt_relay(
+        intervals={"message": 0.5}, limits={"useless_frames": 10_000_000}
+    ) as relay:
         binary, phone, _ = await joined(relay)
         phone.send(client_frame(b"[", fin=False))
         fragments = client_frame(b"", 0, fin=False) * 5000

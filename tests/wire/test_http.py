@@ -177,7 +177,7 @@ def test_the_hook_sees_the_first_status_and_no_other() -> None:
     http = h11.Connection(h11.SERVER)
     transport = cast("asyncio.Transport", Written())
     exchange = Exchange(
-        request, "127.0.0.1", transport, http, lambda: (transport, b""), started_at=0.0
+        request, "127.0.0.1", "127.0.0.1", transport, http, lambda: (transport, b""), started_at=0.0
     )
     exchange.on_first_status = seen.append
     switch_protocols(exchange.detach()[0], b"token", exchange.on_first_status)

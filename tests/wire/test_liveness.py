@@ -107,7 +107,7 @@ async def stalled_phone(relay: RunningRelay, frames: int) -> tuple[Peer, Peer, s
 
 
 async def test_a_phone_that_takes_nothing_is_closed_and_what_waited_is_dropped() -> None:
-    huge = {"phone_backlog_bytes": 2**30, "buffered_bytes": 2**30}
+    huge = {"phone_backlog_bytes": 2**30, "held_bytes": 2**30}
     async with running_relay(intervals={"write": 0.1}, limits=huge) as relay:
         binary, phone, conn_id = await stalled_phone(relay, 120)
         other = await relay.phone()
@@ -130,7 +130,7 @@ DOWN = {"direction": "binary_to_phone"}
 
 
 async def test_a_phone_that_reads_slowly_is_kept_and_gets_everything() -> None:
-    huge = {"phone_backlog_bytes": 2**30, "buffered_bytes": 2**30}
+    huge = {"phone_backlog_bytes": 2**30, "held_bytes": 2**30}
     async with running_relay(intervals={"write": 0.5}, limits=huge) as relay:
         _, phone, _ = await stalled_phone(relay, 120)
         for number in range(120):

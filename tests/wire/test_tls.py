@@ -259,6 +259,7 @@ async def test_a_reload_reads_them_again(tmp_path: Path) -> None:
         before = await serial(relay.port)
         put(authority().issue(tmp_path, name="next"), files)
         relay.relay.listeners.reload()
+        await relay.until(lambda: relay.log_of("certificate_installed"))
         assert await serial(relay.port) != before
 
 
@@ -270,6 +271,7 @@ async def test_a_broken_new_pair_is_refused_and_the_old_stays(tmp_path: Path, fa
         before = await serial(relay.port)
         spoil(files, fault)
         relay.relay.listeners.reload()
+        await relay.until(lambda: relay.log_of("certificate_refused"))
         (line,) = relay.log_of("certificate_refused")
         assert "PRIVATE KEY" not in line
         assert await serial(relay.port) == before

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
+from fastrelay.net.tls.buffers import TlsBuffers
 from fastrelay.net.tls.certificates import Certificates
-from fastrelay.net.tls.layer import TlsBuffers, TlsLayer
+from fastrelay.net.tls.layer import TlsLayer
 from tests.support.certificates import authority, local_certificate
 from tests.support.harness import running_relay
+from tests.support.newcomers import unhurried_tls
 from tests.support.peer import client_frame, open_http, request, upgrade_headers
 
 
@@ -111,7 +113,7 @@ class End:
         certificates.install(local_certificate().certificate, local_certificate().key)
         self.wire, self.client = Wire(), Client()
         self.buffers = buffers
-        self.layer = TlsLayer(Above(act), certificates, buffers)
+        self.layer = TlsLayer(Above(act), certificates, buffers, "192.0.2.1")
         self.layer.connection_made(self.wire)
         while not self.client.tls.cipher():
             self.receives(self.client.says())
@@ -120,7 +122,8 @@ class End:
 
     def receives(self, ciphertext: bytes) -> None:
         """Let the layer read."""
-        self.layer._quota = room = self.buffers.ciphertext  # so it is one read
+        self.layer._quota = room = self.buffers.ciphertext
+        self.layer._light_limit = len(room)  # so it is one read
         room[: len(ciphertext)] = ciphertext
         self.layer.buffer_updated(len(ciphertext))
 
@@ -131,7 +134,7 @@ class End:
 
 
 def test_a_goodbye_leaves_alone_what_another_has_received() -> None:
-    buffers, seen = TlsBuffers(FakeWheel(), 1.0), b""
+    buffers, seen = unhurried_tls(FakeWheel(), 1.0), b""
     other = End(buffers, lambda data: None)
 
     def act(data: bytes) -> None:
@@ -148,7 +151,7 @@ def test_a_goodbye_leaves_alone_what_another_has_received() -> None:
 
 
 def test_a_protocol_that_fails_spoils_nothing_for_the_next() -> None:
-    buffers, seen = TlsBuffers(FakeWheel(), 1.0), b""
+    buffers, seen = unhurried_tls(FakeWheel(), 1.0), b""
 
     def fail(data: bytes) -> None:
         raise RuntimeError("a bug")

@@ -7,6 +7,7 @@ is a certificate wait for the first one.
 """
 
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -46,18 +47,25 @@ class Certificates:
         self.waiting: dict[WaitingConnection, None] = {}
 
     def install(self, certificate: Path, key: Path) -> None:
-        """Use a certificate chain and its private key for new connections.
+        """Prepare and use a certificate at once; see :meth:`prepare`."""
+        self.prepare(certificate, key)()
+
+    def prepare(self, certificate: Path, key: Path) -> Callable[[], None]:
+        """Read and verify a certificate chain and its private key. May run in any thread.
 
         Args:
             certificate: the PEM file of the chain, leaf first.
             key: the PEM file of the unencrypted private key; may be the same file.
+
+        Returns:
+            What uses them for new connections; to be called in the event loop's thread.
 
         Raises:
             UnusableCertificate: the files cannot be used; the earlier certificate stays in use.
         """
         try:
             context = _server_context(certificate, key)
-            self.expires = _verify_with_handshake(context, certificate)
+            expires = _verify_with_handshake(context, certificate)
         except ssl.SSLCertVerificationError as error:
             why = (
                 "it has expired"
@@ -72,7 +80,10 @@ class Certificates:
             raise UnusableCertificate(
                 f"{error.filename or certificate}: {error.strerror}"
             ) from None
-        self.context = context
+        return lambda: self._use(context, expires)
+
+    def _use(self, context: ssl.SSLContext, expires: float) -> None:
+        self.context, self.expires = context, expires
         waiting, self.waiting = self.waiting, {}
         for connection in waiting:
             connection.begin(context)

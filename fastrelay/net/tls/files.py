@@ -3,8 +3,12 @@
 The files are read at start, on request, and when they have changed.
 """
 
+from collections.abc import Callable
+
 from fastrelay.config.settings import TlsFiles
 from fastrelay.log import Log
+from fastrelay.loop.coalesced import Coalesced
+from fastrelay.loop.daemon_thread import in_daemon_thread
 from fastrelay.loop.timer_wheel import PeriodicTask, TimerWheel
 from fastrelay.net.tls.certificates import Certificates, UnusableCertificate
 
@@ -17,6 +21,7 @@ class CertificateFiles:
         certificates: where they are installed.
         wheel: the timer for the periodic check.
         interval: seconds between two checks whether the files have changed.
+        spacing: seconds from one reload to the next at the earliest.
         log: where it logs what a reload installed or refused.
     """
 
@@ -26,6 +31,7 @@ class CertificateFiles:
         certificates: Certificates,
         wheel: TimerWheel,
         interval: float,
+        spacing: float,
         log: Log,
     ) -> None:
         self._files = files
@@ -33,6 +39,7 @@ class CertificateFiles:
         self._wheel = wheel
         self._interval = interval
         self._log = log
+        self._reloads = Coalesced(self._reload, spacing)
         self._known_versions: list[tuple[int, int, int]] = []
         self._periodic_check: PeriodicTask | None = None
 
@@ -48,16 +55,26 @@ class CertificateFiles:
 
     def reload(self) -> None:
         """Install the files again; if they cannot be used, log that and keep the old ones."""
+        self._reloads.request()
+
+    async def _reload(self) -> None:
         self._known_versions = self._read_versions()
         try:
-            self._certificates.install(self._files.certificate, self._files.key)
+            # In a thread, because the handshake takes milliseconds, and the files may lie on a
+            # network file system that does not answer.
+            use = await in_daemon_thread(self._prepare)
         except UnusableCertificate as error:
             self._log.error("certificate_refused", err=str(error))
         else:
+            use()
             self._log.info("certificate_installed", path=str(self._files.certificate))
 
+    def _prepare(self) -> Callable[[], None]:
+        return self._certificates.prepare(self._files.certificate, self._files.key)
+
     async def stop(self) -> None:
-        """Stop the periodic check."""
+        """Stop the periodic check and a reload that is under way."""
+        await self._reloads.stop()
         if self._periodic_check is not None:
             self._periodic_check.cancel()
 

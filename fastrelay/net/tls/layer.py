@@ -11,21 +11,18 @@ protocol may write to any connection of the loop, including its own.
 import asyncio
 import ssl
 from collections.abc import Iterable
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, cast
 
-from fastrelay.loop.fair_reads import BUFFER_BYTES, FIRST_QUOTA, FairReader, FairScheduler
+from fastrelay.loop.fair_reads import FIRST_QUOTA, FairReader
 from fastrelay.loop.internal_errors import report
-from fastrelay.loop.timer_wheel import Timed
+from fastrelay.net.tls.buffers import TlsBuffers
 from fastrelay.net.tls.certificates import Certificates
-from fastrelay.net.tls.session import MAX_RECORD, End, SharedBios, TlsSession
+from fastrelay.net.tls.session import MAX_RECORD, End, TlsSession
 from fastrelay.protocol.cause import Aborted, Cause
 
 UNENCRYPTED: Final = "unencrypted"
 """The name for which :meth:`TlsLayer.get_extra_info` returns the number of unsent bytes that
 cannot be encrypted yet."""
-
-_PLAINTEXT_BYTES: Final = 64 * 1024
-"""The size of the plaintext buffer for protocols that have no receive buffer."""
 
 _HANDSHAKE_RECORD: Final = 0x16
 """The first byte of a TLS connection (RFC 8446 §5.1)."""
@@ -36,35 +33,6 @@ _MAX_OWN_OUTPUT: Final = 64 * 1024
 _NO_PROTOCOL: Final = asyncio.Protocol()
 
 _EXPECT_CLIENT_HELLO, _HANDSHAKE, _OPEN, _ENDED = range(4)
-
-
-class Wheel(Protocol):
-    """What the layer needs of the timer wheel."""
-
-    def after(self, item: Timed, delay: float) -> None:
-        """Call ``item.on_timer()`` in ``delay`` seconds."""
-
-    def cancel(self, item: Timed) -> None:
-        """Do not call ``item.on_timer()`` any more."""
-
-
-class TlsBuffers:
-    """The buffers, BIOs and timers that all TLS connections of one loop share.
-
-    Args:
-        wheel: times peers that stop inside a handshake message.
-        stall: the seconds that they have for the rest of it.
-        scheduler: schedules heavy connections, shared with the connections above; by default one
-            of its own.
-    """
-
-    def __init__(self, wheel: Wheel, stall: float, scheduler: FairScheduler | None = None) -> None:
-        self.scheduler = scheduler or FairScheduler()
-        self.ciphertext = memoryview(bytearray(BUFFER_BYTES))
-        self.plain = memoryview(bytearray(_PLAINTEXT_BYTES))
-        self.bios = SharedBios()
-        self.wheel = wheel
-        self.stall = stall
 
 
 class TlsLayer(FairReader, asyncio.Transport):
@@ -82,13 +50,17 @@ class TlsLayer(FairReader, asyncio.Transport):
         inner: the protocol above.
         certificates: the certificate for the client.
         buffers: shared with all other TLS connections of the loop.
+        client: the address whose handshakes are counted.
     """
 
     __slots__ = (
         "_aborted",
         "_buffers",
         "_certificates",
+        "_client",
         "_inner",
+        "_kept",
+        "_light_limit",
         "_own_output",
         "_paused",
         "_plaintext",
@@ -103,14 +75,20 @@ class TlsLayer(FairReader, asyncio.Transport):
     )
 
     def __init__(
-        self, inner: asyncio.BaseProtocol, certificates: Certificates, buffers: TlsBuffers
+        self,
+        inner: asyncio.BaseProtocol,
+        certificates: Certificates,
+        buffers: TlsBuffers,
+        client: str,
     ) -> None:
         self._aborted: Aborted | None = None
         self._buffers = buffers
         self._certificates = certificates
+        self._client: str | None = client
         self._own_output = 0
         self._paused = False
         self._quota = buffers.ciphertext[:FIRST_QUOTA]
+        self._light_limit = FIRST_QUOTA
         self._session: TlsSession | None = None
         self._state = _EXPECT_CLIENT_HELLO
         self._undecrypted = b""
@@ -165,7 +143,7 @@ class TlsLayer(FairReader, asyncio.Transport):
             self._inner.resume_writing()
 
     def buffer_updated(self, nbytes: int) -> None:
-        if nbytes < FIRST_QUOTA and nbytes < len(self._quota):
+        if nbytes < self._light_limit:
             self._take(self._quota[:nbytes])
         else:
             self._buffers.scheduler.read(self, nbytes)
@@ -190,8 +168,59 @@ class TlsLayer(FairReader, asyncio.Transport):
             self.pause_reading()
         elif self._state == _EXPECT_CLIENT_HELLO and ciphertext[0] != _HANDSHAKE_RECORD:
             self.abort()  # the peer does not use TLS, so it gets no alert
+        elif self._state < _OPEN:
+            has_asked = bool(self._undecrypted)
+            self._undecrypted += bytes(ciphertext)
+            if not has_asked:
+                self._ask_for_turn()
         else:
             self._decrypt(self._session, ciphertext)
+        self.kept_changed(0)
+
+    def kept_changed(self, size: int) -> None:
+        kept = size + len(self._undecrypted)
+        if self._session is not None and self._session.mid_record:
+            kept += MAX_RECORD
+        if kept != self._kept:
+            self._tell_kept(kept)
+
+    def _tell_kept(self, size: int) -> None:
+        """Tell the protocol above what is kept of its peer's bytes here."""
+        if self._reads_itself and self._state != _ENDED:
+            self._kept = size
+            self._inner.hold_undecrypted(size)
+
+    def _ask_for_turn(self) -> None:
+        """Go on with the handshake as soon as there is time for it, which may be now.
+
+        An address that makes too many is dropped before it costs more than the accept: no
+        handshake is begun, and no alert is sent.
+        """
+        client, self._client = self._client, None
+        if client is not None and not self._buffers.may_shake_hands(client):
+            self.abort()
+        elif not self._buffers.newcomers.run(self._shake_hands):
+            self._transport.pause_reading()
+            self._buffers.newcomers.queue(self._turn_has_come)
+
+    def _shake_hands(self) -> None:
+        """Go on with the handshake, and with what the peer has sent behind it."""
+        data, self._undecrypted = self._undecrypted, b""
+        session = self._session
+        while data and session is not None and self._state != _ENDED:
+            self._decrypt(session, data[:FIRST_QUOTA])
+            data = data[FIRST_QUOTA:]
+
+    def _turn_has_come(self) -> None:
+        if self._state == _ENDED:
+            return
+        try:
+            if not self._paused and self._buffers.scheduler.may_read(self):
+                self._transport.resume_reading()
+            self._shake_hands()
+        except Exception as error:
+            report(error)
+            self.abort()
 
     def _decrypt(self, session: TlsSession, ciphertext: memoryview | bytes) -> None:
         plaintext = self._plaintext
@@ -324,19 +353,25 @@ class TlsLayer(FairReader, asyncio.Transport):
         self._transport.abort()
 
     def _send_close_notify(self) -> None:
+        """The end of both halves: nothing is kept for the peer any more."""
         if self._state == _OPEN and self._session is not None:
             alert = self._session.close_notify()
             if alert:
                 self._transport.write(alert)
         self._state = _ENDED
-        self._unencrypted = None
+        self._session = self._unencrypted = None
+        self._undecrypted = b""
+        if self._kept:
+            self._kept = 0
+            self._inner.hold_undecrypted(0)
 
     # -- the rest of a transport's interface, as far as it is used ------------------------------
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         """Set the protocol above, for all bytes from now on."""
         self._inner: Any = protocol
-        self._reads_itself = isinstance(protocol, FairReader)
+        self._kept = 0
+        self._reads_itself: bool = isinstance(protocol, FairReader)
         self._plaintext = (
             protocol.receive_buffer if isinstance(protocol, FairReader) else self._buffers.plain
         )

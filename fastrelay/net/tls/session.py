@@ -79,6 +79,7 @@ class TlsSession:
 
     Attributes:
         established: the handshake is complete.
+        mid_record: a record has begun and has not ended, and OpenSSL keeps a buffer for it.
         mid_handshake: the peer has sent a part of a handshake message after that, and OpenSSL
             encrypts nothing before the rest has come.
         output: what OpenSSL itself wrote during the last :meth:`decrypt` or a failed
@@ -94,6 +95,7 @@ class TlsSession:
         "end",
         "established",
         "mid_handshake",
+        "mid_record",
         "output",
     )
 
@@ -105,6 +107,7 @@ class TlsSession:
         self.end: End | None = None
         self.established = False
         self.mid_handshake = False
+        self.mid_record = False
         self.output = b""
 
     def decrypt(self, ciphertext: memoryview | bytes, buffer: memoryview) -> int:
@@ -121,6 +124,7 @@ class TlsSession:
         filled = 0
         more = True
         self.output = b""
+        self.mid_record = False
         may_renegotiate = self._may_renegotiate
         try:
             incoming.write(ciphertext)
@@ -137,6 +141,7 @@ class TlsSession:
             if may_renegotiate or self.mid_handshake:
                 self._check_handshake()
         except ssl.SSLWantReadError:
+            self.mid_record = True
             self._check_handshake()
         except ssl.SSLZeroReturnError:
             self.end = End.CLOSED

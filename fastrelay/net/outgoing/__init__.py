@@ -1,0 +1,1 @@
+"""Bounded HTTPS calls to other servers, each in a thread beside the event loop's."""

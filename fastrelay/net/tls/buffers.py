@@ -1,0 +1,52 @@
+"""What all TLS connections of one loop share: memory, timers, and when handshakes begin."""
+
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from fastrelay.loop.fair_reads import BUFFER_BYTES, FairScheduler
+from fastrelay.loop.newcomers import Newcomers
+from fastrelay.loop.timer_wheel import Timed
+from fastrelay.net.tls.session import SharedBios
+
+_PLAINTEXT_BYTES: Final = 64 * 1024
+"""For protocols that bring no buffer of their own."""
+
+
+class Wheel(Protocol):
+    """What the layer needs of the timer wheel."""
+
+    def after(self, item: Timed, delay: float) -> None:
+        """Call ``item.on_timer()`` in ``delay`` seconds."""
+
+    def cancel(self, item: Timed) -> None:
+        """Do not call it."""
+
+
+class TlsBuffers:
+    """What all TLS connections of one loop share.
+
+    Args:
+        wheel: for peers that stop inside a handshake message.
+        stall: seconds they have for the rest of it.
+        newcomers: when handshakes are made.
+        may_shake_hands: takes a handshake of an address from its bucket; returns whether there is
+            one for it.
+        scheduler: of the loop, shared with the connections above; without one it has its own.
+    """
+
+    def __init__(
+        self,
+        wheel: Wheel,
+        stall: float,
+        newcomers: Newcomers,
+        may_shake_hands: Callable[[str], bool],
+        scheduler: FairScheduler | None = None,
+    ) -> None:
+        self.scheduler = scheduler or FairScheduler()
+        self.ciphertext = memoryview(bytearray(BUFFER_BYTES))
+        self.plain = memoryview(bytearray(_PLAINTEXT_BYTES))
+        self.bios = SharedBios()
+        self.wheel = wheel
+        self.stall = stall
+        self.newcomers = newcomers
+        self.may_shake_hands = may_shake_hands

@@ -1,0 +1,87 @@
+"""Connections that are accepted and not upgraded yet, and which of them goes when there are many.
+
+Without a cap, sockets that say nothing would use up all descriptors. Past the cap the oldest
+connection of the address with the most of them is dropped. So an address that opens connections in
+masses only drops its own, and a client that takes a while for its request head keeps its place.
+"""
+
+from collections import OrderedDict
+from typing import Protocol
+
+from fastrelay.address import bucket_key
+
+
+class Pending(Protocol):
+    """A connection that is not upgraded yet; hashable by identity."""
+
+    def abort(self) -> None:
+        """Drop the connection without an answer."""
+
+
+class PendingConnections:
+    """The pending connections of one listener; every operation takes constant time.
+
+    Args:
+        most: the cap.
+
+    Attributes:
+        dropped: how many connections were dropped because of the cap.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._connections: dict[Pending, str] = {}
+        self._by_key: dict[str, OrderedDict[Pending, None]] = {}
+        # The addresses by the number of their connections. A count changes by one at a time, so the
+        # largest count is always known, and the first address in its entry is the one to reduce.
+        self._by_count: dict[int, OrderedDict[str, None]] = {}
+        self._largest = 0
+        self.dropped = 0
+
+    def __len__(self) -> int:
+        """The number of pending connections."""
+        return len(self._connections)
+
+    def add(self, connection: Pending, client: str) -> None:
+        """Count one more of the address ``client``; may drop one of the address with the most."""
+        key = bucket_key(client)
+        self._connections[connection] = key
+        mine = self._by_key.get(key)
+        if mine is None:
+            mine = self._by_key[key] = OrderedDict()
+        mine[connection] = None
+        self._recount(key, len(mine) - 1, len(mine))
+        if len(self._connections) > self._most:
+            largest = next(iter(self._by_count[self._largest]))
+            oldest = next(iter(self._by_key[largest]))
+            self.discard(oldest)
+            self.dropped += 1
+            oldest.abort()
+
+    def discard(self, connection: Pending) -> None:
+        """Count the connection no more: it was upgraded, or has ended."""
+        key = self._connections.pop(connection, None)
+        if key is None:
+            return
+        mine = self._by_key[key]
+        del mine[connection]
+        self._recount(key, len(mine) + 1, len(mine))
+        if not mine:
+            del self._by_key[key]
+
+    def drop_all(self) -> None:
+        """Drop all pending connections."""
+        for connection in tuple(self._connections):
+            connection.abort()
+
+    def _recount(self, key: str, before: int, after: int) -> None:
+        """Move an address to where those with ``after`` connections are."""
+        if after:
+            self._by_count.setdefault(after, OrderedDict())[key] = None
+        if before:
+            others = self._by_count[before]
+            del others[key]
+            if not others:
+                del self._by_count[before]
+        if after > self._largest or self._largest not in self._by_count:
+            self._largest = after
