@@ -1,14 +1,14 @@
-"""How long one kind of work may take in one iteration of the event loop."""
+"""Limits the time that one kind of work may take in one iteration of the event loop."""
 
 import time
 from collections.abc import Callable
 
 
 class TimeSlice:
-    """Time that is spent by the clock, and given anew in each iteration.
+    """The time for one kind of work, which begins again in each iteration.
 
     Only the time between :meth:`enter` and :meth:`leave` counts, so that other work of the same
-    iteration takes nothing away from this.
+    iteration does not use the slice up.
 
     Args:
         seconds: the length of the slice.
@@ -24,15 +24,15 @@ class TimeSlice:
         self._entered_at: float | None = None
 
     def begin_iteration(self) -> None:
-        """Give the whole slice again."""
+        """Make the whole slice available again."""
         self._spent = 0.0
 
     def enter(self) -> None:
-        """Work of this kind begins."""
+        """Start counting time, because work of this kind begins."""
         self._entered_at = self._clock()
 
     def leave(self) -> None:
-        """Work of this kind pauses."""
+        """Stop counting time, because work of this kind pauses."""
         if self._entered_at is not None:
             self._spent += self._clock() - self._entered_at
             self._entered_at = None
