@@ -192,7 +192,7 @@ class MemoryRelay:
         self.relay.wheel._loop = self.clock  # type: ignore[assignment]
         self.relay.wheel.now = self.clock.time()
         self.loop.set_exception_handler(self.relay.errors.from_loop)
-        self._site = self.relay.listeners._site(self.relay._routes())
+        self._site = self.relay.listeners._site(self.relay._routes(), self.relay.pending)
         self.stopped = False
         self._sockets = socket.socketpair()
         self.peers: list[MemoryPeer] = []
