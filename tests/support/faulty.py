@@ -184,7 +184,7 @@ class MemoryRelay:
         settings = Settings(
             listen=Address("127.0.0.1", 0),
             limits=replace(Limits(upgrade_burst=0), **limits),
-            intervals=Intervals(drain=0.01, tick=0.125),
+            intervals=Intervals(drain=0.01, tick=0.125, newcomers=1000.0),
         )
         self.metrics = make_metrics()
         log = Log(self.lines.append, flood_interval=0.0)
