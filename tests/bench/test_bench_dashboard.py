@@ -13,5 +13,5 @@ def test_the_dashboard_is_drawn_from_a_real_run(tmp_path: Path) -> None:
     command = (sys.executable, "-m", "bench", "dashboard", "--seconds", "3", "--output", picture)
     run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
-    assert run.stdout.startswith("18 panels, ")
+    assert run.stdout.startswith("19 panels, ")
     assert picture.read_bytes().startswith(b"\x89PNG")

@@ -199,7 +199,8 @@ def test_floods_for_the_soak_say_how_often_they_dialled() -> None:
         for name, value in samples.items()
         if name.startswith("pyrycode_relay_ws_upgrade_attempts_total") and "accept" in name
     ]
-    assert sum(accepted) == found["answered"][101] == 4
+    # Those that send too many useless frames are closed, and dial again.
+    assert sum(accepted) == found["answered"][101] >= 4
 
 
 def test_attackers_without_a_relay_are_an_error() -> None:

@@ -202,9 +202,10 @@ class AboveInRoom(Above, FairReader):
     def receive_buffer(self) -> memoryview:
         return self._shared
 
-    def process_read(self, nbytes: int) -> int:
+    def hold_undecrypted(self, size: int) -> None: ...
+
+    def process_read(self, nbytes: int) -> None:
         self.saw(bytes(self._shared[:nbytes]))
-        return nbytes
 
 
 class End:

@@ -42,7 +42,7 @@ class TlsBuffers:
         may_shake_hands: Callable[[str], bool],
         scheduler: FairScheduler | None = None,
     ) -> None:
-        self.scheduler = scheduler or FairScheduler()
+        self.scheduler = FairScheduler() if scheduler is None else scheduler
         self.ciphertext = memoryview(bytearray(BUFFER_BYTES))
         self.plain = memoryview(bytearray(_PLAINTEXT_BYTES))
         self.bios = SharedBios()
