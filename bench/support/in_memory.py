@@ -18,7 +18,7 @@ from fastrelay.policy.registry import Registry
 from fastrelay.push.waker import make_waker
 from fastrelay.routing.context import RoutingContext
 from fastrelay.routing.router import Router
-from fastrelay.server.counted_address import counted_address
+from fastrelay.server.address_cap import capped_requests
 from fastrelay.server.routes import public_routes
 from fastrelay.websocket.connection import Connection
 from fastrelay.websocket.context import ConnectionContext
@@ -56,7 +56,7 @@ def make_site(loop: asyncio.AbstractEventLoop) -> Site:
         limits.connections, limits.connections_per_address
     )
     context = ConnectionContext(wheel, intervals, limits.message_bytes, live, held)
-    routes = public_routes(router, context, live, None, counted_address(settings), metrics, log)
+    routes = public_routes(router, context, live, None, capped_requests(settings), metrics, log)
     return Site(
         routes,
         socket_peer,

@@ -6,6 +6,7 @@ rest. Heads and handshakes may use half of it: however many of them come, connec
 accepted. What does not fit waits for the next iteration, in the order of arrival.
 """
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 
@@ -26,6 +27,7 @@ class Newcomers:
         whole: what accepting, heads and handshakes may take together.
         half: what heads and handshakes may take of that.
         next_iteration: calls back in the loop's next iteration.
+        clock: returns monotonic seconds.
     """
 
     def __init__(
@@ -33,10 +35,12 @@ class Newcomers:
         whole: TimeSlice,
         half: TimeSlice,
         next_iteration: Callable[[Callable[[], None]], object],
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._whole = whole
         self._half = half
         self._call_in_next_iteration = next_iteration
+        self._clock = clock
         self._first: deque[Work] = deque()
         self._further: deque[Work] = deque()
         self._is_scheduled = False
@@ -45,12 +49,10 @@ class Newcomers:
     def accept(self, accept_one: Callable[[], bool]) -> None:
         """Call ``accept_one`` at least once, until it returns ``False`` or the time is over."""
         self._schedule()
-        self._whole.enter()
-        try:
-            while accept_one() and self._whole.left():
-                pass
-        finally:
-            self._whole.leave()
+        started_at = self._clock()
+        while accept_one() and self._whole.left(self._clock() - started_at):
+            pass
+        self._whole.spend(self._clock() - started_at)
 
     def run(self, work: Work, *, is_first: bool = True) -> bool:
         """Do ``work`` now if there is time for it and none waits before it; returns whether."""
@@ -101,11 +103,11 @@ class Newcomers:
 
     def _do(self, work: Work) -> None:
         self._is_running = True
-        self._whole.enter()
-        self._half.enter()
+        started_at = self._clock()
         try:
             work()
         finally:
-            self._half.leave()
-            self._whole.leave()
+            seconds = self._clock() - started_at
+            self._half.spend(seconds)
+            self._whole.spend(seconds)
             self._is_running = False

@@ -22,7 +22,6 @@ class Admitted(msgspec.Struct, frozen=True, kw_only=True):
         version: that of a binary; empty for a phone.
         device_name: that of a phone; empty for a binary, or if none was given.
         client: the address of the client.
-        counted_as: the address whose cap the connection counts against; empty: none's.
         accept_token: what the 101 has to carry (RFC 6455 §4.2.2).
         initial_data: what came behind the request head: the first bytes of frames.
         transport: belongs to the receiver of this value.
@@ -34,7 +33,6 @@ class Admitted(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     device_name: str
     client: str
-    counted_as: str
     accept_token: bytes
     initial_data: bytes
     transport: asyncio.Transport

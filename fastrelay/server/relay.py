@@ -29,7 +29,7 @@ from fastrelay.routing.binary import Binary
 from fastrelay.routing.context import RoutingContext
 from fastrelay.routing.phone import Phone
 from fastrelay.routing.router import Router
-from fastrelay.server.counted_address import counted_address
+from fastrelay.server.address_cap import capped_requests
 from fastrelay.server.healthz import healthz
 from fastrelay.server.listeners import Listeners
 from fastrelay.server.metrics_page import metrics_page
@@ -192,7 +192,7 @@ class Relay:
             context,
             self.live,
             self._buckets,
-            counted_address(settings),
+            capped_requests(settings),
             self._metrics,
             self._log,
         )

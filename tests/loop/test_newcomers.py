@@ -17,7 +17,7 @@ class Scene:
         self.done: list[str] = []
         self.callbacks: list[Callable[[], None]] = []
         self.newcomers = Newcomers(
-            TimeSlice(2.0, self.clock), TimeSlice(1.0, self.clock), self.callbacks.append
+            TimeSlice(2.0), TimeSlice(1.0), self.callbacks.append, self.clock
         )
 
     def clock(self) -> float:
@@ -58,21 +58,13 @@ def scene() -> Scene:
     return Scene()
 
 
-def test_only_what_is_spent_inside_counts() -> None:
-    scene = Scene()
-    time = TimeSlice(1.0, scene.clock)
-    scene.now += 100
-    time.enter()
-    scene.now += 0.9
+def test_a_slice_is_given_again_in_each_iteration() -> None:
+    time = TimeSlice(1.0)
+    time.spend(0.6)
     assert time.left()
-    time.leave()
-    time.leave()
-    scene.now += 100
-    assert time.left()
-    time.enter()
-    scene.now += 0.2
-    assert not time.left()
-    time.leave()
+    assert time.left(0.3)
+    assert not time.left(0.4)
+    time.spend(0.4)
     assert not time.left()
     time.begin_iteration()
     assert time.left()
