@@ -1,6 +1,6 @@
 """One 101 for all with the token filled in, against a wsproto handshake for each upgrade.
 
-Found, changed against shipped: CPU an upgrade 1.65.
+What it costs is in docs/performance.md (what made the difference).
 """
 
 from fastrelay.http import handshake

@@ -8,7 +8,6 @@ from fastrelay.http.client_address import socket_peer
 from fastrelay.http.connection import HttpProtocol, Site
 from fastrelay.log import Log
 from fastrelay.loop.newcomers import Newcomers
-from fastrelay.loop.slice import TimeSlice
 from fastrelay.loop.timer_wheel import TimerWheel
 from fastrelay.metrics import make_metrics
 from fastrelay.policy.caps import LiveConnections
@@ -61,11 +60,12 @@ def make_site(loop: asyncio.AbstractEventLoop) -> Site:
         routes,
         socket_peer,
         wheel,
-        Newcomers(TimeSlice(1e9), TimeSlice(1e9), loop.call_soon),
+        Newcomers(1e9, loop.call_soon),
         limits.head_bytes,
         intervals.head,
         intervals.linger,
         PendingConnections(10),
+        frozenset(routes),
     )
 
 

@@ -1,1 +1,1 @@
-"""From the first byte of a connection to its 101: request head, response, handshake."""
+"""HTTP/1.1 up to the 101: request heads, responses, and the WebSocket handshake."""

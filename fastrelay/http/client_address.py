@@ -21,7 +21,7 @@ Resolver = Callable[[str, h11.Request], str]
 
 
 def socket_peer(peer: str, request: h11.Request) -> str:
-    """The client is the peer: no proxy is believed."""
+    """The peer's address: no proxy is trusted."""
     return peer
 
 

@@ -1,7 +1,7 @@
 """A connection from its first byte to its upgrade: reads request heads and calls routes.
 
 h11 parses request heads. This module limits their time and size, and decides what happens to the
-connection afterwards. What comes behind a refused upgrade is never read as a request.
+connection afterwards. Bytes behind a refused upgrade are never read as a request.
 """
 
 import asyncio
@@ -24,26 +24,27 @@ from fastrelay.loop.timer_wheel import TimerWheel
 from fastrelay.policy.pending import PendingConnections
 
 MAX_REQUESTS: Final = 100
-"""Plain requests of one connection at most, so that responses it does not read stay few."""
+"""The most requests of one connection, so that responses that it does not read stay few."""
 
 MAX_FIELDS: Final = 100
-"""Header fields of one request at most. h11 takes 2 µs for each, and 16 KiB hold 4,000."""
+"""The most header fields of one request. A head within its limit of bytes could have thousands,
+each of which takes h11 time."""
 
 
 class _State(Enum):
-    """How the bytes of the peer are taken."""
+    """What is done with the bytes of the peer."""
 
     READING = auto()
-    """They are request heads."""
+    """They are read as request heads."""
 
     LINGERING = auto()
-    """They are dropped: the last response was written, and the peer is given time to read it."""
+    """They are dropped. The last response was written, and the peer has time to read it."""
 
     DETACHED = auto()
     """They go to another protocol."""
 
 
-_READING, _LINGERING, _DETACHED = _State  # cached: an attribute of an Enum takes 0.2 µs
+_READING, _LINGERING, _DETACHED = _State  # cached: hot path
 
 _HEAD_END: Final = re.compile(rb"\n\r?\n")
 
@@ -61,14 +62,14 @@ class Site:
     """What one listener serves.
 
     Attributes:
-        routes: by exact path; anything else is 404.
-        client_address: the client's address from the peer's and the request.
-        newcomers: when request heads are read.
-        pending: where connections are counted until they are upgraded or end.
+        routes: the routes by exact path; the response for any other path is 404.
+        client_address: returns the client's address for the peer's address and the request.
+        newcomers: schedules when request heads are read.
+        pending: counts connections until they are upgraded or end.
         upgrades: the paths that have a rate limit of their own; any other request is plain.
         plain_wait: takes a plain request of an address from its bucket; returns the seconds until
             there is one for it, 0.0 if there is one now.
-        host: the only name it answers to, in lower case; ``None``: any.
+        host: the only host name that is served, in lower case; ``None``: any.
         head_bytes, head_timeout, linger: see :class:`fastrelay.config.settings.Settings`.
     """
 
@@ -89,8 +90,8 @@ class HttpProtocol(asyncio.Protocol):
     """One accepted connection while it speaks HTTP/1.1.
 
     Args:
-        site: what it is served.
-        peer: the other end's address, without its port.
+        site: what the listener of the connection serves.
+        peer: the address of the peer, without the port.
     """
 
     _transport: asyncio.Transport
@@ -148,8 +149,8 @@ class HttpProtocol(asyncio.Protocol):
     def _serve_one(self) -> None:
         """Serve the next request if its head is complete.
 
-        What is behind it waits for the next loop iteration, so that a pipeline of requests does
-        not delay other connections.
+        Requests behind it wait for the next iteration of the event loop, so that a pipeline of
+        requests does not delay other connections.
         """
         try:
             if self._serve_next() and self._http.trailing_data[0]:
@@ -171,14 +172,14 @@ class HttpProtocol(asyncio.Protocol):
         """Whether h11 would have to read more than :data:`MAX_FIELDS`."""
         received = self._http.trailing_data[0]
         if received[:1] <= b" ":
-            return False  # to h11 no request line, whatever follows
+            return False  # h11 will not find a request line, so it reads no fields
         end = _HEAD_END.search(received)
-        # Of the request line and n fields, n lines have ended before the last does.
+        # A head with n fields has n + 1 lines; n of them end before the last line does.
         ended = received.count(b"\n", 0, end.start()) if end else received.count(b"\n") - 1
         return ended > MAX_FIELDS
 
     def _serve_next(self) -> bool:
-        """Serve the next request if its head is there; returns whether another may follow."""
+        """Serve the next request if its head is complete; returns whether another may follow."""
         if self._has_too_many_fields():
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
             return False
@@ -230,13 +231,13 @@ class HttpProtocol(asyncio.Protocol):
             self._hang_up()
 
     def _refuse(self, status: HTTPStatus) -> None:
-        """Answer a head that is no request, if the answer can still be framed."""
+        """Refuse a head that is not a valid request, if h11 can still send a response."""
         if self._http.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
             write_status(self._transport, status, render(self._http, error(status)), None)
         self._hang_up()
 
     def _hang_up(self) -> None:
-        """Send no more, and read for a little longer.
+        """End the relay's side of TCP, and read and drop bytes for a little longer.
 
         A byte left unread in the socket when it is closed would reset the connection, and the peer
         might never see the response.

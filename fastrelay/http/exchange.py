@@ -12,14 +12,14 @@ from fastrelay.http.status import StatusHook, write_status
 
 
 class Exchange:
-    """One request being served: it ends with a response, or with a transport that is taken away.
+    """One request being served. It ends with a response, or when its transport is detached.
 
     Attributes:
         request: the request head.
         client: the address of the client.
         peer: the address of the other end of the connection, which may be a proxy.
         started_at: :func:`time.perf_counter` at the accept, or at the end of the request before.
-        on_first_status: told the first status written for this request.
+        on_first_status: called with the first status written for this request.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Exchange:
         self._transport = transport
         self._http = http
         self._detach = detach
-        # A dozen headers are looked up in a request, and each lookup in h11 is a loop.
+        # About a dozen headers of a request are looked up, and h11 loops over all for each.
         self._headers: dict[bytes, list[bytes]] = {}
         for name, value in request.headers.raw_items():
             self._headers.setdefault(name.lower(), []).append(value)
@@ -70,10 +70,10 @@ class Exchange:
 
     @property
     def protocol_error(self) -> HTTPStatus | None:
-        """The status that refuses what h11 accepts and the relay does not; ``None``: it is fine.
+        """The status for a request that h11 accepts and the relay refuses, otherwise ``None``.
 
-        That is another major version, and a body framed in two ways: another parser on the way
-        might go by the other one (RFC 9112 §2.5, §6.3).
+        Refused are other major versions, and a body framed in two ways, because a proxy in front
+        of the relay might read it the other way (RFC 9112 §2.5, §6.3).
         """
         if not self.request.http_version.startswith(b"1."):
             return HTTPStatus.HTTP_VERSION_NOT_SUPPORTED
@@ -86,16 +86,17 @@ class Exchange:
         return self._headers.get(name, [])
 
     def respond(self, response: Response) -> None:
-        """Write a whole response; ends the exchange."""
+        """Write a whole response, which ends the exchange."""
         data = render(self._http, response, self.request.method)
         hook = None if self.finished else self.on_first_status
         write_status(self._transport, response.status, data, hook)
         self.finished = True
 
     def detach(self) -> tuple[asyncio.Transport, bytes]:
-        """End the exchange and HTTP without a response, which the caller has to write.
+        """Detach the transport from HTTP; the caller has to write the response.
 
-        Returns the transport, now the caller's, and the bytes that came behind the request head.
+        Returns the transport, which the caller now owns, and the bytes that came behind the
+        request head.
         """
         self.finished = True
         return self._detach()

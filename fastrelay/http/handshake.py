@@ -1,7 +1,7 @@
-"""Gate 5: the WebSocket handshake on a request h11 has parsed (RFC 6455 §4.2).
+"""Gate 5: the WebSocket handshake of a request that h11 has parsed (RFC 6455 §4.2).
 
-wsproto performs it. What it would accept and the standard does not (a key that is not 16 bytes,
-two keys, a body) is refused here first, with the status the standard asks for.
+:func:`check_handshake` is stricter than wsproto: it refuses a key that is not 16 bytes, two keys,
+and a body. wsproto makes the 101, once for all upgrades (docs/decisions/0007-one-101-for-all.md).
 """
 
 import asyncio
@@ -28,7 +28,7 @@ _HOST: Final = (b"Host", b"relay")
 
 
 def _perform(key: bytes) -> bytes:
-    """A whole handshake by wsproto; it sees only the headers that decide it."""
+    """The 101 that wsproto sends for ``key``."""
     connection = wsproto.WSConnection(wsproto.ConnectionType.SERVER)
     connection.initiate_upgrade_connection(
         [
@@ -43,14 +43,14 @@ def _perform(key: bytes) -> bytes:
     return connection.send(AcceptConnection())
 
 
-# Without extensions and subprotocols every 101 is the same but for its token, so one is enough:
-# it costs 60 µs, a third of all an upgrade costs (bench/micro/test_admission.py).
+# Without extensions and subprotocols, 101s differ only in their tokens, so wsproto makes one and
+# each upgrade fills in its token. docs/performance.md has what that saves.
 _ANY_KEY: Final = b"AAAAAAAAAAAAAAAAAAAAAA=="
 _BEFORE_TOKEN, _, _AFTER_TOKEN = _perform(_ANY_KEY).partition(generate_accept_token(_ANY_KEY))
 
 
 class BadHandshake(Exception):
-    """The request is no acceptable handshake; ``response`` says why."""
+    """The request is not an acceptable handshake; ``response`` is the refusal."""
 
     def __init__(self, response: Response) -> None:
         super().__init__(response.status)
@@ -90,7 +90,7 @@ def check_handshake(exchange: Exchange) -> bytes:
 def switch_protocols(
     transport: asyncio.Transport, accept_token: bytes, hook: StatusHook | None
 ) -> None:
-    """Write the 101: wsproto's, with this accept token.
+    """Write the 101 with this accept token.
 
     No extension and no subprotocol is ever negotiated.
     """

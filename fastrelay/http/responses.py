@@ -1,4 +1,4 @@
-"""Plain HTTP responses, and the error shapes of the admission gates."""
+"""HTTP responses, and the errors with which the admission gates refuse requests."""
 
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -13,7 +13,7 @@ _PLAIN_TEXT: tuple[Header, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A whole response. ``close``: the connection serves nothing after it."""
+    """A whole response. ``close``: no further request of the connection is served."""
 
     status: HTTPStatus
     headers: tuple[Header, ...]
@@ -22,7 +22,7 @@ class Response:
 
 
 def error(status: HTTPStatus, *headers: Header, close: bool = True) -> Response:
-    """An error with an empty body, the headers all errors carry, and ``headers``."""
+    """An error with an empty body, the headers of all errors, and ``headers``."""
     return Response(status, (*_PLAIN_TEXT, *headers), close=close)
 
 

@@ -1,9 +1,9 @@
-"""When connections are accepted, TLS handshakes made and request heads read: in a slice of time.
+"""Schedules accepts, TLS handshakes and request heads within one slice of time per loop iteration.
 
-Each of them is cheap for the peer and costs the relay some microseconds, or nearly a millisecond
-for a TLS handshake. So they share one slice of each iteration of the loop, and traffic has the
-rest. Heads and handshakes may use half of it: however many of them come, connections go on being
-accepted. What does not fit waits for the next iteration, in the order of arrival.
+All of them are cheap for the peer and cost the relay more, a TLS handshake most. So they share one
+slice of each iteration of the event loop, and the rest is left for frames. Heads and handshakes may
+use half of the slice, so that connections are accepted however many of them come. Work that does
+not fit waits for the next iteration, in the order of arrival.
 """
 
 import time
@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Callable, Iterator
 
 from fastrelay.loop.internal_errors import report
-from fastrelay.loop.slice import TimeSlice
 
 Work = Callable[[], None]
 
@@ -19,26 +18,25 @@ Work = Callable[[], None]
 class Newcomers:
     """Admits the work of connections that are not upgraded yet.
 
-    A connection's first request is served before further ones: of what waits, every other piece
-    at least is of a connection that has not been served. So connections that send one request
-    behind another do not make a newcomer wait for all of them.
+    First requests of connections and further ones wait in two queues that are served by turns. So
+    a new connection does not wait for all requests of connections that send many.
 
     Args:
-        whole: what accepting, heads and handshakes may take together.
-        half: what heads and handshakes may take of that.
-        next_iteration: calls back in the loop's next iteration.
+        seconds: the time for accepts, heads and handshakes together, by the clock. Only that work
+            counts, not what else the loop does meanwhile.
+        next_iteration: calls a function in the next iteration of the event loop.
         clock: returns monotonic seconds.
     """
 
     def __init__(
         self,
-        whole: TimeSlice,
-        half: TimeSlice,
+        seconds: float,
         next_iteration: Callable[[Callable[[], None]], object],
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self._whole = whole
-        self._half = half
+        self._slice = seconds
+        self._slice_of_heads = seconds / 2
+        self._spent_accepting = self._spent_on_heads = 0.0
         self._call_in_next_iteration = next_iteration
         self._clock = clock
         self._first: deque[Work] = deque()
@@ -50,18 +48,24 @@ class Newcomers:
         """Call ``accept_one`` at least once, until it returns ``False`` or the time is over."""
         self._schedule()
         started_at = self._clock()
-        while accept_one() and self._whole.left(self._clock() - started_at):
+        end = started_at + self._slice - self._spent_accepting - self._spent_on_heads
+        while accept_one() and self._clock() < end:
             pass
-        self._whole.spend(self._clock() - started_at)
+        self._spent_accepting += self._clock() - started_at
 
     def run(self, work: Work, *, is_first: bool = True) -> bool:
-        """Do ``work`` now if there is time for it and none waits before it; returns whether."""
+        """Do ``work`` now if time is left and no other work waits; returns whether it was done."""
         if self._is_running:
-            work()  # a part of what is being done: a request behind its TLS handshake
+            work()  # it is a part of the running work: a request behind its TLS handshake
             return True
-        if self._first or (self._further and not is_first) or not self._half.left():
+        if (
+            self._first
+            or (self._further and not is_first)
+            or self._spent_on_heads >= self._slice_of_heads
+        ):
             return False
-        self._schedule()
+        if not self._is_scheduled:
+            self._schedule()
         self._do(work)
         return True
 
@@ -76,23 +80,22 @@ class Newcomers:
             self._call_in_next_iteration(self._begin_iteration)
 
     def _begin_iteration(self) -> None:
-        """Give the time again, and work off what waits: one piece at least."""
+        """Begin the slices again, and do the work that waits: at least one piece."""
         self._is_scheduled = False
-        self._whole.begin_iteration()
-        self._half.begin_iteration()
+        self._spent_accepting = self._spent_on_heads = 0.0
         if self._first or self._further:
-            self._schedule()  # what they spend is given again in the next iteration
-        # What is queued meanwhile belongs to the next iteration.
+            self._schedule()  # so that the slices begin again in the next iteration
+        # Work that is queued meanwhile waits for the next iteration.
         for work in self._turns(len(self._first), len(self._further)):
             try:
                 self._do(work)
             except Exception as error:
-                report(error)  # it must not cost the others their turn
-            if not self._half.left():
+                report(error)  # the other pieces must still be done
+            if self._spent_on_heads >= self._slice_of_heads:
                 break
 
     def _turns(self, first: int, further: int) -> Iterator[Work]:
-        """Take so many pieces of both kinds, in turns while there are both."""
+        """Take ``first`` and ``further`` pieces of the queues, alternately while both have some."""
         while first or further:
             if first:
                 first -= 1
@@ -107,7 +110,5 @@ class Newcomers:
         try:
             work()
         finally:
-            seconds = self._clock() - started_at
-            self._half.spend(seconds)
-            self._whole.spend(seconds)
+            self._spent_on_heads += self._clock() - started_at
             self._is_running = False

@@ -1,1 +1,1 @@
-"""How bytes get in: listening sockets, and what happens before a transport exists."""
+"""Listening sockets, PROXY headers and TLS: everything up to a connection's transport."""

@@ -1,4 +1,4 @@
-"""Listening sockets, bound: made in one place, and given to what serves on them."""
+"""Binds the listening sockets of a relay before the code that serves on them runs."""
 
 import socket
 from typing import Final, NamedTuple
@@ -6,14 +6,14 @@ from typing import Final, NamedTuple
 from fastrelay.config.settings import Acme, Address, Settings
 
 BACKLOG: Final = 4096
-"""Connections that the kernel holds while a reconnect storm is worked off."""
+"""The most connections that the kernel queues until they are accepted, as after a restart."""
 
 
 def bind(address: Address) -> socket.socket:
-    """A listening socket; an empty host means all interfaces, IPv6 and IPv4.
+    """A listening socket on ``address``; an empty host means all interfaces, IPv6 and IPv4.
 
     Raises:
-        OSError: the address cannot be bound, or the system gave another port than was asked for.
+        OSError: the address cannot be bound, or the system gave another port than requested.
     """
     dual = not address.host and socket.has_dualstack_ipv6()
     sock = socket.create_server(
@@ -33,8 +33,8 @@ class BoundSockets(NamedTuple):
     """The listening sockets of one relay.
 
     Attributes:
-        metrics: where ``/metrics`` is served; ``None``: nowhere.
-        challenges: where a CA asks for challenges; ``None``: nowhere.
+        metrics: the socket for ``/metrics``; ``None``: it is not served.
+        challenges: the socket for the CA's challenges; ``None``: they are not served.
     """
 
     public: socket.socket

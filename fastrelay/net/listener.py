@@ -17,16 +17,16 @@ _SPARE_DESCRIPTORS: Final = 24
 being dropped, are counted nowhere, and both have a descriptor until the next iteration."""
 
 _RETRY: Final = 0.5
-"""Seconds without accepting after the system ran out of something."""
+"""Seconds without accepting after descriptors or memory have run out."""
 
 _BROKEN: Final = frozenset({errno.EBADF, errno.EINVAL, errno.ENOTSOCK})
-"""Errors of accept that mean that the socket listens no more."""
+"""Errors of accept after which the socket does not listen any more."""
 
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 Opened = Callable[[socket.socket, str], None]
-"""Takes an accepted socket and the address of its client, without port."""
+"""Called with an accepted socket and the address of its client, without the port."""
 
 
 def _last_descriptor() -> float:
@@ -39,18 +39,18 @@ class Prelude(Protocol):
     """Reads the first bytes of a connection, before it has a transport."""
 
     def read(self, sock: socket.socket, peer: str, done: Opened) -> None:
-        """Read from an accepted socket; then call ``done``, or close it."""
+        """Read from an accepted socket; then call ``done``, or close the socket."""
 
 
 class Listener:
-    """Accepts from one socket until it is closed.
+    """Accepts connections from one socket until it is closed.
 
     Args:
-        sock: listening; the listener owns it from now on.
-        make_protocol: a protocol for one connection from the client's address, without port.
-        newcomers: when connections are accepted.
-        on_failure: called once if the socket breaks; nothing is accepted after it.
-        prelude: what tells the client's address; ``None``: it is the socket's peer.
+        sock: the listening socket, which the listener owns from now on.
+        make_protocol: returns a connection's protocol for the client's address (without port).
+        newcomers: schedules when connections are accepted.
+        on_failure: called once if the socket fails; no connection is accepted after that.
+        prelude: determines the client's address; ``None``: it is the address of the socket's peer.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Listener:
 
     @property
     def port(self) -> int:
-        """The port that is listened on."""
+        """The port of the listening socket."""
         port: int = self._sock.getsockname()[1]
         return port
 
@@ -114,13 +114,13 @@ class Listener:
                 return False
             return True  # the peer has closed the connection already
         sock.setblocking(False)
-        # The address of an IPv4 peer is in its plain form; to parse and print it takes 7 µs.
+        # The address of an IPv4 peer already has its plain form, so it is not parsed.
         client = peer[0] if self._is_ipv4 else plain_host(peer[0])
         if self._prelude is None:
             self._open(sock, client)
         else:
             self._prelude.read(sock, client, self._open)
-        # The system gives the lowest one that is free, so all below are in use.
+        # A socket gets the lowest free descriptor, so all below it are in use.
         return sock.fileno() < self._last_descriptor
 
     def _open(self, sock: socket.socket, client: str) -> None:

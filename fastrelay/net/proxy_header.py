@@ -19,7 +19,7 @@ class HeaderReader:
     """Reads the header of one connection.
 
     Args:
-        done: given the socket and the client's address once the header is there.
+        done: called with the socket and the client's address when the header is complete.
     """
 
     __slots__ = ("_done", "_header", "_loop", "_pending", "_sock", "_wheel", "wheel_tick")
@@ -78,12 +78,13 @@ class HeaderReader:
 
 
 class ProxyHeaders:
-    """The prelude of connections that come through a proxy.
+    """Reads the PROXY headers of a listener's connections; see :class:`Prelude` in ``listener``.
 
     Args:
-        believed: networks of the proxies; connections from others are dropped. Empty: any.
+        believed: the networks of trusted proxies; connections from other addresses are dropped.
+            Empty: any address is trusted.
         timeout: seconds from the accept to a complete header.
-        pending: where connections are counted while their header is read.
+        pending: counts connections while their header is read.
     """
 
     def __init__(

@@ -92,14 +92,13 @@ class LiveConnections(Generic[Live]):
         if live >= self._most_of_many and address is not None and address.count >= FEW:
             self.refused.reserve += 1
             return False
-        if self._most_per_address and any(self._is_full(key) for key in keys):
-            self.refused.address_full += 1
-            return False
+        if self._most_per_address:
+            for key in keys:
+                group = self._by_key.get(key)
+                if group is not None and group.count >= group.most:
+                    self.refused.address_full += 1
+                    return False
         return True
-
-    def _is_full(self, key: str) -> bool:
-        group = self._by_key.get(key)
-        return group is not None and group.count >= group.most
 
     def add(self, connection: Live, client: str) -> None:
         """Count a connection of the address ``client`` until :meth:`discard`."""

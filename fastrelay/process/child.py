@@ -1,7 +1,7 @@
-"""``python -m fastrelay.process.child``: a relay whose parent process gives it all it needs.
+"""``python -m fastrelay.process.child``: a relay with settings and sockets of its parent process.
 
-The settings are read from a descriptor, and the listening sockets are inherited, bound. Neither
-flags nor the environment are looked at, but for what systemd says there.
+The settings are read from a descriptor, and the bound sockets are inherited. Of the environment
+only the variables of systemd are read.
 """
 
 import argparse
@@ -19,8 +19,8 @@ from fastrelay.process.standard_descriptors import occupy_standard_descriptors
 def command(settings_fd: int, sockets: BoundSockets) -> list[str]:
     """The command that starts such a process.
 
-    It has to inherit ``settings_fd``, from which :func:`fastrelay.config.serialised.to_json` is
-    read to its end, and the descriptors of the sockets.
+    The process must inherit the descriptors of the sockets and ``settings_fd``, from which it reads
+    the output of :func:`fastrelay.config.serialised.to_json` up to the end of the file.
     """
     words = [sys.executable, "-m", "fastrelay.process.child", f"--settings-fd={settings_fd}"]
     for name, sock in zip(sockets._fields, sockets, strict=True):

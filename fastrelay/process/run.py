@@ -1,4 +1,4 @@
-"""One process's life: bind, start the relay, wait for a signal, drain, exit."""
+"""Runs a relay in a process: bind, start, wait for a signal, drain, exit."""
 
 import asyncio
 import contextlib
@@ -62,10 +62,10 @@ def run(settings: Settings, sockets: BoundSockets) -> int:
 
 
 async def serve(settings: Settings, sockets: BoundSockets, log: Log) -> int:
-    """Serve until SIGTERM, SIGINT or a listener that breaks; returns the exit code.
+    """Serve until SIGTERM, SIGINT or the failure of a listener; returns the exit code.
 
-    The first signal drains. A second one, of either kind, drops all connections at once. SIGHUP
-    reads certificates again.
+    The first signal starts the drain. A second one, of either kind, ends the drain and drops all
+    connections. SIGHUP reads certificates again.
 
     Raises:
         ConfigurationError: a certificate, or the cache of certificates, cannot be used.
@@ -109,7 +109,7 @@ def _start(relay: Relay, sockets: BoundSockets) -> None:
 
 
 async def _drain(relay: Relay, exit_requests: asyncio.Queue[int]) -> None:
-    """Drain, until that is done or there is a second signal."""
+    """Drain until that is complete or a second signal comes."""
     second_signal = asyncio.create_task(exit_requests.get())
     drained = asyncio.create_task(relay.drain())
     await asyncio.wait({second_signal, drained}, return_when=asyncio.FIRST_COMPLETED)

@@ -1,4 +1,4 @@
-"""What admission ends in: a value that holds all that the rest of an upgrade needs."""
+"""The result of admission: a value with everything that the rest of an upgrade needs."""
 
 import asyncio
 from enum import StrEnum
@@ -7,7 +7,7 @@ import msgspec
 
 
 class Role(StrEnum):
-    """What an admitted peer is; the value is the last part of its endpoint's path."""
+    """The role of an admitted peer; the value is the last part of its endpoint's path."""
 
     BINARY = "server"
     PHONE = "client"
@@ -16,14 +16,14 @@ class Role(StrEnum):
 class Admitted(msgspec.Struct, frozen=True, kw_only=True):
     """An upgrade attempt that passed gates 1 to 5 and has not been answered.
 
-    Everything but the transport is plain data, so what follows may happen in another process.
+    Everything but the transport is plain data, so that another process could do the rest.
 
     Attributes:
-        version: that of a binary; empty for a phone.
-        device_name: that of a phone; empty for a binary, or if none was given.
+        version: the version of a binary; empty for a phone.
+        device_name: the device name of a phone; empty for a binary, or if none was given.
         client: the address of the client.
-        accept_token: what the 101 has to carry (RFC 6455 §4.2.2).
-        initial_data: what came behind the request head: the first bytes of frames.
+        accept_token: the value of Sec-WebSocket-Accept in the 101 (RFC 6455 §4.2.2).
+        initial_data: the bytes that came behind the request head: the first frames.
         transport: belongs to the receiver of this value.
         started_at: :func:`time.perf_counter` when the connection was accepted.
     """

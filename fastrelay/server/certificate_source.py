@@ -14,20 +14,20 @@ from fastrelay.net.tls.files import CertificateFiles
 
 
 class CertificateSource(Protocol):
-    """Puts certificates into use while it runs."""
+    """Installs certificates while it runs."""
 
     def start(self) -> None:
-        """Begin.
+        """Install the first certificate if there is one, and watch for others.
 
         Raises:
-            UnusableCertificate: there is one, it cannot be used, and no other will come.
+            UnusableCertificate: the certificate cannot be used, and no other is to be expected.
         """
 
     def reload(self) -> None:
         """Look again, soon: any number of requests cost one look in each reload interval."""
 
     async def stop(self) -> None:
-        """End."""
+        """Stop watching."""
 
 
 def make_source(
@@ -46,7 +46,7 @@ def make_source(
     if isinstance(tls, TlsFiles):
         check, spacing = intervals.certificate_check, intervals.certificate_reload
         return CertificateFiles(tls, certificates, wheel, check, spacing, log)
-    # Of the extra fastrelay[acme], which a relay that needs no CA need not have.
+    # Imported here, because a relay that needs no CA may run without the extra fastrelay[acme].
     from fastrelay.acme.issuer import Issuer
     from fastrelay.acme.renewal import Renewal, RenewalTiming
 

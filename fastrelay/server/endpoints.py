@@ -38,7 +38,7 @@ def count_denials(count: Callable[[], None]) -> StatusHook:
 def observe_first_status(hook: StatusHook, inner: Route) -> Route:
     """Let ``hook`` see the first status that is written for each request of ``inner``.
 
-    This is around the rate limiter, not in it: a denial is counted by what the client is told.
+    The hook is outside the rate limiter, so that a denial is counted by what the client is told.
     """
 
     def route(exchange: Exchange) -> None:
@@ -57,15 +57,15 @@ class HasRoom(Protocol):
 class Endpoint:
     """The route of ``/v1/server`` or ``/v1/client``.
 
-    The first gate that refuses ends the request, and nothing behind it is looked at.
+    The first gate that refuses ends the request; later gates do not see it.
 
     Args:
-        buckets: of the rate limit, one for each address; ``None``: there is no limit.
-        is_capped: whether the limits of addresses hold for the client of a request.
-        has_room: whether one more connection of an address may live.
+        buckets: the buckets of the rate limit, one per address; ``None``: there is no limit.
+        is_capped: returns whether the limits of addresses hold for the client of a request.
+        has_room: returns whether the caps allow one more connection of an address.
         count_header_reject: called for each refusal by the header gate.
-        observe_duration: told how long each refusal took, in seconds.
-        adopt: takes what was admitted, and answers it.
+        observe_duration: called with the seconds that each refusal took.
+        adopt: answers an admitted request and takes over its transport.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Endpoint:
         self._log = log
 
     def __call__(self, exchange: Exchange) -> None:
-        """Refuse the request, or have it adopted."""
+        """Pass the request through the gates, and to ``adopt`` if none refuses it."""
         admitted = self._admit(exchange)
         if admitted is not None:
             self._adopt(admitted)
@@ -134,7 +134,7 @@ class Endpoint:
         )
 
     def _seconds_to_wait(self, client: str) -> float:
-        """Until the client may try again; 0.0: it may now, and has one token less."""
+        """Take a token; returns 0.0, or the seconds until the client may try again."""
         return 0.0 if self._buckets is None else self._buckets.take(bucket_key(client))
 
 

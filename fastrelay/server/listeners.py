@@ -1,4 +1,4 @@
-"""The listeners of one relay: the public one, that of the metrics, that of the CA's challenges.
+"""The listeners of one relay: for the public, for metrics, and for the CA's challenges.
 
 Sockets and routes come from the relay. TLS, PROXY protocol and trusted proxies come from the
 settings.
@@ -32,7 +32,7 @@ ProtocolFactory = Callable[[str], asyncio.BaseProtocol]
 
 
 class Listeners:
-    """The listeners of one relay, and the certificate it shows.
+    """The listeners of one relay, and its certificate.
 
     Args:
         pending: where connections of the public listener are counted until they are upgraded or
@@ -43,7 +43,7 @@ class Listeners:
         on_failure: called when the socket of a listener breaks.
 
     Attributes:
-        certificates: the certificate in use; without TLS there is never one.
+        certificates: the certificate in use; empty without TLS.
 
     Raises:
         ConfigurationError: the certificate cache cannot be used.
@@ -85,7 +85,7 @@ class Listeners:
 
     @property
     def ports(self) -> list[int]:
-        """The ports listened on: the public one, that of the metrics, that of the challenges."""
+        """The ports of the listeners: public, metrics, challenges; absent ones are left out."""
         return [listener.port for listener in self._listeners]
 
     def open(

@@ -1,4 +1,4 @@
-"""The owner of a server-id: turns what was admitted into a live connection (gate 6)."""
+"""Writes the 101 for an admitted request, makes its connection, and hands it to gate 6."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -15,11 +15,11 @@ from fastrelay.websocket.handler import Handler
 
 
 class UpgradeObserver(NamedTuple):
-    """What observes the upgrades of a role.
+    """Observes the upgrades of one role.
 
     Attributes:
-        first_status: is told of each status before it is written.
-        observe_duration: is told how long each upgrade took, in seconds.
+        first_status: called with each first status before it is written.
+        observe_duration: called with the seconds that each upgrade took.
     """
 
     first_status: StatusHook
@@ -27,9 +27,9 @@ class UpgradeObserver(NamedTuple):
 
 
 class Owner:
-    """Owns every server-id of this process.
+    """Completes upgrades, and makes connections for the server-ids of this process.
 
-    It needs the :class:`Admitted` alone, and nothing of the request.
+    It needs only the :class:`Admitted`, and nothing else of the request.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Owner:
             switch_protocols(transport, admitted.accept_token, first_status)
             join(admitted)
         except Exception:
-            transport.abort()  # HTTP has let go of it: no deadline would end it
+            transport.abort()  # it is detached from HTTP, so no deadline would end it
             raise
         observe_duration(time.perf_counter() - admitted.started_at)
 

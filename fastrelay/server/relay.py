@@ -1,4 +1,4 @@
-"""One relay: puts the parts together, starts them, and stops them again."""
+"""One relay: creates its parts, starts them, drains them and stops them."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,7 +9,6 @@ from fastrelay.log import Log
 from fastrelay.loop.fair_reads import FairScheduler
 from fastrelay.loop.internal_errors import InternalErrors
 from fastrelay.loop.newcomers import Newcomers
-from fastrelay.loop.slice import TimeSlice
 from fastrelay.loop.timer_wheel import PeriodicTask, TimerWheel
 from fastrelay.metrics import Metrics
 from fastrelay.metrics.connections import expose_connections
@@ -46,8 +45,8 @@ class Relay:
 
     Args:
         settings: see :class:`Settings`.
-        metrics: where events are counted; served when there is a socket for it.
-        on_failure: called when a listener breaks: the relay should be drained.
+        metrics: counts events, and is served if there is a socket for it.
+        on_failure: called when a listener fails; the relay should then be drained.
 
     Attributes:
         errors, registry, router, waker, live, held, pending, listeners, wheel, periodic_tasks: the
@@ -110,8 +109,7 @@ class Relay:
         self._log.limited("plain_rate_limited", remote=client, err=f"too many {what}")
 
     def _make_newcomers(self) -> Newcomers:
-        seconds = self._settings.intervals.newcomers
-        return Newcomers(TimeSlice(seconds), TimeSlice(seconds / 2), self._loop.call_soon)
+        return Newcomers(self._settings.intervals.newcomers, self._loop.call_soon)
 
     @property
     def ports(self) -> list[int]:
@@ -216,7 +214,7 @@ class Relay:
             await asyncio.sleep(self._settings.intervals.tick)
 
     async def stop(self) -> None:
-        """Drop all that is left, at once."""
+        """Drop all remaining connections, cancel all wakes, and stop every task and timer."""
         await self.listeners.stop()
         for connection in self.live:
             connection.abort(Cause.SHUTDOWN)

@@ -9,9 +9,9 @@ _PRINTABLE: Final = re.compile(rb"[ -~]+")
 
 
 class Required(NamedTuple):
-    """A header that must be there once, not empty, printable ASCII, of at most ``limit`` bytes.
+    """A header that must occur once, with 1 to ``limit`` bytes of printable ASCII.
 
-    ``kept``: whether its value is passed on. That of a credential is checked and forgotten.
+    ``kept``: whether its value is passed on. The value of a credential is checked and dropped.
     """
 
     name: bytes

@@ -1,4 +1,4 @@
-"""The public routes: puts endpoints, observers and the owner of the server-ids together."""
+"""The public routes: connects the endpoints with their observers and the owner."""
 
 from collections.abc import Callable
 from typing import Final

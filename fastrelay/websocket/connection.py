@@ -279,7 +279,7 @@ class Connection(Sender):
             self.connection_lost(error)  # no transport will call it
 
     def peer_has_left(self) -> bool:
-        """Whether the peer has closed its side of TCP, seen without reading what it sent."""
+        """Whether the peer has closed its side of TCP. No bytes are read from the socket."""
         return peer_has_left(self._transport)
 
     def _move(self, event: Event) -> None:

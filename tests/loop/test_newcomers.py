@@ -6,7 +6,6 @@ import pytest
 
 from fastrelay.loop import newcomers as module
 from fastrelay.loop.newcomers import Newcomers
-from fastrelay.loop.slice import TimeSlice
 
 
 class Scene:
@@ -16,9 +15,7 @@ class Scene:
         self.now = 0.0
         self.done: list[str] = []
         self.callbacks: list[Callable[[], None]] = []
-        self.newcomers = Newcomers(
-            TimeSlice(2.0), TimeSlice(1.0), self.callbacks.append, self.clock
-        )
+        self.newcomers = Newcomers(2.0, self.callbacks.append, self.clock)
 
     def clock(self) -> float:
         return self.now
@@ -56,18 +53,6 @@ class Scene:
 @pytest.fixture
 def scene() -> Scene:
     return Scene()
-
-
-def test_a_slice_is_given_again_in_each_iteration() -> None:
-    time = TimeSlice(1.0)
-    time.spend(0.6)
-    assert time.left()
-    assert time.left(0.3)
-    assert not time.left(0.4)
-    time.spend(0.4)
-    assert not time.left()
-    time.begin_iteration()
-    assert time.left()
 
 
 def test_work_is_done_at_once_while_there_is_time(scene: Scene) -> None:

@@ -184,7 +184,7 @@ class MemoryRelay:
         settings = Settings(
             listen=Address("127.0.0.1", 0),
             limits=replace(Limits(upgrade_burst=0), **limits),
-            intervals=Intervals(drain=0.01, tick=0.125),
+            intervals=Intervals(drain=0.01, tick=0.125, newcomers=1000.0),
         )
         self.metrics = make_metrics()
         log = Log(self.lines.append, flood_interval=0.0)
@@ -192,7 +192,7 @@ class MemoryRelay:
         self.relay.wheel._loop = self.clock  # type: ignore[assignment]
         self.relay.wheel.now = self.clock.time()
         self.loop.set_exception_handler(self.relay.errors.from_loop)
-        self._site = self.relay.listeners._site(self.relay._routes())
+        self._site = self.relay.listeners._site(self.relay._routes(), self.relay.pending)
         self.stopped = False
         self._sockets = socket.socketpair()
         self.peers: list[MemoryPeer] = []

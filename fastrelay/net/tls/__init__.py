@@ -1,1 +1,1 @@
-"""TLS in the process: ``layer`` is a transport over a transport, ``certificates`` what it shows."""
+"""TLS in this process: ``layer`` is a transport over a transport, ``session`` calls OpenSSL."""

@@ -1,11 +1,11 @@
 """TLS as a thin layer between a plain transport and the protocol above it.
 
-To the plain transport it is the protocol, to the protocol above the transport, so HTTP and
-WebSocket know nothing of it. What TLS means is in :mod:`fastrelay.net.tls.session`;
-``bench/experiments/tls_layer.py`` compares the two with uvloop's own TLS.
+The layer is the protocol of the plain transport, and the transport of the protocol above, so HTTP
+and WebSocket do not depend on it. :mod:`fastrelay.net.tls.session` calls OpenSSL;
+``bench/experiments/tls_layer.py`` compares both with uvloop's own TLS.
 
-When a protocol above is called, the session has taken every byte that was read, so that it may
-make any connection of the loop write, this one included.
+Before the protocol above is called, OpenSSL has taken all bytes from the shared memory BIO. So that
+protocol may write to any connection of the loop, including its own.
 """
 
 import asyncio
@@ -21,14 +21,14 @@ from fastrelay.net.tls.session import MAX_RECORD, End, TlsSession
 from fastrelay.protocol.cause import Aborted, Cause
 
 UNENCRYPTED: Final = "unencrypted"
-"""Asks :meth:`TlsLayer.get_extra_info` how many bytes of what is unsent cannot be encrypted yet."""
+"""The name for which :meth:`TlsLayer.get_extra_info` returns the number of unsent bytes that
+cannot be encrypted yet."""
 
 _HANDSHAKE_RECORD: Final = 0x16
-"""What the first byte of a TLS connection is (RFC 8446 §5.1)."""
+"""The first byte of a TLS connection (RFC 8446 §5.1)."""
 
 _MAX_OWN_OUTPUT: Final = 64 * 1024
-"""Bytes of alerts and key updates that may wait for a peer that does not read them: some 2,400
-answers that it asked for."""
+"""The most bytes of alerts and key updates that wait for a peer that does not read them."""
 
 _NO_PROTOCOL: Final = asyncio.Protocol()
 
@@ -40,7 +40,7 @@ class TlsLayer(FairReader, asyncio.Transport):
 
     The protocol above is connected as soon as the plain transport is, so that its deadline for a
     request head counts from the accept and covers the handshake. Until there is a certificate the
-    client is not read.
+    client's bytes are kept, and it is not read further.
 
     A peer that stops inside a handshake message cannot be written to: OpenSSL wants the rest of it
     first. What is written meanwhile is held as plaintext and counts as unsent. If the rest does
@@ -48,9 +48,9 @@ class TlsLayer(FairReader, asyncio.Transport):
 
     Args:
         inner: the protocol above.
-        certificates: what is shown to the client.
-        buffers: shared with all others of this loop.
-        client: whose handshake it is.
+        certificates: the certificate for the client.
+        buffers: shared with all other TLS connections of the loop.
+        client: the address whose handshakes are counted.
     """
 
     __slots__ = (
@@ -109,7 +109,7 @@ class TlsLayer(FairReader, asyncio.Transport):
             self.begin(context)
 
     def begin(self, context: ssl.SSLContext) -> None:
-        """There is a certificate: let the handshake begin."""
+        """Begin the handshake, because there is a certificate now."""
         try:
             self._session = TlsSession(context, self._buffers.bios)
             undecrypted, self._undecrypted = self._undecrypted, b""
@@ -125,13 +125,13 @@ class TlsLayer(FairReader, asyncio.Transport):
         self._certificates.waiting.pop(self, None)
         self._buffers.wheel.cancel(self)
         self._buffers.scheduler.discard(self)
-        # The two hold each other, and a relay's garbage collector does not look at old objects.
+        # Break the reference cycle, because old objects are excluded from garbage collection.
         inner = self._inner
         self.set_protocol(_NO_PROTOCOL)
         inner.connection_lost(self._aborted or exc)
 
     def eof_received(self) -> None:
-        """TCP ended, with a close_notify or without: the peer is gone, and the transport closes."""
+        """The peer has ended TCP, with or without a close_notify, so the transport closes."""
         cast("asyncio.Protocol", self._inner).eof_received()
 
     def pause_writing(self) -> None:
@@ -160,14 +160,14 @@ class TlsLayer(FairReader, asyncio.Transport):
         return min(end, len(data))
 
     def _take(self, ciphertext: memoryview | bytes) -> None:
-        """Decrypt at most :data:`FIRST_QUOTA` bytes and pass on what they mean."""
+        """Decrypt at most :data:`FIRST_QUOTA` bytes, and pass the plaintext on."""
         if self._state == _ENDED:
             return
         if self._session is None:
             self._undecrypted += bytes(ciphertext)
             self.pause_reading()
         elif self._state == _EXPECT_CLIENT_HELLO and ciphertext[0] != _HANDSHAKE_RECORD:
-            self.abort()  # clear text: not even an alert
+            self.abort()  # the peer does not use TLS, so it gets no alert
         elif self._state < _OPEN:
             has_asked = bool(self._undecrypted)
             self._undecrypted += bytes(ciphertext)
@@ -242,7 +242,7 @@ class TlsLayer(FairReader, asyncio.Transport):
             self._peer_ended(session.end)
 
     def _peer_ended(self, end: End) -> None:
-        """The peer said close_notify, or its stream is broken: end behind what is to be sent."""
+        """The peer has sent a close_notify, or its stream is broken: close after flushing."""
         if self._state == _ENDED:
             return
         if end is End.FAILED:
@@ -252,7 +252,7 @@ class TlsLayer(FairReader, asyncio.Transport):
             self.close()
 
     def _fail(self) -> None:
-        """End behind the alert that OpenSSL has written, if it has."""
+        """Close behind the alert that OpenSSL has written, if there is one."""
         self._state = _ENDED
         self._aborted = Aborted(Cause.TLS_FAILED)
         self._unencrypted = None
@@ -260,7 +260,7 @@ class TlsLayer(FairReader, asyncio.Transport):
         self._transport.close()
 
     def _send_own_output(self, output: bytes) -> None:
-        """Send what OpenSSL says by itself; it waits for the peer like everything else."""
+        """Send what OpenSSL writes by itself: alerts and key updates."""
         self._transport.write(output)
         if not self._transport.get_write_buffer_size():
             return
@@ -269,17 +269,17 @@ class TlsLayer(FairReader, asyncio.Transport):
             self._aborted = Aborted(Cause.TLS_FAILED)
             self.abort()
         else:
-            self._inner.pause_writing()  # more is unsent than the protocol above knows of
+            self._inner.pause_writing()  # the protocol above does not know of these bytes
 
     def pause_reading(self) -> None:
-        """Stop reading; what has come already waits as ciphertext."""
+        """Stop reading; bytes that have been read already are kept as ciphertext."""
         self._paused = True
         self._transport.pause_reading()
 
     def resume_reading(self) -> None:
-        """Read on, what has waited first."""
+        """Read again, after the ciphertext that was kept."""
         self._paused = False
-        if self.wheel_tick:  # the rest of its message could not be read meanwhile
+        if self.wheel_tick:  # the rest of a handshake message was not read meanwhile
             self._buffers.wheel.after(self, self._buffers.stall)
         if self._buffers.scheduler.may_read(self):
             self._transport.resume_reading()
@@ -287,7 +287,7 @@ class TlsLayer(FairReader, asyncio.Transport):
     # -- a peer inside a handshake message -------------------------------------------------------
 
     def _check_stall(self, session: TlsSession) -> None:
-        """Give a peer that has begun a handshake message its time, or let writing go on."""
+        """Start the timeout of a peer inside a handshake message, or resume writing."""
         wheel = self._buffers.wheel
         if session.mid_handshake:
             if not self.wheel_tick:
@@ -301,7 +301,7 @@ class TlsLayer(FairReader, asyncio.Transport):
                 self._inner.resume_writing()
 
     def _hold(self, session: TlsSession, data: bytes | bytearray | memoryview) -> None:
-        """Keep what cannot be encrypted now."""
+        """Hold data that cannot be encrypted now."""
         if session.output:
             self._transport.write(session.output)
         self._check_stall(session)
@@ -309,7 +309,7 @@ class TlsLayer(FairReader, asyncio.Transport):
         self._inner.pause_writing()
 
     def on_timer(self) -> None:
-        """The rest of the handshake message did not come."""
+        """The rest of the handshake message did not come in time."""
         if self._paused:
             self._buffers.wheel.after(self, self._buffers.stall)
             return
@@ -319,7 +319,7 @@ class TlsLayer(FairReader, asyncio.Transport):
     # -- outgoing --------------------------------------------------------------------------------
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Encrypt and send; what is written after the end is dropped, as by any transport."""
+        """Encrypt and send; data written after the end is dropped, as by any transport."""
         session = self._session
         if self._state != _OPEN or session is None or not data:
             return
@@ -334,21 +334,21 @@ class TlsLayer(FairReader, asyncio.Transport):
             self._fail()
 
     def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
-        """Encrypt and send as one run of records: a copy costs less than a record a piece."""
+        """Join, encrypt and send: copying costs less than one record for each piece."""
         self.write(b"".join(list_of_data))
 
     def write_eof(self) -> None:
-        """Send close_notify and end our side of TCP; what still comes is thrown away."""
+        """Send close_notify and end the relay's side of TCP; bytes that still come are dropped."""
         self._send_close_notify()
         self._transport.write_eof()
 
     def close(self) -> None:
-        """Send close_notify behind what waits, and close."""
+        """Send close_notify behind everything that waits, and close."""
         self._send_close_notify()
         self._transport.close()
 
     def abort(self) -> None:
-        """Close at once; nothing more is sent."""
+        """Close at once, without sending anything more."""
         self._state = _ENDED
         self._transport.abort()
 
@@ -368,7 +368,7 @@ class TlsLayer(FairReader, asyncio.Transport):
     # -- the rest of a transport's interface, as far as it is used ------------------------------
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        """Another protocol above, from the next byte on."""
+        """Set the protocol above, for all bytes from now on."""
         self._inner: Any = protocol
         self._kept = 0
         self._reads_itself: bool = isinstance(protocol, FairReader)
@@ -378,20 +378,20 @@ class TlsLayer(FairReader, asyncio.Transport):
         assert len(self._plaintext) > MAX_RECORD
 
     def is_closing(self) -> bool:
-        """Whether it has been closed or is about to be."""
+        """Whether the plain transport is closed or closing."""
         return self._transport.is_closing()
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """What the plain transport knows, and :data:`UNENCRYPTED`."""
+        """The extra information of the plain transport, and :data:`UNENCRYPTED`."""
         if name == UNENCRYPTED:
             return len(self._unencrypted or b"")
         return self._transport.get_extra_info(name, default)
 
     def get_write_buffer_size(self) -> int:
-        """Bytes that the kernel has not taken: ciphertext, and plaintext that is held."""
+        """The bytes that the kernel has not taken: ciphertext, and plaintext that is held."""
         held = self._transport.get_write_buffer_size()
         return held if self._unencrypted is None else held + len(self._unencrypted)
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """When the protocol above is asked to pause; in bytes of ciphertext."""
+        """Set when the protocol above is asked to pause, in bytes of ciphertext."""
         self._transport.set_write_buffer_limits(high, low)

@@ -4,8 +4,8 @@ OpenSSL reads from one memory BIO and writes to another. All sessions of a loop 
 because a pair for each connection would keep what a large read has once made it grow to. That is
 safe because of one invariant: **outside the methods of this module both BIOs are empty.** OpenSSL
 may read the incoming BIO whenever it is called, also to write: after the first bytes of a
-handshake message it wants the rest of it before anything else. So whatever a session left in the
-BIO, another could take for its own.
+handshake message it wants the rest of it before anything else. So another session could read bytes
+that a session has left in the BIO.
 
 * :meth:`TlsSession.decrypt` is given no more than its buffer can hold as plaintext, and goes on
   until OpenSSL has taken every byte. The beginning of a record that is not whole yet is kept by
@@ -24,14 +24,14 @@ MAX_RECORD: Final = 16 * 1024 + 2048 + 5
 
 _RECORD_HEADER: Final = 5
 _DISCARD_BYTES: Final = 256
-"""So little that the allocator has it ready, even where memory has run out."""
+"""Bytes read at once to empty a BIO: so few that the allocation succeeds without free memory."""
 
 _MAX_RENEGOTIATIONS: Final = 1
 """Attempts that OpenSSL answers with a warning (RFC 5746 §4.5) before the connection ends."""
 
 
 _RESERVE_BYTES: Final = 64 * 1024
-"""More than OpenSSL takes for a new session, and little enough to come from the same heap."""
+"""More bytes than OpenSSL needs for a new session, and few enough to come from the same heap."""
 
 
 class SharedBios:
@@ -47,11 +47,11 @@ class SharedBios:
     def wrap(self, context: ssl.SSLContext) -> Any:
         """A new ``ssl.SSLObject``, server side.
 
-        CPython (3.11 to 3.13) crashes when OpenSSL cannot allocate one, so memory for it is held
-        ready and given back just before.
+        CPython (3.11 to 3.13) crashes when OpenSSL cannot allocate one, so memory for it is
+        reserved, and freed just before.
 
         Raises:
-            MemoryError: there is none.
+            MemoryError: there is no memory to reserve.
         """
         if self._reserve is None:
             self._reserve = bytearray(_RESERVE_BYTES)
@@ -61,7 +61,7 @@ class SharedBios:
         return tls
 
     def discard(self) -> None:
-        """Empty both."""
+        """Empty both BIOs."""
         for bio in (self.incoming, self.outgoing):
             while bio.pending:
                 bio.read(_DISCARD_BYTES)
@@ -78,13 +78,13 @@ class TlsSession:
     """One connection's TLS, server side.
 
     Attributes:
-        established: the handshake is done.
-        mid_record: a record has begun and not ended, and OpenSSL keeps a buffer for it.
+        established: the handshake is complete.
+        mid_record: a record has begun and has not ended, and OpenSSL keeps a buffer for it.
         mid_handshake: the peer has sent a part of a handshake message after that, and OpenSSL
             encrypts nothing before the rest has come.
-        output: what OpenSSL had to say itself during the last :meth:`decrypt` or a failed
-            :meth:`encrypt`, to be sent before anything else: an alert, a new key.
-        end: set once the peer can be read no more.
+        output: what OpenSSL itself wrote during the last :meth:`decrypt` or a failed
+            :meth:`encrypt`, to be sent before anything else: an alert or a key update.
+        end: how the peer's half has ended; ``None`` while the peer can be read.
     """
 
     __slots__ = (
@@ -158,7 +158,7 @@ class TlsSession:
                 if self._renegotiations > _MAX_RENEGOTIATIONS:
                     self.end = End.FAILED
         if incoming.pending:
-            bios.discard()  # behind the end
+            bios.discard()  # bytes behind the end of the session
         return filled
 
     def _do_handshake(self) -> None:
@@ -172,10 +172,11 @@ class TlsSession:
         self._may_renegotiate = self._tls.version() == "TLSv1.2"
 
     def _check_handshake(self) -> None:
-        """Find out whether the peer is in the middle of a handshake message: costs 0.2 µs.
+        """Find out whether the peer is in the middle of a handshake message.
 
-        TLS 1.3 encrypts the type of a record, so OpenSSL has to be asked. It only needs to be when
-        it wanted more than there was. In TLS 1.2 data may follow a part of a ClientHello.
+        TLS 1.3 encrypts the type of a record, so OpenSSL has to be asked. With TLS 1.3 that is only
+        necessary after a read for which OpenSSL wanted more bytes. With TLS 1.2 it is necessary
+        after each read, because data may follow a part of a ClientHello.
         """
         if not self.established:
             return
@@ -215,14 +216,14 @@ class TlsSession:
             raise
 
     def close_notify(self) -> bytes:
-        """The alert that ends our half (RFC 8446 §6.1); empty where OpenSSL cannot send one now."""
+        """The alert that ends the relay's half (RFC 8446 §6.1); empty if it cannot be sent now."""
         with contextlib.suppress(ssl.SSLError):
-            self._tls.unwrap()  # it would wait for the peer's, which the relay does not
+            self._tls.unwrap()  # raises if the peer's close_notify has not come; no need to wait
         return self._bios.outgoing.read()
 
 
 def _count_records(ciphertext: bytes) -> int:
-    """How many whole records these bytes are."""
+    """The number of whole records in ``ciphertext``."""
     count = position = 0
     while position < len(ciphertext):
         length_at = position + _RECORD_HEADER - 2
