@@ -8,7 +8,6 @@ from fastrelay.http.client_address import socket_peer
 from fastrelay.http.connection import HttpProtocol, Site
 from fastrelay.log import Log
 from fastrelay.loop.newcomers import Newcomers
-from fastrelay.loop.slice import TimeSlice
 from fastrelay.loop.timer_wheel import TimerWheel
 from fastrelay.metrics import make_metrics
 from fastrelay.policy.caps import LiveConnections
@@ -18,7 +17,7 @@ from fastrelay.policy.registry import Registry
 from fastrelay.push.waker import make_waker
 from fastrelay.routing.context import RoutingContext
 from fastrelay.routing.router import Router
-from fastrelay.server.counted_address import counted_address
+from fastrelay.server.address_cap import capped_requests
 from fastrelay.server.routes import public_routes
 from fastrelay.websocket.connection import Connection
 from fastrelay.websocket.context import ConnectionContext
@@ -56,16 +55,17 @@ def make_site(loop: asyncio.AbstractEventLoop) -> Site:
         limits.connections, limits.connections_per_address
     )
     context = ConnectionContext(wheel, intervals, limits.message_bytes, live, held)
-    routes = public_routes(router, context, live, None, counted_address(settings), metrics, log)
+    routes = public_routes(router, context, live, None, capped_requests(settings), metrics, log)
     return Site(
         routes,
         socket_peer,
         wheel,
-        Newcomers(TimeSlice(1e9), TimeSlice(1e9), loop.call_soon),
+        Newcomers(1e9, loop.call_soon),
         limits.head_bytes,
         intervals.head,
         intervals.linger,
         PendingConnections(10),
+        frozenset(routes),
     )
 
 

@@ -6,11 +6,11 @@ use half of the slice, so that connections are accepted however many of them com
 not fit waits for the next iteration, in the order of arrival.
 """
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 
 from fastrelay.loop.internal_errors import report
-from fastrelay.loop.slice import TimeSlice
 
 Work = Callable[[], None]
 
@@ -22,20 +22,23 @@ class Newcomers:
     a new connection does not wait for all requests of connections that send many.
 
     Args:
-        whole: the time for accepts, heads and handshakes together.
-        half: the part of that time that heads and handshakes may use.
+        seconds: the time for accepts, heads and handshakes together, by the clock. Only that work
+            counts, not what else the loop does meanwhile.
         next_iteration: calls a function in the next iteration of the event loop.
+        clock: returns monotonic seconds.
     """
 
     def __init__(
         self,
-        whole: TimeSlice,
-        half: TimeSlice,
+        seconds: float,
         next_iteration: Callable[[Callable[[], None]], object],
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self._whole = whole
-        self._half = half
+        self._slice = seconds
+        self._slice_of_heads = seconds / 2
+        self._spent_accepting = self._spent_on_heads = 0.0
         self._call_in_next_iteration = next_iteration
+        self._clock = clock
         self._first: deque[Work] = deque()
         self._further: deque[Work] = deque()
         self._is_scheduled = False
@@ -44,21 +47,25 @@ class Newcomers:
     def accept(self, accept_one: Callable[[], bool]) -> None:
         """Call ``accept_one`` at least once, until it returns ``False`` or the time is over."""
         self._schedule()
-        self._whole.enter()
-        try:
-            while accept_one() and self._whole.left():
-                pass
-        finally:
-            self._whole.leave()
+        started_at = self._clock()
+        end = started_at + self._slice - self._spent_accepting - self._spent_on_heads
+        while accept_one() and self._clock() < end:
+            pass
+        self._spent_accepting += self._clock() - started_at
 
     def run(self, work: Work, *, is_first: bool = True) -> bool:
         """Do ``work`` now if time is left and no other work waits; returns whether it was done."""
         if self._is_running:
             work()  # it is a part of the running work: a request behind its TLS handshake
             return True
-        if self._first or (self._further and not is_first) or not self._half.left():
+        if (
+            self._first
+            or (self._further and not is_first)
+            or self._spent_on_heads >= self._slice_of_heads
+        ):
             return False
-        self._schedule()
+        if not self._is_scheduled:
+            self._schedule()
         self._do(work)
         return True
 
@@ -75,8 +82,7 @@ class Newcomers:
     def _begin_iteration(self) -> None:
         """Begin the slices again, and do the work that waits: at least one piece."""
         self._is_scheduled = False
-        self._whole.begin_iteration()
-        self._half.begin_iteration()
+        self._spent_accepting = self._spent_on_heads = 0.0
         if self._first or self._further:
             self._schedule()  # so that the slices begin again in the next iteration
         # Work that is queued meanwhile waits for the next iteration.
@@ -85,7 +91,7 @@ class Newcomers:
                 self._do(work)
             except Exception as error:
                 report(error)  # the other pieces must still be done
-            if not self._half.left():
+            if self._spent_on_heads >= self._slice_of_heads:
                 break
 
     def _turns(self, first: int, further: int) -> Iterator[Work]:
@@ -100,11 +106,9 @@ class Newcomers:
 
     def _do(self, work: Work) -> None:
         self._is_running = True
-        self._whole.enter()
-        self._half.enter()
+        started_at = self._clock()
         try:
             work()
         finally:
-            self._half.leave()
-            self._whole.leave()
+            self._spent_on_heads += self._clock() - started_at
             self._is_running = False

@@ -62,7 +62,7 @@ class LiveConnections(Generic[Live]):
         self._most = most
         self._most_of_many = most - most // _RESERVE_SHARE
         self._most_per_address = most_per_address
-        self._groups: dict[Live, _Group | None] = {}
+        self._groups: dict[Live, _Group] = {}
         self._by_key: dict[str, _Group] = {}
         self.refused = Refusals()
 
@@ -74,56 +74,56 @@ class LiveConnections(Generic[Live]):
         """The connections, oldest first. It walks a copy, because closing one may remove it."""
         return iter(tuple(self._groups))
 
-    def has_room(self, client: str) -> bool:
+    def has_room(self, client: str, *, is_capped: bool = True) -> bool:
         """Whether one more connection of that address is allowed; a refusal is counted.
 
         Args:
-            client: an address, or empty for a connection that counts for the relay alone.
+            client: an address.
+            is_capped: whether the limits of addresses hold for it, beside the relay-wide cap.
         """
-        if len(self._groups) >= self._most:
+        live = len(self._groups)
+        if live >= self._most:
             self.refused.relay_full += 1
             return False
-        if not client:
+        if not is_capped:
             return True
         keys = nested_keys(client)
         address = self._by_key.get(keys[0])
-        mine = address.count if address is not None else 0
-        if mine >= FEW and len(self._groups) >= self._most_of_many:
+        if live >= self._most_of_many and address is not None and address.count >= FEW:
             self.refused.reserve += 1
             return False
-        if self._most_per_address and any(self._is_full(key) for key in keys):
-            self.refused.address_full += 1
-            return False
+        if self._most_per_address:
+            for key in keys:
+                group = self._by_key.get(key)
+                if group is not None and group.count >= group.most:
+                    self.refused.address_full += 1
+                    return False
         return True
-
-    def _is_full(self, key: str) -> bool:
-        group = self._by_key.get(key)
-        return group is not None and group.count >= group.most
 
     def add(self, connection: Live, client: str) -> None:
         """Count a connection of the address ``client`` until :meth:`discard`."""
-        address = self._group_of(client) if client else None
-        self._groups[connection] = address
-        group = address
-        while group is not None:
-            group.count += 1
+        # An IPv4 address has no networks around it: the short way.
+        address = self._by_key.get(client) or self._group_of(client)
+        self._groups[connection] = group = address
+        group.count += 1
+        while group.parent is not None:
             group = group.parent
+            group.count += 1
 
     def _group_of(self, client: str) -> _Group:
         """The group of an address, made with those around it if it is not there."""
         keys = nested_keys(client)
-        parent = None
+        group = None
         for level in reversed(range(len(keys))):
-            key = keys[level]
+            key, parent = keys[level], group
             group = self._by_key.get(key)
             if group is None:
                 group = self._by_key[key] = _Group(key, self._most_per_address << level, parent)
-            parent = group
-        assert parent is not None
-        return parent
+        assert group is not None
+        return group
 
     def address_of(self, connection: Live) -> str:
-        """The key of the address that a connection is counted for; empty if it is for none."""
+        """The key of the address that a connection is counted for; empty if it is not counted."""
         group = self._groups.get(connection)
         return "" if group is None else group.key
 

@@ -34,7 +34,7 @@ class PendingConnections:
         self._by_key: dict[str, OrderedDict[Pending, None]] = {}
         # The addresses by the number of their connections. A count changes by one at a time, so the
         # largest count is always known, and the first address in its entry is the one to reduce.
-        self._by_count: dict[int, OrderedDict[str, None]] = {}
+        self._by_count: dict[int, OrderedDict[str, None]] = {0: OrderedDict()}
         self._largest = 0
         self.dropped = 0
 
@@ -77,11 +77,11 @@ class PendingConnections:
     def _recount(self, key: str, before: int, after: int) -> None:
         """Move an address to where those with ``after`` connections are."""
         if after:
-            self._by_count.setdefault(after, OrderedDict())[key] = None
+            addresses = self._by_count.get(after)
+            if addresses is None:
+                addresses = self._by_count[after] = OrderedDict()
+            addresses[key] = None
         if before:
-            others = self._by_count[before]
-            del others[key]
-            if not others:
-                del self._by_count[before]
-        if after > self._largest or self._largest not in self._by_count:
+            del self._by_count[before][key]
+        if after > self._largest or not self._by_count[self._largest]:
             self._largest = after

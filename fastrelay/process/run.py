@@ -20,7 +20,7 @@ from fastrelay.net.tls.certificates import UnusableCertificate
 from fastrelay.process.garbage_collection import configure_gc
 from fastrelay.process.log_writer import CLOSED, LogWriter, stderr_through
 from fastrelay.process.systemd import Notifier
-from fastrelay.server.counted_address import counts_local_peers
+from fastrelay.server.address_cap import caps_local_peers
 from fastrelay.server.relay import Relay
 
 EXIT_DRAINED = 0
@@ -139,4 +139,4 @@ def _log_startup(settings: Settings, log: Log) -> None:
 
 def _address_cap(settings: Settings) -> str:
     cap = str(settings.limits.connections_per_address or "none")
-    return cap if counts_local_peers(settings) else f"{cap}, loopback and private peers: none"
+    return cap if caps_local_peers(settings) else f"{cap}, loopback and private peers: none"

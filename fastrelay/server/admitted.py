@@ -22,7 +22,6 @@ class Admitted(msgspec.Struct, frozen=True, kw_only=True):
         version: the version of a binary; empty for a phone.
         device_name: the device name of a phone; empty for a binary, or if none was given.
         client: the address of the client.
-        counted_as: the address whose cap the connection counts against; empty: none's.
         accept_token: the value of Sec-WebSocket-Accept in the 101 (RFC 6455 §4.2.2).
         initial_data: the bytes that came behind the request head: the first frames.
         transport: belongs to the receiver of this value.
@@ -34,7 +33,6 @@ class Admitted(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     device_name: str
     client: str
-    counted_as: str
     accept_token: bytes
     initial_data: bytes
     transport: asyncio.Transport

@@ -6,7 +6,7 @@ behind the owner of the server-id (:mod:`fastrelay.server.owner`).
 
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from fastrelay.address import bucket_key
 from fastrelay.http.connection import Route
@@ -48,6 +48,12 @@ def observe_first_status(hook: StatusHook, inner: Route) -> Route:
     return route
 
 
+class HasRoom(Protocol):
+    """See :meth:`fastrelay.policy.caps.LiveConnections.has_room`."""
+
+    def __call__(self, client: str, *, is_capped: bool) -> bool: ...
+
+
 class Endpoint:
     """The route of ``/v1/server`` or ``/v1/client``.
 
@@ -55,8 +61,8 @@ class Endpoint:
 
     Args:
         buckets: the buckets of the rate limit, one per address; ``None``: there is no limit.
-        counted_as: returns the address whose cap a request counts against; empty for none.
-        has_room: returns whether the caps allow one more connection of that address.
+        is_capped: returns whether the limits of addresses hold for the client of a request.
+        has_room: returns whether the caps allow one more connection of an address.
         count_header_reject: called for each refusal by the header gate.
         observe_duration: called with the seconds that each refusal took.
         adopt: answers an admitted request and takes over its transport.
@@ -67,8 +73,8 @@ class Endpoint:
         role: Role,
         *,
         buckets: TokenBuckets | None,
-        counted_as: Callable[[Exchange], str],
-        has_room: Callable[[str], bool],
+        is_capped: Callable[[Exchange], bool],
+        has_room: HasRoom,
         count_header_reject: Callable[[], None],
         observe_duration: Callable[[float], None],
         adopt: Callable[[Admitted], None],
@@ -77,7 +83,7 @@ class Endpoint:
         self._role = role
         self._is_for_phones = role is Role.PHONE
         self._buckets = buckets
-        self._counted_as = counted_as
+        self._is_capped = is_capped
         self._has_room = has_room
         self._required = _REQUIRED[role]
         self._count_header_reject = count_header_reject
@@ -100,8 +106,7 @@ class Endpoint:
             exchange.respond(too_many_requests(wait))
             self._log.limited("rate_limited", remote=exchange.client, path=exchange.path)
             return None
-        counted_as = self._counted_as(exchange)
-        if not self._has_room(counted_as):
+        if not self._has_room(exchange.client, is_capped=self._is_capped(exchange)):
             exchange.respond(SERVICE_UNAVAILABLE)
             self._log.limited("conn_cap_reached", remote=exchange.client, path=exchange.path)
             return None
@@ -122,7 +127,6 @@ class Endpoint:
             version=headers.get(b"x-pyrycode-version", ""),
             device_name=_device_name(exchange) if self._is_for_phones else "",
             client=exchange.client,
-            counted_as=counted_as,
             accept_token=accept_token,
             initial_data=initial_data,
             transport=transport,

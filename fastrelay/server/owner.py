@@ -74,5 +74,5 @@ class Owner:
 
     def _connect(self, admitted: Admitted, handler: Handler, sent: SentCounter) -> Connection:
         connection = Connection(admitted.transport, handler, self._context, sent)
-        self._live.add(connection, admitted.counted_as)
+        self._live.add(connection, admitted.client)
         return connection

@@ -9,7 +9,6 @@ from fastrelay.log import Log
 from fastrelay.loop.fair_reads import FairScheduler
 from fastrelay.loop.internal_errors import InternalErrors
 from fastrelay.loop.newcomers import Newcomers
-from fastrelay.loop.slice import TimeSlice
 from fastrelay.loop.timer_wheel import PeriodicTask, TimerWheel
 from fastrelay.metrics import Metrics
 from fastrelay.metrics.connections import expose_connections
@@ -29,7 +28,7 @@ from fastrelay.routing.binary import Binary
 from fastrelay.routing.context import RoutingContext
 from fastrelay.routing.phone import Phone
 from fastrelay.routing.router import Router
-from fastrelay.server.counted_address import counted_address
+from fastrelay.server.address_cap import capped_requests
 from fastrelay.server.healthz import healthz
 from fastrelay.server.listeners import Listeners
 from fastrelay.server.metrics_page import metrics_page
@@ -110,8 +109,7 @@ class Relay:
         self._log.limited("plain_rate_limited", remote=client, err=f"too many {what}")
 
     def _make_newcomers(self) -> Newcomers:
-        seconds = self._settings.intervals.newcomers
-        return Newcomers(TimeSlice(seconds), TimeSlice(seconds / 2), self._loop.call_soon)
+        return Newcomers(self._settings.intervals.newcomers, self._loop.call_soon)
 
     @property
     def ports(self) -> list[int]:
@@ -192,7 +190,7 @@ class Relay:
             context,
             self.live,
             self._buckets,
-            counted_address(settings),
+            capped_requests(settings),
             self._metrics,
             self._log,
         )

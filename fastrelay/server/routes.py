@@ -24,7 +24,7 @@ def public_routes(
     context: ConnectionContext,
     live: LiveConnections[Connection],
     buckets: TokenBuckets | None,
-    counted_as: Callable[[Exchange], str],
+    is_capped: Callable[[Exchange], bool],
     metrics: Metrics,
     log: Log,
 ) -> dict[str, Route]:
@@ -49,7 +49,7 @@ def public_routes(
         endpoint = Endpoint(
             role,
             buckets=buckets,
-            counted_as=counted_as,
+            is_capped=is_capped,
             has_room=live.has_room,
             count_header_reject=count_header_reject[role],
             observe_duration=observe_duration,

@@ -172,8 +172,8 @@ def site_for(
         return Endpoint(
             role,
             buckets=buckets,
-            counted_as=lambda exchange: exchange.client,
-            has_room=lambda client: not choice & 8,
+            is_capped=lambda exchange: True,
+            has_room=lambda client, *, is_capped: not choice & 8,
             count_header_reject=lambda: None,
             observe_duration=lambda seconds: None,
             adopt=visited.adopt,

@@ -6,7 +6,6 @@ import pytest
 
 from fastrelay.loop import newcomers as module
 from fastrelay.loop.newcomers import Newcomers
-from fastrelay.loop.slice import TimeSlice
 
 
 class Scene:
@@ -16,9 +15,7 @@ class Scene:
         self.now = 0.0
         self.done: list[str] = []
         self.callbacks: list[Callable[[], None]] = []
-        self.newcomers = Newcomers(
-            TimeSlice(2.0, self.clock), TimeSlice(1.0, self.clock), self.callbacks.append
-        )
+        self.newcomers = Newcomers(2.0, self.callbacks.append, self.clock)
 
     def clock(self) -> float:
         return self.now
@@ -56,26 +53,6 @@ class Scene:
 @pytest.fixture
 def scene() -> Scene:
     return Scene()
-
-
-def test_only_what_is_spent_inside_counts() -> None:
-    scene = Scene()
-    time = TimeSlice(1.0, scene.clock)
-    scene.now += 100
-    time.enter()
-    scene.now += 0.9
-    assert time.left()
-    time.leave()
-    time.leave()
-    scene.now += 100
-    assert time.left()
-    time.enter()
-    scene.now += 0.2
-    assert not time.left()
-    time.leave()
-    assert not time.left()
-    time.begin_iteration()
-    assert time.left()
 
 
 def test_work_is_done_at_once_while_there_is_time(scene: Scene) -> None:

@@ -4,13 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 from fastrelay.loop.newcomers import Newcomers
-from fastrelay.loop.slice import TimeSlice
 from fastrelay.net.tls.buffers import TlsBuffers, Wheel
 
 
 def unhurried(next_iteration: Callable[[Callable[[], None]], Any]) -> Newcomers:
     """All that comes is done at once."""
-    return Newcomers(TimeSlice(1e9), TimeSlice(1e9), next_iteration)
+    return Newcomers(1e9, next_iteration)
 
 
 def unhurried_tls(wheel: Wheel, stall: float) -> TlsBuffers:

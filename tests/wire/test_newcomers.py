@@ -380,6 +380,8 @@ async def test_local_peers_have_no_cap_unless_it_is_asked_for() -> None:
             for number in range(8):
                 answer = await status(relay, "/v1/client", **CLIENT)
                 assert answer == (503 if capped else 400), number
+            (address,) = {relay.relay.live.address_of(one) for one in relay.relay.live}
+            assert address == "127.0.0.1"  # what they hold is charged to it all the same
             # An address that a header names is no peer's own, be it private or not.
             assert not await refused(relay, "10.1.2.3")
 

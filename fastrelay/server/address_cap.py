@@ -1,0 +1,26 @@
+"""For whom the limits on the live connections of one address hold."""
+
+from collections.abc import Callable
+
+from fastrelay.address import is_local
+from fastrelay.config.settings import Settings
+from fastrelay.http.exchange import Exchange
+
+
+def caps_local_peers(settings: Settings) -> bool:
+    """Whether they hold for peers on loopback and private addresses too.
+
+    Only if a cap was asked for: such a peer may be a proxy that the relay was not told of, and
+    would be one address for all of its clients. For an address that a trusted header names, they
+    always hold.
+    """
+    return bool(settings.limits.connections_per_ip) or settings.proxy_headers is not None
+
+
+def capped_requests(settings: Settings) -> Callable[[Exchange], bool]:
+    """The function that tells whether they hold for the client of a request."""
+
+    def is_capped(exchange: Exchange) -> bool:
+        return exchange.client != exchange.peer or not is_local(exchange.client)
+
+    return (lambda exchange: True) if caps_local_peers(settings) else is_capped
