@@ -27,7 +27,10 @@ BUFFER_BYTES: Final = 256 * 1024
 FIRST_QUOTA: Final = 16 * 1024
 """The read quota of a connection that has not filled one yet, in bytes."""
 
-_LEAST_QUOTA: Final = 512
+LIGHT_BYTES: Final = 1024
+"""A read of fewer bytes is always light: it holds too few frames to take a quantum of time."""
+
+_LEAST_QUOTA: Final = LIGHT_BYTES
 _MOST_GROWTH: Final = 4
 """The largest factor by which a quota grows from one turn to the next."""
 
@@ -40,14 +43,11 @@ class FairReader(asyncio.BufferedProtocol):
 
     Attributes:
         _quota: the part of the shared buffer that the next read may fill.
-        _light_limit: bytes of a read that is not light any more. Derived from the quota, cached:
-            hot path.
         _paused: the connection is not to be read at all.
     """
 
     __slots__ = ()  # subclasses have the attributes: of two bases only one may have slots
 
-    _light_limit: int
     _paused: bool
     _quota: memoryview
     _transport: asyncio.Transport
@@ -102,8 +102,11 @@ class FairScheduler:
         self.first = self.whole[:FIRST_QUOTA]
         self.kept_bytes = 0
         self._kept: dict[FairReader, bytes] = {}
-        self._queue: dict[FairReader, None] = {}
+        # With the seconds that the next read of each is expected to take.
+        self._queue: dict[FairReader, float] = {}
+        self._expected = QUANTUM  # that of the connection whose read was processed last
         self._is_scheduled = False
+        self._used = 0.0  # seconds of the slice of this loop iteration
 
     def __len__(self) -> int:
         """How many connections wait for their turns."""
@@ -112,22 +115,44 @@ class FairScheduler:
     # -- called by readers --------------------------------------------------------------------
 
     def read(self, reader: FairReader, nbytes: int) -> None:
-        """Process a read that is large or has filled the quota, and measure its cost."""
-        started_at = self._clock()
-        data = reader._quota[:nbytes]
+        """Process a read of cheap pieces, of which the first is not measured.
+
+        It is short, and the clock is a system call.
+        """
+        data = reader._quota
+        if nbytes >= len(data):
+            self._process_heavy(reader, data)
+            return
+        data = data[:nbytes]
         position = reader.process_piece(data, 0)
-        is_full = nbytes >= len(reader._quota)
-        if position == nbytes and not is_full:
-            return  # the usual case: the clock was read once
-        is_kept = self._process(reader, data, position, started_at)
-        if is_kept or is_full:
-            self._enqueue(reader)
+        if position < nbytes:
+            self._process_light(reader, data, position)
+
+    def read_measured(self, reader: FairReader, nbytes: int) -> None:
+        """:meth:`read` for pieces each of which may be dear."""
+        data = reader._quota
+        if nbytes >= len(data):
+            self._process_heavy(reader, data)
+        else:
+            self._process_light(reader, data[:nbytes], 0)
 
     def process(self, reader: FairReader, nbytes: int) -> None:
         """Process bytes that a transport, itself a reader, has put into the reader's buffer."""
-        data = reader.receive_buffer[:nbytes]
-        if self._process(reader, data, 0, self._clock()):
+        if self._process(reader, reader.receive_buffer[:nbytes], 0):
             self._enqueue(reader)
+
+    def _process_light(self, reader: FairReader, data: memoryview, position: int) -> None:
+        """Process a read that did not fill the quota; if it takes a quantum, it is not light."""
+        if self._process(reader, data, position) or len(data) >= len(reader._quota):
+            self._enqueue(reader)
+
+    def _process_heavy(self, reader: FairReader, data: memoryview) -> None:
+        """Process a read that has filled the quota, if the slice has time left, or keep it."""
+        if self._used < self._slice or not self._is_scheduled:
+            self._process(reader, data, 0)
+        elif not reader._transport.is_closing():
+            self._keep(reader, bytes(data))
+        self._enqueue(reader)
 
     def may_read(self, reader: FairReader) -> bool:
         """Whether a reader that is no longer paused may resume its transport at once.
@@ -148,20 +173,19 @@ class FairScheduler:
 
     # -- turns --------------------------------------------------------------------------------
 
-    def _process(
-        self, reader: FairReader, data: memoryview, position: int, started_at: float
-    ) -> bool:
-        """Process the rest of a read until a quantum of time is used up.
+    def _process(self, reader: FairReader, data: memoryview, position: int) -> bool:
+        """Process ``data`` from ``position`` on until a quantum of time is used up.
 
         Returns whether some of it is kept for later.
         """
-        clock, end = self._clock, len(data)
-        now = clock()
+        clock, used, begin, end = self._clock, self._used, position, len(data)
+        started_at = now = clock()
         while position < end and not reader._paused and now - started_at < QUANTUM:
             position = reader.process_piece(data, position)
             now = clock()
-        if position:
-            self._set_quota(reader, position, now - started_at)
+        self._used = used + now - started_at  # with what a transport has had processed meanwhile
+        if position > begin:
+            self._set_quota(reader, position - begin, now - started_at)
         if position < end and not reader._transport.is_closing():
             self._keep(reader, bytes(data[position:]))
             return True
@@ -173,9 +197,9 @@ class FairScheduler:
         most = min(len(whole), _MOST_GROWTH * len(reader._quota))
         wanted = int(count * QUANTUM / seconds) if seconds else most
         size = max(min(wanted, most), _LEAST_QUOTA)
+        self._expected = min(seconds * size / count, QUANTUM)
         if size != len(reader._quota):
             reader._quota = whole[:size]  # type: ignore[misc]  # has a slot
-            reader._light_limit = min(size, FIRST_QUOTA)  # type: ignore[misc]
 
     def _keep(self, reader: FairReader, data: bytes) -> None:
         self.kept_bytes += len(data) - len(self._kept.get(reader, b""))
@@ -187,33 +211,35 @@ class FairScheduler:
             self.discard(reader)
             return
         if reader not in self._queue:
-            self._queue[reader] = None
+            self._queue[reader] = self._expected
             reader._transport.pause_reading()
         if not self._is_scheduled:
             self._is_scheduled = True
             asyncio.get_running_loop().call_soon(self._serve)
 
     def _serve(self) -> None:
-        """Serve connections in rotation until the slice of this loop iteration is used up."""
+        """Serve connections in rotation until the slice of this loop iteration is used up.
+
+        The reads of those that are resumed here come before the next slice, and use this one.
+        """
         self._is_scheduled = False
-        clock = self._clock
-        started_at = clock()
+        self._used = 0.0
         promised = 0.0  # seconds, for the reads of connections that are resumed here
-        while self._queue and clock() - started_at + promised < self._slice:
+        while self._queue and self._used + promised < self._slice:
             reader = next(iter(self._queue))
-            del self._queue[reader]
+            expected = self._queue.pop(reader)
             if reader._paused or reader._transport.is_closing():
                 continue  # its remainder waits for resume_reading(), or for discard()
             data = self._kept.pop(reader, b"")
             self.kept_bytes -= len(data)
-            if data and self._process(reader, memoryview(data), 0, clock()):
+            if data and self._process(reader, memoryview(data), 0):
                 self._enqueue(reader)
                 continue
             if data:
                 reader.kept_changed(0)
             if not reader._paused and not reader._transport.is_closing():
                 reader._transport.resume_reading()
-                promised += QUANTUM
+                promised += expected
         if self._queue and not self._is_scheduled:
             self._is_scheduled = True
             asyncio.get_running_loop().call_soon(self._serve)

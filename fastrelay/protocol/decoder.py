@@ -26,7 +26,6 @@ PIECE_FRAMES: Final = 128
 """The limits of one piece of a large read: it ends after so many bytes or frames. A piece takes a
 fraction of a millisecond, whatever its frames are, and is large enough to be written as a batch."""
 
-_ALL: Final = 1 << 62
 _KNOWN_OPCODES: Final = frozenset(Opcode)
 
 
@@ -127,7 +126,11 @@ class FrameDecoder:
                 message = unmask(view[payload_at:count], view[payload_at - 4 : payload_at])
                 if message.isascii():
                     return [message]
-        return self._decode_frames(view, 0, count, count, _ALL)[0]
+        messages, position = self._decode_from(view, 0, count, count)
+        while position < count:
+            more, position = self._decode_from(view, position, count, count)
+            messages += more
+        return messages
 
     def decode_piece(self, data: memoryview, position: int) -> tuple[list[bytes], int]:
         """Decode a part of ``data`` from ``position`` on.
@@ -136,14 +139,14 @@ class FrameDecoder:
         most :data:`PIECE_FRAMES` frames that begin within :data:`PIECE_BYTES` bytes.
         """
         end = len(data)
-        return self._decode_frames(
-            data, position, end, min(end, position + PIECE_BYTES), PIECE_FRAMES
-        )
+        return self._decode_from(data, position, end, min(end, position + PIECE_BYTES))
 
-    def _decode_frames(
-        self, view: memoryview, position: int, end: int, stop_at: int, most: int
+    def _decode_from(
+        self, view: memoryview, position: int, end: int, stop_at: int
     ) -> tuple[list[bytes], int]:
-        """Decode ``view[position:end]``: at most ``most`` frames that begin before ``stop_at``."""
+        """Decode ``view[position:end]``: some frames that begin before ``stop_at``."""
+        if self._partial is None:
+            return self._decode(view, position, end, stop_at)
         messages: list[bytes] = []
         while position < stop_at and (partial := self._partial) is not None:
             # Only what the partial frame lacks is copied; the rest is decoded in place.
@@ -153,9 +156,9 @@ class FrameDecoder:
             if len(partial) < self._needed:
                 return messages, position
             whole = memoryview(partial)
-            messages += self._decode(whole, 0, len(whole), len(whole), _ALL)[0]
+            messages += self._decode(whole, 0, len(whole), len(whole))[0]
         if position < stop_at:
-            decoded, position = self._decode(view, position, end, stop_at, most)
+            decoded, position = self._decode(view, position, end, stop_at)
             messages += decoded
         return messages, position
 
@@ -190,17 +193,19 @@ class FrameDecoder:
         return controls or []
 
     def _decode(
-        self, view: memoryview, position: int, end: int, stop_at: int, most: int
+        self, view: memoryview, position: int, end: int, stop_at: int
     ) -> tuple[list[bytes], int]:
-        """Decode the whole frames in ``view[position:end]``; keep a partial one at the end.
+        """Decode whole frames in ``view[position:end]``; keep a partial one at the end.
 
         The common frame (whole, unfragmented, text or binary) needs no call but unmasking;
         everything else is checked and handled in methods of its own.
         """
         messages: list[bytes] = []
         needed, limit = 2, self._max_message
-        for _ in range(most):
-            if position >= stop_at or end - position < 2 or self._ended:
+        is_plain = not self._ended  # only whole data frames: the decoder's state does not change
+        last = min(stop_at, end - 1) if is_plain else position
+        for _ in range(PIECE_FRAMES):
+            if position >= last:
                 break
             head = view[position]
             length = view[position + 1] - 0x80
@@ -230,14 +235,22 @@ class FrameDecoder:
                 break
             payload = unmask(view[payload_at:stop], view[mask_at:payload_at])
             position = stop
+            if whole and (head == _FIN_BINARY or payload.isascii() or self._check_utf8(payload)):
+                messages.append(payload)
+                continue
+            is_plain = False
             if not whole:
                 self._control_or_fragment(head, payload, messages)
-            elif head == _FIN_BINARY or payload.isascii() or self._check_utf8(payload):
-                messages.append(payload)
+            if self._ended:
+                break
         else:
-            stop_at = position  # ``most`` frames were decoded; what follows is not partial
-        self._keep(view[position:end] if position < stop_at else view[end:end], needed)
-        return messages, end if position < stop_at else position
+            stop_at = position  # that were all frames of a piece; what follows is not partial
+        if position < stop_at:
+            self._keep(view[position:end], needed)
+            position = end
+        elif not is_plain or self._partial is not None:
+            self._keep(view[end:end], needed)
+        return messages, position
 
     def _keep(self, rest: memoryview, needed: int) -> None:
         """Keep the beginning of a frame, of which ``needed`` bytes are needed to decode on."""

@@ -7,7 +7,7 @@ Methods that other peers and the event loop call do not raise: see
 import asyncio
 from typing import Final
 
-from fastrelay.loop.fair_reads import FIRST_QUOTA
+from fastrelay.loop.fair_reads import LIGHT_BYTES
 from fastrelay.loop.internal_errors import report
 from fastrelay.net.sockets import peer_has_left
 from fastrelay.policy.held_bytes import Kind
@@ -35,7 +35,7 @@ _NO_PROTOCOL: Final = asyncio.Protocol()
 class Connection(Sender):
     """One peer's WebSocket after the 101. It owns its transport."""
 
-    __slots__ = ("_decoder", "_light_limit", "_paused", "_quota", "_useless_full_at")
+    __slots__ = ("_decoder", "_paused", "_quota", "_useless_full_at")
 
     def __init__(
         self,
@@ -47,7 +47,6 @@ class Connection(Sender):
         super().__init__(transport, handler, context, sent)
         self._decoder = FrameDecoder(context.scheduler.whole, context.max_message)
         self._quota = context.scheduler.first
-        self._light_limit = FIRST_QUOTA
         self._paused = False
         self._useless_full_at = 0.0
         transport.set_write_buffer_limits(high=0)
@@ -70,7 +69,7 @@ class Connection(Sender):
     # -- incoming ---------------------------------------------------------------------------
 
     def buffer_updated(self, nbytes: int) -> None:
-        if nbytes >= self._light_limit:
+        if nbytes >= LIGHT_BYTES:
             self._context.scheduler.read(self, nbytes)
             return
         decoder = self._decoder
@@ -86,7 +85,7 @@ class Connection(Sender):
         return self._context.scheduler.whole
 
     def process_read(self, nbytes: int) -> None:
-        if nbytes < FIRST_QUOTA:
+        if nbytes < LIGHT_BYTES:
             self._received(self._decoder.buffer_updated(nbytes))
         else:
             self._context.scheduler.process(self, nbytes)

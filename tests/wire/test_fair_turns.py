@@ -135,7 +135,6 @@ class Reader(FairReader):
         self._clock, self._seconds = clock, seconds
         self._paused = False
         self._quota = scheduler.first
-        self._light_limit = 0
         self._scheduler = scheduler
         self._transport = Transport()  # type: ignore[assignment]
         self.processed = 0

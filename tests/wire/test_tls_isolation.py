@@ -122,8 +122,7 @@ class End:
 
     def receives(self, ciphertext: bytes) -> None:
         """Let the layer read."""
-        self.layer._quota = room = self.buffers.ciphertext
-        self.layer._light_limit = len(room)  # so it is one read
+        self.layer._quota = room = self.buffers.ciphertext  # so it is one read
         room[: len(ciphertext)] = ciphertext
         self.layer.buffer_updated(len(ciphertext))
 

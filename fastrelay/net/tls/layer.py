@@ -13,7 +13,7 @@ import ssl
 from collections.abc import Iterable
 from typing import Any, Final, cast
 
-from fastrelay.loop.fair_reads import FIRST_QUOTA, FairReader
+from fastrelay.loop.fair_reads import FIRST_QUOTA, LIGHT_BYTES, FairReader
 from fastrelay.loop.internal_errors import report
 from fastrelay.net.tls.buffers import TlsBuffers
 from fastrelay.net.tls.certificates import Certificates
@@ -60,7 +60,6 @@ class TlsLayer(FairReader, asyncio.Transport):
         "_client",
         "_inner",
         "_kept",
-        "_light_limit",
         "_own_output",
         "_paused",
         "_plaintext",
@@ -88,7 +87,6 @@ class TlsLayer(FairReader, asyncio.Transport):
         self._own_output = 0
         self._paused = False
         self._quota = buffers.ciphertext[:FIRST_QUOTA]
-        self._light_limit = FIRST_QUOTA
         self._session: TlsSession | None = None
         self._state = _EXPECT_CLIENT_HELLO
         self._undecrypted = b""
@@ -143,10 +141,10 @@ class TlsLayer(FairReader, asyncio.Transport):
             self._inner.resume_writing()
 
     def buffer_updated(self, nbytes: int) -> None:
-        if nbytes < self._light_limit:
+        if nbytes < LIGHT_BYTES:
             self._take(self._quota[:nbytes])
         else:
-            self._buffers.scheduler.read(self, nbytes)
+            self._buffers.scheduler.read_measured(self, nbytes)
 
     # -- incoming --------------------------------------------------------------------------------
 
@@ -155,9 +153,9 @@ class TlsLayer(FairReader, asyncio.Transport):
         return self._buffers.ciphertext
 
     def process_piece(self, data: memoryview, position: int) -> int:
-        end = position + FIRST_QUOTA
+        end = min(position + FIRST_QUOTA, len(data))
         self._take(data[position:end])
-        return min(end, len(data))
+        return end
 
     def _take(self, ciphertext: memoryview | bytes) -> None:
         """Decrypt at most :data:`FIRST_QUOTA` bytes, and pass the plaintext on."""
