@@ -195,11 +195,8 @@ class FrameDecoder:
     def _decode(
         self, view: memoryview, position: int, end: int, stop_at: int
     ) -> tuple[list[bytes], int]:
-        """Decode whole frames in ``view[position:end]``; keep a partial one at the end.
-
-        The common frame (whole, unfragmented, text or binary) needs no call but unmasking;
-        everything else is checked and handled in methods of its own.
-        """
+        """Decode whole frames in ``view[position:end]``; keep a partial one at the end."""
+        # The common frame (whole, unfragmented, text or binary) needs no call but unmasking.
         messages: list[bytes] = []
         needed, limit = 2, self._max_message
         is_plain = not self._ended  # only whole data frames: the decoder's state does not change
@@ -245,14 +242,12 @@ class FrameDecoder:
                 break
         else:
             stop_at = position  # that were all frames of a piece; what follows is not partial
-        if position < stop_at:
-            self._keep(view[position:end], needed)
-            position = end
-        elif not is_plain or self._partial is not None:
-            self._keep(view[end:end], needed)
-        return messages, position
+        rest = view[position:end] if position < stop_at else None
+        if rest or not is_plain or self._partial is not None:
+            self._keep(rest, needed)
+        return messages, position if rest is None else end
 
-    def _keep(self, rest: memoryview, needed: int) -> None:
+    def _keep(self, rest: memoryview | None, needed: int) -> None:
         """Keep the beginning of a frame, of which ``needed`` bytes are needed to decode on."""
         if rest and not self._ended:
             # Grows with the bytes that come: a peer that announces 256 KiB and sends ten bytes
