@@ -198,14 +198,12 @@ class FrameDecoder:
         """Decode whole frames in ``view[position:end]``; keep a partial one at the end."""
         # The common frame (whole, unfragmented, text or binary) needs no call but unmasking.
         messages: list[bytes] = []
-        needed, limit = 2, self._max_message
-        is_plain = not self._ended  # only whole data frames: the decoder's state does not change
-        last = min(stop_at, end - 1) if is_plain else position
+        needed, limit, is_plain = 2, self._max_message, True
+        last = position if self._ended else min(stop_at, end - 1)
         for _ in range(PIECE_FRAMES):
             if position >= last:
                 break
-            head = view[position]
-            length = view[position + 1] - 0x80
+            head, length = view[position], view[position + 1] - 0x80
             whole = head in _WHOLE and self._fragments is None
             if (not whole or length < 0) and (fault := self._header_fault(head, length)):
                 self._end(Violation(fault))
@@ -217,9 +215,9 @@ class FrameDecoder:
                 if mask_at > end:
                     needed = mask_at - position
                     break
-                length = view[length_at] << 8 | view[length_at + 1]
-                if wide:  # from_bytes() costs three times as much as what the usual length takes
-                    length = int.from_bytes(view[length_at:mask_at])
+                # from_bytes() costs three times as much as what the usual length takes.
+                usual = view[length_at] << 8 | view[length_at + 1]
+                length = int.from_bytes(view[length_at:mask_at]) if wide else usual
                 if (wide or length < 126 or length > limit or not whole) and (
                     fault := self._length_fault(length, mask_at - position)
                 ):
@@ -236,9 +234,7 @@ class FrameDecoder:
                 messages.append(payload)
                 continue
             is_plain = False
-            if not whole:
-                self._control_or_fragment(head, payload, messages)
-            if self._ended:
+            if whole or self._control_or_fragment(head, payload, messages):
                 break
         else:
             stop_at = position  # that were all frames of a piece; what follows is not partial
@@ -288,11 +284,16 @@ class FrameDecoder:
         assembled = 0 if self._fragments is None else len(self._fragments)
         return TOO_BIG if assembled + length > self._max_message else None
 
-    def _control_or_fragment(self, head: int, payload: bytes, messages: list[bytes]) -> None:
-        """Process a control frame, or a fragment of a message (§5.4)."""
+    def _control_or_fragment(self, head: int, payload: bytes, messages: list[bytes]) -> bool:
+        """Process a control frame, or a fragment; returns whether the stream has ended."""
         if head & 0x08:
             self._control(head & 0x0F, payload)
-            return
+        else:
+            self._fragment(head, payload, messages)
+        return self._ended
+
+    def _fragment(self, head: int, payload: bytes, messages: list[bytes]) -> None:
+        """Process a fragment of a message (§5.4)."""
         if self._fragments is None:
             # One growing buffer and not a list, so that empty fragments take no memory.
             self._fragments = bytearray()
