@@ -198,6 +198,7 @@ class HttpProtocol(asyncio.Protocol):
             self._http,
             self._detach,
             started_at=self._started_at,
+            take_back=self._take_back,
         )
         if status := exchange.protocol_error:
             self._refuse(status)
@@ -252,3 +253,10 @@ class HttpProtocol(asyncio.Protocol):
         self._site.wheel.cancel(self)
         self._site.pending.discard(self)
         return self._transport, self._http.trailing_data[0]
+
+    def _take_back(self) -> None:
+        """The transport was detached, and its request is refused all the same."""
+        if not self._transport.is_closing():
+            self._site.pending.add(self, self._peer)
+            self._transport.resume_reading()
+            self._hang_up()

@@ -32,6 +32,7 @@ class Exchange:
         detach: Callable[[], tuple[asyncio.Transport, bytes]],
         *,
         started_at: float,
+        take_back: Callable[[], None] = lambda: None,
     ) -> None:
         self.request = request
         self.client = client
@@ -42,6 +43,7 @@ class Exchange:
         self._transport = transport
         self._http = http
         self._detach = detach
+        self._take_back = take_back
         # About a dozen headers of a request are looked up, and h11 loops over all for each.
         self._headers: dict[bytes, list[bytes]] = {}
         for name, value in request.headers.raw_items():
@@ -100,6 +102,15 @@ class Exchange:
         """
         self.finished = True
         return self._detach()
+
+    def refuse_detached(self, response: Response) -> None:
+        """Write a response after all, although the transport was detached, and end the connection.
+
+        Nothing may have been written to the transport since, and it still has its protocol.
+        """
+        self.finished = False
+        self.respond(response)
+        self._take_back()
 
 
 def render(http: h11.Connection, response: Response, method: bytes = b"GET") -> bytes:

@@ -13,24 +13,26 @@ from types import TracebackType
 from typing import Any, Final
 
 from fastrelay.log import Log
+from fastrelay.policy.counters.tallies import Tallies
 
 _PACKAGE: Final = Path(__file__).parents[1]
 
 
 class InternalErrors:
-    """The internal errors of one relay.
+    """The internal errors of one relay, which are counted in ``tallies``."""
 
-    Attributes:
-        count: the number of internal errors so far.
-    """
-
-    def __init__(self, log: Log) -> None:
-        self.count = 0
+    def __init__(self, log: Log, tallies: Tallies | None = None) -> None:
+        self._tallies = tallies or Tallies()
         self._log = log
+
+    @property
+    def count(self) -> int:
+        """The number of internal errors so far."""
+        return self._tallies.internal_errors
 
     def from_loop(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """Count and log one error; the handler for ``loop.set_exception_handler``."""
-        self.count += 1
+        self._tallies.internal_errors += 1
         error = context.get("exception")
         # If there is no memory to format a log line, the error is only counted.
         with contextlib.suppress(MemoryError):

@@ -9,7 +9,7 @@ from fastrelay.metrics.durations import DurationMetrics
 from fastrelay.metrics.exposition import ExactRegistry
 from fastrelay.metrics.frames import FrameMetrics
 from fastrelay.metrics.upgrades import UpgradeMetrics
-from fastrelay.policy.counters import Counters
+from fastrelay.policy.counters import Counters, Gauges
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,17 +22,24 @@ class Metrics:
         registry: private to the relay.
         upgrades: the upgrade attempts and failed registrations, as counters of the library.
         counters: everything else, as plain numbers.
+        gauges: what there is now.
     """
 
     registry: CollectorRegistry
     upgrades: UpgradeMetrics
     counters: Counters
+    gauges: Gauges
 
 
 def make_metrics() -> Metrics:
     """New counters at 0, exposed in a new private registry."""
     registry, counters = ExactRegistry(auto_describe=True), Counters()
+    expose_counters(counters, registry)
+    return Metrics(registry, UpgradeMetrics(registry), counters, Gauges())
+
+
+def expose_counters(counters: Counters, registry: CollectorRegistry) -> None:
+    """Add the families that every relay has to ``registry``, but for those of its state."""
     FrameMetrics(counters.frames, registry)
     CloseMetrics(counters.closes, registry)
     DurationMetrics(counters.durations, registry)
-    return Metrics(registry, UpgradeMetrics(registry), counters)

@@ -1,9 +1,10 @@
 """Limits on the number of live WebSockets: of the relay, of an address, and of its networks."""
 
-from collections.abc import Iterator
-from typing import Final, Generic, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import Final, Generic, Protocol, TypeVar
 
 from fastrelay.address import nested_keys
+from fastrelay.policy.counters.tallies import Tallies
 
 Live = TypeVar("Live")
 
@@ -14,31 +15,36 @@ _RESERVE_SHARE: Final = 10
 """The reserve is the relay-wide cap divided by this."""
 
 
-class Refusals:
-    """How often :meth:`LiveConnections.has_room` refused, by reason.
+class Others(Protocol):
+    """Counts the connections of other workers, and tells them of those here."""
 
-    Attributes:
-        relay_full: the relay-wide cap was reached.
-        reserve: only the reserve was left, and the address had its few connections already.
-        address_full: the address, or a network that holds it, was at its own cap.
-    """
+    def room_for(self, here: int, most: int) -> bool:
+        """Whether there are fewer than ``most`` in all workers, with the ``here`` of this one."""
 
-    __slots__ = ("address_full", "relay_full", "reserve")
+    def room_of(self, key: str, here: int, most: int) -> bool:
+        """The same of the connections whose address has this key."""
 
-    def __init__(self) -> None:
-        self.relay_full = self.reserve = self.address_full = 0
+    def added(self, keys: Sequence[str]) -> None:
+        """A connection of the address with these keys is live here."""
+
+    def removed(self, keys: Sequence[str]) -> None:
+        """It is live no more."""
 
 
 class _Group:
     """An address, or one of the networks that hold it, while any of its connections is live."""
 
-    __slots__ = ("count", "key", "most", "parent")
+    __slots__ = ("count", "key", "parent")
 
-    def __init__(self, key: str, most: int, parent: "_Group | None") -> None:
+    def __init__(self, key: str, parent: "_Group | None") -> None:
         self.key = key
-        self.most = most
         self.parent = parent
         self.count = 0
+
+    @property
+    def keys(self) -> list[str]:
+        """Its key, and those of the networks around it."""
+        return [self.key, *(self.parent.keys if self.parent is not None else ())]
 
 
 class LiveConnections(Generic[Live]):
@@ -53,18 +59,27 @@ class LiveConnections(Generic[Live]):
     Args:
         most: the relay-wide cap.
         most_per_address: the cap of one address; 0 for no such cap.
+        tallies: where refusals are counted, by reason.
+        others: the connections of other workers, which the caps hold for, too.
 
     Attributes:
-        refused: what was refused so far.
+        refused: the same.
     """
 
-    def __init__(self, most: int, most_per_address: int = 0) -> None:
+    def __init__(
+        self,
+        most: int,
+        most_per_address: int = 0,
+        tallies: Tallies | None = None,
+        others: Others | None = None,
+    ) -> None:
         self._most = most
         self._most_of_many = most - most // _RESERVE_SHARE
         self._most_per_address = most_per_address
         self._groups: dict[Live, _Group] = {}
         self._by_key: dict[str, _Group] = {}
-        self.refused = Refusals()
+        self.refused = tallies or Tallies()
+        self._others = others
 
     def __len__(self) -> int:
         """The number of live connections."""
@@ -81,24 +96,32 @@ class LiveConnections(Generic[Live]):
             client: an address.
             is_capped: whether the limits of addresses hold for it, beside the relay-wide cap.
         """
-        live = len(self._groups)
-        if live >= self._most:
+        if not self._room_for(self._most):
             self.refused.relay_full += 1
             return False
         if not is_capped:
             return True
         keys = nested_keys(client)
-        address = self._by_key.get(keys[0])
-        if live >= self._most_of_many and address is not None and address.count >= FEW:
+        if not self._room_for(self._most_of_many) and not self._room_of(keys[0], FEW):
             self.refused.reserve += 1
             return False
         if self._most_per_address:
-            for key in keys:
-                group = self._by_key.get(key)
-                if group is not None and group.count >= group.most:
+            for level, key in enumerate(keys):
+                if not self._room_of(key, self._most_per_address << level):
                     self.refused.address_full += 1
                     return False
         return True
+
+    def _room_for(self, most: int) -> bool:
+        """Whether fewer than ``most`` connections are live."""
+        here = len(self._groups)
+        return here < most and (self._others is None or self._others.room_for(here, most))
+
+    def _room_of(self, key: str, most: int) -> bool:
+        """Whether fewer than ``most`` connections of an address or network are live."""
+        group = self._by_key.get(key)
+        here = 0 if group is None else group.count
+        return here < most and (self._others is None or self._others.room_of(key, here, most))
 
     def add(self, connection: Live, client: str) -> None:
         """Count a connection of the address ``client`` until :meth:`discard`."""
@@ -109,6 +132,8 @@ class LiveConnections(Generic[Live]):
         while group.parent is not None:
             group = group.parent
             group.count += 1
+        if self._others is not None:
+            self._others.added(address.keys)
 
     def _group_of(self, client: str) -> _Group:
         """The group of an address, made with those around it if it is not there."""
@@ -118,7 +143,7 @@ class LiveConnections(Generic[Live]):
             key, parent = keys[level], group
             group = self._by_key.get(key)
             if group is None:
-                group = self._by_key[key] = _Group(key, self._most_per_address << level, parent)
+                group = self._by_key[key] = _Group(key, parent)
         assert group is not None
         return group
 
@@ -130,6 +155,8 @@ class LiveConnections(Generic[Live]):
     def discard(self, connection: Live) -> None:
         """Stop counting a connection; no effect if it is not counted."""
         group = self._groups.pop(connection, None)
+        if group is not None and self._others is not None:
+            self._others.removed(group.keys)
         while group is not None:
             group.count -= 1
             if not group.count:

@@ -5,7 +5,7 @@ Sums by group, from which the one to evict is chosen, are kept only while more t
 budget is used.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, MutableSequence
 from enum import Enum
 from typing import Final, Protocol
 
@@ -41,16 +41,21 @@ class Ledger:
     Attributes:
         kind: the kind.
         total: all bytes of the kind.
-        evicted: how many holders were evicted for bytes of this kind.
     """
 
-    def __init__(self, kind: Kind, budget: "HeldBytes") -> None:
+    def __init__(self, kind: Kind, budget: "HeldBytes", evicted: MutableSequence[int]) -> None:
         self.kind = kind
         self.total = 0
-        self.evicted = 0
+        self._evicted = evicted
+        self._place = tuple(Kind).index(kind)
         self._budget = budget
         self._sizes: dict[Holder, int] = {}
         self._pinned: dict[object, int] = {}
+
+    @property
+    def evicted(self) -> int:
+        """How many holders were evicted for bytes of this kind."""
+        return self._evicted[self._place]
 
     def hold(self, holder: Holder, size: int) -> None:
         """Record that ``size`` bytes are kept for ``holder`` now; may evict any holder."""
@@ -91,7 +96,7 @@ class Ledger:
         """The holder is about to be evicted: what it still keeps is pinned; returns its bytes."""
         size = self._sizes.pop(holder)
         self._pinned[holder] = size
-        self.evicted += 1
+        self._evicted[self._place] += 1
         return size
 
 
@@ -116,6 +121,7 @@ class HeldBytes:
         limit: bytes.
         modest: bytes; one message of the largest size.
         on_evicted: told of each eviction before it happens, with kind, address, tenant and bytes.
+        evicted: where evictions are counted, in the order of :class:`Kind`.
 
     Attributes:
         half_messages, tls, phone_backlogs, binary_backlogs: the ledgers.
@@ -126,23 +132,26 @@ class HeldBytes:
         limit: int,
         modest: int = 0,
         on_evicted: Callable[[Kind, str, str, int], None] = lambda *_: None,
+        evicted: MutableSequence[int] | None = None,
     ) -> None:
         self.limit: Final = limit
         self._modest = modest
         self._on_evicted = on_evicted
         self._droppable = 0
         self._groups: tuple[Groups[_Account], ...] = ()
-        self.half_messages = Ledger(Kind.HALF_MESSAGES, self)
-        self.tls = Ledger(Kind.TLS, self)
-        self.phone_backlogs = Ledger(Kind.PHONE_BACKLOGS, self)
-        self.binary_backlogs = Ledger(Kind.BINARY_BACKLOGS, self)
-        self.ledgers = (self.half_messages, self.tls, self.phone_backlogs, self.binary_backlogs)
+        counts = evicted if evicted is not None else [0] * len(Kind)
+        self.ledgers = tuple(Ledger(kind, self, counts) for kind in Kind)
+        self.half_messages, self.tls, self.phone_backlogs, self.binary_backlogs = self.ledgers
         self._ranks: dict[Ledger, int] = dict(zip(self.ledgers, (0, 0, 1, 2), strict=True))
 
     @property
     def total(self) -> int:
         """All bytes kept, also those that cannot be dropped."""
         return sum(ledger.total for ledger in self.ledgers)
+
+    def totals(self) -> list[int]:
+        """All bytes kept by kind, in the order of :class:`Kind`."""
+        return [ledger.total for ledger in self.ledgers]
 
     def changed(self, ledger: Ledger, holder: Holder, size: int, change: int) -> None:
         """A ledger's holder has ``size`` bytes now, ``change`` more than before."""

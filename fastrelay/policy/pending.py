@@ -9,6 +9,7 @@ from collections import OrderedDict
 from typing import Protocol
 
 from fastrelay.address import bucket_key
+from fastrelay.policy.counters.tallies import Tallies
 
 
 class Pending(Protocol):
@@ -23,24 +24,27 @@ class PendingConnections:
 
     Args:
         most: the cap.
-
-    Attributes:
-        dropped: how many connections were dropped because of the cap.
+        tallies: where connections are counted that were dropped because of the cap.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, tallies: Tallies | None = None) -> None:
         self._most = most
+        self._tallies = tallies or Tallies()
         self._connections: dict[Pending, str] = {}
         self._by_key: dict[str, OrderedDict[Pending, None]] = {}
         # The addresses by the number of their connections. A count changes by one at a time, so the
         # largest count is always known, and the first address in its entry is the one to reduce.
         self._by_count: dict[int, OrderedDict[str, None]] = {0: OrderedDict()}
         self._largest = 0
-        self.dropped = 0
 
     def __len__(self) -> int:
         """The number of pending connections."""
         return len(self._connections)
+
+    @property
+    def dropped(self) -> int:
+        """How many connections were dropped because of a cap that is counted in ``tallies``."""
+        return self._tallies.pending_full
 
     def add(self, connection: Pending, client: str) -> None:
         """Count one more of the address ``client``; may drop one of the address with the most."""
@@ -55,7 +59,7 @@ class PendingConnections:
             largest = next(iter(self._by_count[self._largest]))
             oldest = next(iter(self._by_key[largest]))
             self.discard(oldest)
-            self.dropped += 1
+            self._tallies.pending_full += 1
             oldest.abort()
 
     def discard(self, connection: Pending) -> None:

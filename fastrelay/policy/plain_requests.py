@@ -3,7 +3,8 @@
 from collections.abc import Callable
 
 from fastrelay.address import bucket_key, is_local
-from fastrelay.policy.token_buckets import TokenBuckets
+from fastrelay.policy.counters.tallies import Tallies
+from fastrelay.policy.token_buckets import Buckets
 
 
 class PlainRequests:
@@ -15,32 +16,31 @@ class PlainRequests:
     Args:
         buckets: ``None``: there is no limit.
         on_refusal: told the address and what was refused.
-
-    Attributes:
-        refused_requests: plain requests over the limit, answered with 429.
-        refused_handshakes: TLS handshakes over the limit, dropped.
+        tallies: where refusals are counted.
     """
 
     def __init__(
-        self, buckets: TokenBuckets | None, on_refusal: Callable[[str, str], None]
+        self,
+        buckets: Buckets | None,
+        on_refusal: Callable[[str, str], None],
+        tallies: Tallies | None = None,
     ) -> None:
         self._buckets = buckets
         self._on_refusal = on_refusal
-        self.refused_requests = 0
-        self.refused_handshakes = 0
+        self._tallies = tallies or Tallies()
 
     def request_wait(self, client: str) -> float:
         """Take a request of ``client``; returns 0.0, or the seconds until there will be one."""
         wait = self._wait(client)
         if wait:
-            self.refused_requests += 1
+            self._tallies.plain_requests += 1
             self._on_refusal(client, "plain requests")
         return wait
 
     def may_shake_hands(self, client: str) -> bool:
         """Take a TLS handshake of ``client``; returns whether there was one."""
         if self._wait(client):
-            self.refused_handshakes += 1
+            self._tallies.tls_handshakes += 1
             self._on_refusal(client, "TLS handshakes")
             return False
         return True

@@ -9,6 +9,8 @@ import os
 from collections.abc import Callable, Collection
 from typing import Generic, NamedTuple, TypeVar
 
+from fastrelay.policy.counters.tallies import Connected
+
 BinaryT = TypeVar("BinaryT")
 """The type of a binary; the registry only compares binaries by identity."""
 
@@ -94,16 +96,21 @@ class Registry(Generic[BinaryT, PhoneT]):
         max_phones: the most phones that one server-id may have.
         draw: returns eight random hex digits, the end of a connection id. It is called again when
             the connection id is in use.
+        connected: where binaries and phones are counted. Both could be counted from the entries;
+            cached, because /healthz reports them, and its cost must not grow with the number of
+            connections.
     """
 
-    def __init__(self, max_phones: int, draw: Callable[[], str] = random_hex) -> None:
+    def __init__(
+        self,
+        max_phones: int,
+        draw: Callable[[], str] = random_hex,
+        connected: Connected | None = None,
+    ) -> None:
         self._max_phones = max_phones
         self._draw = draw
         self._entries: dict[str, _Entry[BinaryT, PhoneT]] = {}
-        # Both could be counted from the entries. Cached: /healthz reports them, and its cost must
-        # not grow with the number of connections, because it has no rate limit.
-        self._binaries = 0
-        self._phones = 0
+        self._connected = connected or Connected()
 
     def __len__(self) -> int:
         """The number of server-ids that are held or in grace."""
@@ -112,12 +119,12 @@ class Registry(Generic[BinaryT, PhoneT]):
     @property
     def connected_binaries(self) -> int:
         """The number of server-ids that are held now; those in grace do not count."""
-        return self._binaries
+        return self._connected.binaries
 
     @property
     def connected_phones(self) -> int:
         """The number of registered phones, including those of server-ids in grace."""
-        return self._phones
+        return self._connected.phones
 
     def holder(self, server_id: str) -> BinaryT | None:
         """The binary that holds ``server_id``; ``None`` if the server-id is free or in grace."""
@@ -157,7 +164,7 @@ class Registry(Generic[BinaryT, PhoneT]):
             return None
         entry.binary = None
         entry.grace = Grace(server_id)
-        self._binaries -= 1
+        self._connected.binaries -= 1
         return entry.grace
 
     def expire(self, grace: Grace) -> Collection[PhoneT] | None:
@@ -170,7 +177,7 @@ class Registry(Generic[BinaryT, PhoneT]):
         if entry is None or entry.grace is not grace:
             return None
         del self._entries[grace.server_id]
-        self._phones -= len(entry.phones)
+        self._connected.phones -= len(entry.phones)
         return entry.phones.values()
 
     def register(self, server_id: str, phone: PhoneT) -> Registration[BinaryT]:
@@ -187,7 +194,7 @@ class Registry(Generic[BinaryT, PhoneT]):
             raise AtCap
         conn_id = self._new_id("client", server_id, entry.phones)
         entry.phones[conn_id] = phone
-        self._phones += 1
+        self._connected.phones += 1
         return Registration(conn_id, entry.binary)
 
     def unregister(self, server_id: str, conn_id: str, phone: PhoneT) -> bool:
@@ -196,7 +203,7 @@ class Registry(Generic[BinaryT, PhoneT]):
         if entry is None or entry.phones.get(conn_id) is not phone:
             return False
         del entry.phones[conn_id]
-        self._phones -= 1
+        self._connected.phones -= 1
         return True
 
     def phones_of(self, server_id: str, binary: BinaryT) -> Collection[PhoneT]:
@@ -218,9 +225,9 @@ class Registry(Generic[BinaryT, PhoneT]):
         if old is not None:
             used_ids = (old.binary_conn_id,)
             evicted = old.phones.values()
-            self._phones -= len(evicted)
+            self._connected.phones -= len(evicted)
         if old is None or old.binary is None:
-            self._binaries += 1
+            self._connected.binaries += 1
         entry.binary = binary
         entry.binary_conn_id = self._new_id("server", server_id, used_ids)
         self._entries[server_id] = entry

@@ -7,6 +7,21 @@ now. A bucket whose time has passed is full and need not be stored.
 """
 
 from collections.abc import Callable
+from typing import Protocol
+
+
+class Buckets(Protocol):
+    """One bucket for each key."""
+
+    def take(self, key: str) -> float:
+        """Take a token of ``key``.
+
+        Returns 0.0 if a token was available, otherwise the seconds until one will be; then no token
+        is taken.
+        """
+
+    def sweep(self) -> None:
+        """Drop the keys whose buckets are full again."""
 
 
 class TokenBuckets:

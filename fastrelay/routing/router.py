@@ -58,13 +58,7 @@ class _GraceTimer:
 
 
 class Router:
-    """Joins binaries and phones of one relay.
-
-    Attributes:
-        takeovers: the incumbents that lost their server-id because they did not answer a ping.
-        evictions: the phones closed because their binary was replaced.
-        grace_expiries: the server-ids removed because no binary claimed them in time.
-    """
+    """Joins binaries and phones of one relay."""
 
     def __init__(
         self,
@@ -82,7 +76,7 @@ class Router:
         self._liveness_checks: dict[str, LivenessCheck] = {}
         self._log = context.log
         self.context = context
-        self.takeovers = self.evictions = self.grace_expiries = 0
+        self._tallies = context.counters.tallies
 
     def new_binary(self, server_id: str, version: str, remote: str) -> Binary:
         """A binary that has claimed nothing yet; the caller sets its connection."""
@@ -153,7 +147,7 @@ class Router:
                 self._refuse((newcomer,))
                 continue
             claim = self._registry.take_over(newcomer.server_id, incumbent, newcomer)
-            self.takeovers += 1
+            self._tallies.takeovers += 1
             incumbent.connection.fail(TAKEN_OVER)
             self._log.info(
                 "server_id_takeover", server_id=newcomer.server_id, remote=newcomer.remote
@@ -167,7 +161,7 @@ class Router:
         binary.find_phone = claim.find_phone
         if claim.ended_grace is not None:
             self._wheel.cancel(self._grace_timers.pop(claim.ended_grace))
-        self.evictions += len(claim.evicted)
+        self._tallies.evictions += len(claim.evicted)
         for phone in claim.evicted:
             phone.connection.close(RECLAIMED)
         self._events.server_accept()
@@ -207,7 +201,7 @@ class Router:
         phones = self._registry.expire(grace)
         if phones is None:
             return
-        self.grace_expiries += 1
+        self._tallies.grace_expiries += 1
         for phone in phones:
             phone.connection.close(GRACE_EXPIRED)
 

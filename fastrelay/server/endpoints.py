@@ -15,8 +15,9 @@ from fastrelay.http.handshake import BadHandshake, check_handshake
 from fastrelay.http.responses import BAD_REQUEST, SERVICE_UNAVAILABLE, too_many_requests
 from fastrelay.http.status import StatusHook
 from fastrelay.log import Log
-from fastrelay.policy.token_buckets import TokenBuckets
+from fastrelay.policy.token_buckets import Buckets
 from fastrelay.server.admitted import Admitted, Role
+from fastrelay.server.machine import Adopt
 from fastrelay.server.required_headers import CLIENT_HEADERS, SERVER_HEADERS, check_headers
 
 MAX_DEVICE_NAME: Final = 128
@@ -72,12 +73,12 @@ class Endpoint:
         self,
         role: Role,
         *,
-        buckets: TokenBuckets | None,
+        buckets: Buckets | None,
         is_capped: Callable[[Exchange], bool],
         has_room: HasRoom,
         count_header_reject: Callable[[], None],
         observe_duration: Callable[[float], None],
-        adopt: Callable[[Admitted], None],
+        adopt: Adopt,
         log: Log,
     ) -> None:
         self._role = role
@@ -95,7 +96,7 @@ class Endpoint:
         """Pass the request through the gates, and to ``adopt`` if none refuses it."""
         admitted = self._admit(exchange)
         if admitted is not None:
-            self._adopt(admitted)
+            self._adopt(admitted, exchange.refuse_detached)
         else:
             self._observe_duration(time.perf_counter() - exchange.started_at)
 

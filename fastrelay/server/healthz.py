@@ -10,20 +10,24 @@ from fastrelay.http.exchange import Exchange
 from fastrelay.http.responses import NOT_FOUND, Response
 
 
-def healthz(
-    binaries: Callable[[], int], phones: Callable[[], int], uptime: Callable[[], float]
-) -> Route:
-    """The route; keys and their order are an interface. ``uptime`` is in seconds."""
+def healthz(connected: Callable[[], tuple[int, int]], uptime: Callable[[], float]) -> Route:
+    """The route; keys and their order are an interface.
+
+    Args:
+        connected: returns the numbers of binaries and of phones.
+        uptime: in seconds.
+    """
 
     def route(exchange: Exchange) -> None:
         if exchange.request.method not in {b"GET", b"HEAD"}:
             exchange.respond(NOT_FOUND)
             return
+        binaries, phones = connected()
         body = {
             "status": "ok",
             "version": __version__,
-            "connected_binaries": binaries(),
-            "connected_phones": phones(),
+            "connected_binaries": binaries,
+            "connected_phones": phones,
             "uptime_seconds": int(uptime()),
         }
         exchange.respond(

@@ -22,6 +22,7 @@ from fastrelay.net.proxy_header import ProxyHeaders
 from fastrelay.net.tls.buffers import TlsBuffers
 from fastrelay.net.tls.certificates import Certificates
 from fastrelay.net.tls.layer import TlsLayer
+from fastrelay.policy.counters.tallies import Tallies
 from fastrelay.policy.pending import PendingConnections
 from fastrelay.policy.plain_requests import PlainRequests
 from fastrelay.server.certificate_source import CertificateSource, make_source
@@ -40,6 +41,7 @@ class Listeners:
         scheduler: of connections that send more than their share.
         newcomers: when connections are accepted and heads are read.
         plain: the rate limit of plain requests and TLS handshakes.
+        tallies: where dropped pending connections are counted.
         on_failure: called when the socket of a listener breaks.
 
     Attributes:
@@ -59,6 +61,7 @@ class Listeners:
         plain: PlainRequests,
         log: Log,
         on_failure: Callable[[], None],
+        tallies: Tallies | None = None,
     ) -> None:
         self._settings = settings
         self._scheduler = scheduler
@@ -66,6 +69,7 @@ class Listeners:
         self._pending = pending
         self._newcomers = newcomers
         self._plain = plain
+        self._tallies = tallies or Tallies()
         self._all_pending = [pending]
         self._log = log
         self._on_failure = on_failure
@@ -131,13 +135,8 @@ class Listeners:
         """The connections that are not upgraded yet, of all listeners."""
         return sum(map(len, self._all_pending))
 
-    @property
-    def dropped(self) -> int:
-        """How many of them were dropped because there were too many."""
-        return sum(pending.dropped for pending in self._all_pending)
-
     def _side_pending(self) -> PendingConnections:
-        pending = PendingConnections(self._settings.limits.side_handshakes)
+        pending = PendingConnections(self._settings.limits.side_handshakes, self._tallies)
         self._all_pending.append(pending)
         return pending
 

@@ -10,20 +10,15 @@ from fastrelay.loop.fair_reads import FairScheduler
 from fastrelay.loop.internal_errors import InternalErrors
 from fastrelay.loop.newcomers import Newcomers
 from fastrelay.loop.timer_wheel import PeriodicTask, TimerWheel
-from fastrelay.metrics import Metrics
-from fastrelay.metrics.connections import expose_connections
-from fastrelay.metrics.push import PushMetrics
-from fastrelay.metrics.state import Refused, State, StateMetrics
 from fastrelay.net.bound_sockets import BoundSockets
 from fastrelay.policy.caps import LiveConnections
 from fastrelay.policy.held_bytes import HeldBytes, Kind
 from fastrelay.policy.pending import PendingConnections
 from fastrelay.policy.plain_requests import PlainRequests
 from fastrelay.policy.registry import Registry
-from fastrelay.policy.token_buckets import TokenBuckets
+from fastrelay.policy.token_buckets import Buckets
 from fastrelay.protocol.cause import Cause
 from fastrelay.protocol.close_codes import SHUTTING_DOWN
-from fastrelay.push.waker import make_waker
 from fastrelay.routing.binary import Binary
 from fastrelay.routing.context import RoutingContext
 from fastrelay.routing.phone import Phone
@@ -31,7 +26,7 @@ from fastrelay.routing.router import Router
 from fastrelay.server.address_cap import capped_requests
 from fastrelay.server.healthz import healthz
 from fastrelay.server.listeners import Listeners
-from fastrelay.server.metrics_page import metrics_page
+from fastrelay.server.machine import Alone, Counts, Limit, Machine
 from fastrelay.server.routes import public_routes
 from fastrelay.websocket.connection import Connection
 from fastrelay.websocket.context import ConnectionContext, UselessFrames
@@ -45,8 +40,9 @@ class Relay:
 
     Args:
         settings: see :class:`Settings`.
-        metrics: counts events, and is served if there is a socket for it.
+        metrics: counts events.
         on_failure: called when a listener fails; the relay should then be drained.
+        machine: the other workers.
 
     Attributes:
         errors, registry, router, waker, live, held, pending, listeners, wheel, periodic_tasks: the
@@ -60,28 +56,39 @@ class Relay:
         self,
         settings: Settings,
         log: Log,
-        metrics: Metrics,
+        metrics: Counts,
         on_failure: Callable[[], None] = lambda: None,
+        machine: Machine | None = None,
     ) -> None:
         self._settings = settings
         self._log = log
         self._loop = asyncio.get_running_loop()
         self._metrics = metrics
-        self.errors = InternalErrors(log)
-        counters = metrics.counters
+        self._machine = machine = machine or Alone()
+        counters, tallies = metrics.counters, metrics.counters.tallies
+        self.errors = InternalErrors(log, tallies)
         self.wheel = TimerWheel(self._loop, settings.intervals.tick, counters.durations.lag.observe)
         self.scheduler = FairScheduler(settings.intervals.traffic_slice)
-        self.pending = PendingConnections(settings.limits.handshakes)
+        self.pending = PendingConnections(settings.limits.handshakes, tallies)
         limits = settings.limits
         self.live: LiveConnections[Connection] = LiveConnections(
-            limits.connections, limits.connections_per_address
+            limits.connections, limits.connections_per_address, tallies, machine.others
         )
-        self.registry: Registry[Binary, Phone] = Registry(limits.phones)
-        self._buckets = self._make_buckets(limits.upgrade_burst, limits.upgrade_refill)
-        self._plain_buckets = self._make_buckets(limits.plain_burst, limits.plain_refill)
-        self.plain = PlainRequests(self._plain_buckets, self._plain_refused)
-        self.waker = make_waker(settings, counters.wakes, log)
-        self.held = HeldBytes(limits.held_bytes, limits.message_bytes, self._log_eviction)
+        self.registry: Registry[Binary, Phone] = Registry(
+            limits.phones, connected=metrics.gauges.connected
+        )
+        self._buckets = self._make_buckets(
+            Limit.UPGRADES, limits.upgrade_burst, limits.upgrade_refill
+        )
+        self._plain_buckets = self._make_buckets(
+            Limit.PLAIN, limits.plain_burst, limits.plain_refill
+        )
+        self.plain = PlainRequests(self._plain_buckets, self._plain_refused, tallies)
+        self.waker = machine.make_waker(settings, counters.wakes, log)
+        self.held = HeldBytes(
+            limits.held_bytes, limits.message_bytes, self._log_eviction, counters.held_evicted
+        )
+        machine.share_budget(self.held)
         context = RoutingContext(limits, counters, self.held, self.waker, log)
         self.router = Router(
             self.registry, self.wheel, settings.intervals, context, metrics.upgrades
@@ -95,15 +102,17 @@ class Relay:
             self.plain,
             log,
             on_failure,
+            tallies,
         )
         self.periodic_tasks: list[PeriodicTask] = []
 
-    def _make_buckets(self, burst: int, refill: float) -> TokenBuckets | None:
+    def _make_buckets(self, limit: Limit, burst: int, refill: float) -> Buckets | None:
         """Buckets for a rate limit; ``None`` if the limit of upgrades is off, which ends all."""
         limits = self._settings.limits
         if not limits.upgrade_burst:
             return None
-        return TokenBuckets(burst, refill, limits.buckets, self._loop.time)
+        make = self._machine.make_buckets
+        return make(limit, burst, refill, limits.buckets, self._loop.time)
 
     def _plain_refused(self, client: str, what: str) -> None:
         self._log.limited("plain_rate_limited", remote=client, err=f"too many {what}")
@@ -122,8 +131,14 @@ class Relay:
         Raises:
             UnusableCertificate: the sockets are closed again.
         """
-        self._expose()
-        metrics = {"/metrics": metrics_page(self._metrics.registry)}
+        certificates = self.listeners.certificates
+        metrics = self._machine.expose(
+            self._metrics,
+            self.held,
+            self._log.counts,
+            (lambda: certificates.expires) if self._settings.tls else None,
+            has_push=self._settings.push is not None,
+        )
         self.listeners.open(sockets, self._routes(), metrics)
         intervals = self._settings.intervals
         self.periodic_tasks.append(PeriodicTask(self.wheel, intervals.log_flood, self._log.flush))
@@ -134,44 +149,12 @@ class Relay:
         for sweep in sweeps:
             self.periodic_tasks.append(PeriodicTask(self.wheel, intervals.bucket_sweep, sweep))
 
-    def _expose(self) -> None:
-        certificates = self.listeners.certificates
-        state = State(
-            refused=self._refused,
-            held=self.held,
-            takeovers=lambda: self.router.takeovers,
-            evictions=lambda: self.router.evictions,
-            internal_errors=lambda: self.errors.count,
-            grace_expiries=lambda: self.router.grace_expiries,
-            log_lines=self._log.counts,
-            certificate_expiry=(lambda: certificates.expires) if self._settings.tls else None,
-        )
-        StateMetrics(state, self._metrics.registry)
-        if self._settings.push is not None:
-            PushMetrics(self._metrics.counters.wakes, self._metrics.registry)
-        expose_connections(
-            self._metrics.registry,
-            lambda: self.registry.connected_binaries,
-            lambda: self.registry.connected_phones,
-        )
-
     def _log_eviction(self, kind: Kind, address: str, tenant: str, size: int) -> None:
         self._log.limited(
             "held_bytes_evicted",
             server_id=tenant,
             remote=address,
             err=f"{size} bytes of {kind.value}, past the budget",
-        )
-
-    def _refused(self) -> Refused:
-        caps = self.live.refused
-        return Refused(
-            relay_full=caps.relay_full,
-            reserve=caps.reserve,
-            address_full=caps.address_full,
-            pending_full=self.listeners.dropped,
-            plain_requests=self.plain.refused_requests,
-            tls_handshakes=self.plain.refused_handshakes,
         )
 
     def _routes(self) -> dict[str, Route]:
@@ -193,11 +176,11 @@ class Relay:
             capped_requests(settings),
             self._metrics,
             self._log,
+            self._machine,
         )
         health = healthz(
-            lambda: self.registry.connected_binaries,
-            lambda: self.registry.connected_phones,
-            lambda: self._loop.time() - started,
+            lambda: self._machine.connected(self._metrics.gauges.connected),
+            lambda: self._machine.uptime(started, self._loop.time()),
         )
         return {**endpoints, "/healthz": health}
 

@@ -6,12 +6,12 @@ from typing import Final
 from fastrelay.http.connection import Route
 from fastrelay.http.exchange import Exchange
 from fastrelay.log import Log
-from fastrelay.metrics import Metrics
 from fastrelay.policy.caps import LiveConnections
-from fastrelay.policy.token_buckets import TokenBuckets
+from fastrelay.policy.token_buckets import Buckets
 from fastrelay.routing.router import Router
 from fastrelay.server.admitted import Role
 from fastrelay.server.endpoints import Endpoint, count_denials, observe_first_status
+from fastrelay.server.machine import Alone, Counts, Machine
 from fastrelay.server.owner import Owner, UpgradeObserver
 from fastrelay.websocket.connection import Connection
 from fastrelay.websocket.context import ConnectionContext
@@ -23,13 +23,14 @@ def public_routes(
     router: Router,
     context: ConnectionContext,
     live: LiveConnections[Connection],
-    buckets: TokenBuckets | None,
+    buckets: Buckets | None,
     is_capped: Callable[[Exchange], bool],
-    metrics: Metrics,
+    counts: Counts,
     log: Log,
+    machine: Machine = Alone(),  # noqa: B008  # it has no state
 ) -> dict[str, Route]:
     """``/v1/server`` and ``/v1/client``; ``buckets`` are ``None`` without a rate limit."""
-    events, durations = metrics.upgrades, metrics.counters.durations
+    events, durations = counts.upgrades, counts.counters.durations
     observers = {
         Role.BINARY: UpgradeObserver(
             count_denials(events.server_rate_limit_deny), durations.server.observe
@@ -42,7 +43,7 @@ def public_routes(
         Role.BINARY: events.server_header_reject,
         Role.PHONE: events.client_header_reject,
     }
-    owner = Owner(router, context, live, observers)
+    adopt = machine.route(Owner(router, context, live, observers))
 
     def route(role: Role) -> Route:
         first_status, observe_duration = observers[role]
@@ -53,7 +54,7 @@ def public_routes(
             has_room=live.has_room,
             count_header_reject=count_header_reject[role],
             observe_duration=observe_duration,
-            adopt=owner.adopt,
+            adopt=adopt,
             log=log,
         )
         return observe_first_status(first_status, endpoint)

@@ -91,6 +91,7 @@ class Model(RuleBasedStateMachine):
         wheel = TimerWheel(cast("asyncio.AbstractEventLoop", self.clock), 1.0)
         metrics = make_metrics()
         self.collectors = metrics.registry
+        self.tallies = metrics.counters.tallies
         self.registry: Registry[Binary, Phone] = Registry(CAP)
         intervals = Intervals(grace=GRACE, takeover_probe=PROBE)
         log = Log(lambda line: None)
@@ -286,7 +287,7 @@ class Model(RuleBasedStateMachine):
         assert cells["server", "reject_409"] == self.counts["reject_409"]
         assert cells["client", "reject_404"] == self.counts["reject_404"]
         assert cells["client", "reject_429"] == self.counts["reject_429"]
-        assert self.router.grace_expiries == self.counts["expired"]
+        assert self.tallies.grace_expiries == self.counts["expired"]
 
     @invariant()
     def nothing_failed_in_a_timer(self) -> None:

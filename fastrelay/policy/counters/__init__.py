@@ -3,19 +3,47 @@
 They know nothing of Prometheus; ``fastrelay.metrics`` reads them when it is scraped.
 """
 
-from dataclasses import dataclass, field
-
+from fastrelay.policy.cells import PRIVATE, Cells
 from fastrelay.policy.counters.closes import Closes
 from fastrelay.policy.counters.durations import Durations
 from fastrelay.policy.counters.frames import FrameCounts
+from fastrelay.policy.counters.tallies import Connected, Tallies
+from fastrelay.policy.counters.upgrades import UpgradeEvents
 from fastrelay.policy.counters.wakes import WakeCounts
+from fastrelay.policy.held_bytes import Kind
 
 
-@dataclass(frozen=True, slots=True)
 class Counters:
-    """The counters of one relay; all start at 0."""
+    """The counters of one relay; all start at 0.
 
-    frames: FrameCounts = field(default_factory=FrameCounts)
-    closes: Closes = field(default_factory=Closes)
-    durations: Durations = field(default_factory=Durations)
-    wakes: WakeCounts = field(default_factory=WakeCounts)
+    Attributes:
+        upgrades: counts upgrade attempts.
+        held_evicted: the connections evicted for held bytes, in the order of :class:`Kind`.
+    """
+
+    __slots__ = ("closes", "durations", "frames", "held_evicted", "tallies", "upgrades", "wakes")
+
+    def __init__(self, cells: Cells = PRIVATE) -> None:
+        self.upgrades = UpgradeEvents(cells)
+        self.frames = FrameCounts(cells)
+        self.closes = Closes(cells)
+        self.durations = Durations(cells)
+        self.wakes = WakeCounts(cells)
+        self.tallies = cells.record(Tallies)
+        self.held_evicted = cells.integers(len(Kind))
+
+
+class Gauges:
+    """What there is now. A worker's are 0 when it has died.
+
+    Attributes:
+        held: the bytes kept for peers, in the order of :class:`Kind`.
+        log_lines: the lines of log that were lost so far, and that wait to be written.
+    """
+
+    __slots__ = ("connected", "held", "log_lines")
+
+    def __init__(self, cells: Cells = PRIVATE) -> None:
+        self.connected = cells.record(Connected)
+        self.held = cells.integers(len(Kind))
+        self.log_lines = cells.integers(2)

@@ -1,9 +1,9 @@
 """Counts ended WebSocket connections, each once, by side, cause and class of close code."""
 
-from collections import Counter
 from collections.abc import Mapping
 from typing import Final
 
+from fastrelay.policy.cells import PRIVATE, Cells, KeyedCells
 from fastrelay.protocol.cause import Cause
 
 _NO_CODE: Final = "none"
@@ -59,8 +59,10 @@ class CloseCounts:
             ``"none"`` if the connection ends without a close frame.
     """
 
-    def __init__(self, possible: Mapping[Cause, tuple[str, ...]]) -> None:
-        self.cells = Counter({(cause, code): 0 for cause in possible for code in possible[cause]})
+    def __init__(self, possible: Mapping[Cause, tuple[str, ...]], cells: Cells = PRIVATE) -> None:
+        self.cells = KeyedCells(
+            ((cause, code) for cause in possible for code in possible[cause]), cells
+        )
 
     def count(self, cause: Cause, code: int | None) -> None:
         """Count one connection.
@@ -69,12 +71,12 @@ class CloseCounts:
             code: the code of the close frame that began the close handshake; ``None`` if there was
                 no close frame, or one without a code.
         """
-        self.cells[cause, _NO_CODE if code is None else _CLASSES[code // 1000]] += 1
+        self.cells.add((cause, _NO_CODE if code is None else _CLASSES[code // 1000]))
 
 
 class Closes:
     """The counts of binaries and of phones."""
 
-    def __init__(self) -> None:
-        self.binaries = CloseCounts(_CODES_OF_BINARIES)
-        self.phones = CloseCounts(_CODES_OF_PHONES)
+    def __init__(self, cells: Cells = PRIVATE) -> None:
+        self.binaries = CloseCounts(_CODES_OF_BINARIES, cells)
+        self.phones = CloseCounts(_CODES_OF_PHONES, cells)

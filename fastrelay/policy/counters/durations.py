@@ -6,6 +6,7 @@ comparison of two integers (``bench/micro/test_counters.py``).
 
 from typing import Final
 
+from fastrelay.policy.cells import PRIVATE, Cells
 from fastrelay.policy.counters.histogram import Histogram
 
 _TRANSIT_BOUNDS: Final = (
@@ -57,9 +58,9 @@ class Durations:
         lag: how late the relay's timers ran.
     """
 
-    def __init__(self) -> None:
-        self.phone_to_binary = Histogram(_TRANSIT_BOUNDS)
-        self.binary_to_phone = Histogram(_TRANSIT_BOUNDS)
-        self.server = Histogram(_UPGRADE_BOUNDS)
-        self.client = Histogram(_UPGRADE_BOUNDS)
-        self.lag = Histogram(_LAG_BOUNDS)
+    def __init__(self, cells: Cells = PRIVATE) -> None:
+        self.phone_to_binary = Histogram(_TRANSIT_BOUNDS, cells)
+        self.binary_to_phone = Histogram(_TRANSIT_BOUNDS, cells)
+        self.server = Histogram(_UPGRADE_BOUNDS, cells)
+        self.client = Histogram(_UPGRADE_BOUNDS, cells)
+        self.lag = Histogram(_LAG_BOUNDS, cells)

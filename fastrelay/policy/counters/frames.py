@@ -7,6 +7,8 @@ the code that advances it.
 
 from typing import Final
 
+from fastrelay.policy.cells import PRIVATE, Cells
+
 
 class DirectionCounts:
     """The data frames of one direction. Each received frame is forwarded, dropped or still queued.
@@ -60,6 +62,6 @@ The number is prime so that connections that send by turns are all sampled.
 class FrameCounts:
     """The counts of both directions."""
 
-    def __init__(self) -> None:
-        self.phone_to_binary = DirectionCounts()
-        self.binary_to_phone = DirectionCounts()
+    def __init__(self, cells: Cells = PRIVATE) -> None:
+        self.phone_to_binary = cells.record(DirectionCounts)
+        self.binary_to_phone = cells.record(DirectionCounts)

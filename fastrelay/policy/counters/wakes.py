@@ -2,6 +2,8 @@
 
 from enum import Enum
 
+from fastrelay.policy.cells import PRIVATE, Cells, KeyedCells
+
 
 class Outcome(Enum):
     """How a wake ends. Every wake has exactly one outcome."""
@@ -20,9 +22,9 @@ class WakeCounts:
         cells: the counts by outcome.
     """
 
-    def __init__(self) -> None:
-        self.cells = dict.fromkeys(Outcome, 0)
+    def __init__(self, cells: Cells = PRIVATE) -> None:
+        self.cells = KeyedCells(Outcome, cells)
 
     def count(self, outcome: Outcome) -> None:
         """Count one wake."""
-        self.cells[outcome] += 1
+        self.cells.add(outcome)

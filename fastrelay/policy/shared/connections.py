@@ -1,0 +1,147 @@
+"""Live WebSockets over all workers, relay-wide and by address, and those that change workers."""
+
+from collections.abc import Iterator, MutableSequence, Sequence
+from typing import Final, NamedTuple
+
+from fastrelay.policy.ownership import KeyedHash
+
+PLACES: Final = 1 << 16
+_MASK: Final = PLACES - 1
+MOST_TRANSFERS: Final = 64
+"""Connections of one worker that another one has not acknowledged; more of them wait."""
+
+KEYS: Final = 3
+"""The most keys of an address: those of an IPv6 address are its /64, /56 and /48."""
+
+
+class ConnectionRows(NamedTuple):
+    """The rows of one worker, which it alone writes; all of them are zeroed when it has died.
+
+    Attributes:
+        counts: two integers: its live WebSockets, and its transfers that are not ended.
+        by_address: :data:`PLACES` unsigned integers: its live WebSockets by key.
+        open: for each worker :data:`MOST_TRANSFERS` numbers of transfers that are not ended; 0 is
+            none.
+        keys: for each of those :data:`KEYS` keys, as numbers.
+        adopted: for each worker the number of the last transfer that was adopted from it, in each
+            of its places.
+    """
+
+    counts: MutableSequence[int]
+    by_address: MutableSequence[int]
+    open: MutableSequence[int]
+    keys: MutableSequence[int]
+    adopted: MutableSequence[int]
+
+
+class Transfer(NamedTuple):
+    """A connection on its way to another worker: the place it is counted at, and its number."""
+
+    place: int
+    number: int
+
+
+class SharedConnections:
+    """The connections of all workers, seen by one of them.
+
+    A connection that is handed over is counted by its sender until the receiver has adopted it. So
+    attempts that do not overlap meet exact numbers, and of N workers whose attempts do, each may
+    admit one before it sees those of the others.
+
+    Args:
+        rows: of all workers.
+        index: of this worker.
+    """
+
+    def __init__(self, rows: Sequence[ConnectionRows], index: int, keyed: KeyedHash) -> None:
+        self._rows = rows
+        self._own = rows[index]
+        self._index = index
+        self._others = [row for place, row in enumerate(rows) if place != index]
+        self._keyed = keyed
+
+    # -- counted by this worker ---------------------------------------------------------------
+
+    def added(self, keys: Sequence[str]) -> None:
+        """A connection of the address with these keys is live here."""
+        self._own.counts[0] += 1
+        self._change(keys, 1)
+
+    def removed(self, keys: Sequence[str]) -> None:
+        """It is live no more."""
+        self._own.counts[0] -= 1
+        self._change(keys, -1)
+
+    def _change(self, keys: Sequence[str], by: int) -> None:
+        for key in keys:
+            for place in self._places(key):
+                self._own.by_address[place] += by
+
+    def _places(self, key: str) -> set[int]:
+        number = self._keyed.of(key)
+        return {number & _MASK, (number >> 32) & _MASK}
+
+    # -- counted by the others ----------------------------------------------------------------
+
+    def room_for(self, here: int, most: int) -> bool:
+        """Whether there are fewer than ``most``, of which ``here`` are live in this worker."""
+        live = here + sum([row.counts[0] for row in self._others])
+        return self._on_their_way() + live < most or (
+            live + sum(1 for _ in self._unsettled()) < most
+        )
+
+    def room_of(self, key: str, here: int, most: int) -> bool:
+        """The same of the connections whose address has this key."""
+        places = self._places(key)
+        live = here + sum([min([row.by_address[at] for at in places]) for row in self._others])
+        if self._on_their_way() + live < most:
+            return True
+        number = self._number(key)
+        return live + sum(1 for keys in self._unsettled() if number in keys) < most
+
+    def _on_their_way(self) -> int:
+        """No fewer than there are: some may be adopted already, of which the sender knows not."""
+        return sum([row.counts[1] for row in self._rows])
+
+    def _number(self, key: str) -> int:
+        return (self._keyed.of(key) >> 64) & 0x7FFF_FFFF_FFFF_FFFF | 1
+
+    def _unsettled(self) -> Iterator[Sequence[int]]:
+        """The keys of each connection that is on its way and not adopted yet."""
+        for sender, row in enumerate(self._rows):
+            for receiver, other in enumerate(self._rows):
+                start = receiver * MOST_TRANSFERS
+                numbers = row.open[start : start + MOST_TRANSFERS]
+                if receiver == sender or not any(numbers):
+                    continue
+                for place, number in enumerate(numbers):
+                    if number and other.adopted[sender * MOST_TRANSFERS + place] != number:
+                        at = (start + place) * KEYS
+                        yield row.keys[at : at + KEYS]
+
+    # -- connections on their way -------------------------------------------------------------
+
+    def begin(self, receiver: int, keys: Sequence[str]) -> Transfer | None:
+        """Count a connection that is handed to ``receiver``; ``None`` if no place is left."""
+        start = receiver * MOST_TRANSFERS
+        for place in range(MOST_TRANSFERS):
+            if not self._own.open[start + place]:
+                break
+        else:
+            return None
+        at = (start + place) * KEYS
+        for nth in range(KEYS):
+            self._own.keys[at + nth] = self._number(keys[nth]) if nth < len(keys) else 0
+        before = self._rows[receiver].adopted[self._index * MOST_TRANSFERS + place]
+        self._own.open[start + place] = before + 1
+        self._own.counts[1] += 1
+        return Transfer(place, before + 1)
+
+    def end(self, receiver: int, transfer: Transfer) -> None:
+        """It was adopted, or will not be."""
+        self._own.open[receiver * MOST_TRANSFERS + transfer.place] = 0
+        self._own.counts[1] -= 1
+
+    def adopted(self, sender: int, transfer: Transfer) -> None:
+        """A connection from ``sender`` is counted here now."""
+        self._own.adopted[sender * MOST_TRANSFERS + transfer.place] = transfer.number
