@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from fastrelay.config.errors import ConfigurationError
 from fastrelay.config.flags import make_parser
 from fastrelay.config.from_flags import asks_to_listen, read_settings
+from fastrelay.config.settings import Settings
 from fastrelay.process.run import bind_and_run
 from fastrelay.process.standard_descriptors import occupy_standard_descriptors
 from fastrelay.tools.probe.command import main as probe
@@ -47,10 +48,20 @@ def _command(arguments: Sequence[str]) -> int:
         if not asks_to_listen(options):
             _say(_USAGE)
             return EXIT_REFUSED
-        return bind_and_run(read_settings(options, os.environ))
+        return _serve(read_settings(options, os.environ))
     except ConfigurationError as refusal:
         _say(f"fastrelay: {refusal.what}\nfastrelay: {refusal.fix}\n")
         return EXIT_REFUSED
+
+
+def _serve(settings: Settings) -> int:
+    """Run a relay: in this process, or in others that this one starts and watches."""
+    if settings.workers == 1 and not settings.supervised:
+        return bind_and_run(settings)
+    # Imported here, because one process has no use for it.
+    from fastrelay.process.workers.supervisor import bind_and_supervise
+
+    return bind_and_supervise(settings)
 
 
 def _say(text: str) -> None:

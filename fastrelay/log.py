@@ -95,6 +95,8 @@ class Log:
             not, the key and its value are left out of the line: a running relay must not fail for
             its log, and must not write an unchecked value either.
         counts: the counts of what ``write`` hands the lines to, if it keeps any.
+        flood: whether one more line of a limited event may be written at a time of ``clock``, as
+            far as other processes with the same log are concerned.
 
     Raises:
         KeyError: ``level`` is unknown.
@@ -110,6 +112,7 @@ class Log:
         clock: Callable[[], float] = time.time,
         strict: bool = True,
         counts: Callable[[], LineCounts] = lambda: LineCounts(0, 0),
+        flood: Callable[[str, float], bool] = lambda event, now: True,
     ) -> None:
         self._write = write
         self._threshold = LEVELS[level]
@@ -118,6 +121,7 @@ class Log:
         self._clock = clock
         self._strict = strict
         self._counts = counts
+        self._flood = flood
         self._lost = 0
         self._second = (-1, "")
         self._windows: dict[str, _Window] = {}
@@ -151,7 +155,7 @@ class Log:
             if window is not None:
                 self._report_suppressed(event, window)
             window = self._windows[event] = _Window(now)
-        if window.written < WHOLE_LINES:
+        if window.written < WHOLE_LINES and self._flood(event, now):
             window.written += 1
             self._emit(level, event, fields)
         else:

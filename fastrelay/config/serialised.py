@@ -13,6 +13,7 @@ from fastrelay.config.settings import (
     Intervals,
     Limits,
     Push,
+    Renewed,
     ServiceAccount,
     Settings,
     TlsFiles,
@@ -21,7 +22,7 @@ from fastrelay.config.settings import (
 _KIND: Final = "kind"
 _GROUPS: Final[dict[str, Callable[..., object]]] = {
     cls.__name__: cls
-    for cls in (Acme, Address, Intervals, Limits, Push, ServiceAccount, Settings, TlsFiles)
+    for cls in (Acme, Address, Intervals, Limits, Push, Renewed, ServiceAccount, Settings, TlsFiles)
 }
 _TEXTS: Final[dict[str, Callable[[str], object]]] = {
     "Path": Path,

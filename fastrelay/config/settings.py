@@ -60,6 +60,18 @@ class Acme:
     ca_file: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Renewed:
+    """TLS with a certificate for ``domain`` that another process obtains and renews.
+
+    Attributes:
+        file: PEM of the key and the chain; it need not exist yet.
+    """
+
+    domain: str
+    file: Path
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)  # it contains a key
 class ServiceAccount:
     """The fields of a service account's JSON key that the relay uses.
@@ -123,6 +135,11 @@ class Intervals:
         traffic_slice: the time in one loop iteration for all heavy connections together (see
             :mod:`fastrelay.loop.fair_reads`).
         newcomers: the time in one loop iteration for accepting, TLS handshakes and request heads.
+        handover: from an admitted request to its adoption by the worker that owns its server-id.
+        worker_silent: until connections for a worker that is not heard of are accepted by another.
+        worker_hung: until such a worker is killed.
+        worker_restart, worker_restart_most: before a worker is started again that has died twice
+            within a minute, and what that doubles to.
         tick: the resolution of the intervals that the timer wheel measures.
     """
 
@@ -147,6 +164,11 @@ class Intervals:
     push_token_margin: float = 60.0
     traffic_slice: float = 0.003
     newcomers: float = 0.002
+    handover: float = 2.0
+    worker_silent: float = 2.0
+    worker_hung: float = 10.0
+    worker_restart: float = 0.1
+    worker_restart_most: float = 30.0
     tick: float = 0.25
 
 
@@ -162,6 +184,7 @@ class Limits:
         upgrade_refill: seconds until it may make one more.
         buckets: addresses remembered by the limiter.
         connections: live WebSockets, relay-wide.
+        connections_of_worker: live WebSockets of one process, whose descriptors are limited.
         connections_per_ip: live WebSockets from one address; 0 for no such cap, ``None``:
             :attr:`connections_per_address` says, and local peers have no such cap.
         handshakes: connections of the public listener that are not upgraded yet; past it the oldest
@@ -187,6 +210,7 @@ class Limits:
     upgrade_refill: float = 6.0
     buckets: int = 100_000
     connections: int = 10_000
+    connections_of_worker: int = 10_000
     connections_per_ip: int | None = None
     handshakes: int = 1_000
     side_handshakes: int = 12
@@ -222,17 +246,21 @@ class Settings:
         trusted_proxies: peers whose ``X-Forwarded-For`` is believed; ``None``: no peer; empty: any
             peer.
         push: how wakes are sent; ``None`` turns them off.
+        workers: processes that serve; 1: there is no other process.
+        supervised: there is a supervisor even with one worker.
         log_level: ``debug``, ``info``, ``warning`` or ``error``.
         log_format: ``logfmt`` or ``json``.
     """
 
     listen: Address
-    tls: TlsFiles | Acme | None = None
+    tls: TlsFiles | Acme | Renewed | None = None
     proxy_headers: tuple[Network, ...] | None = None
     metrics_listen: Address | None = None
     trusted_proxies: tuple[Network, ...] | None = None
     push: Push | None = None
     intervals: Intervals = field(default_factory=Intervals)
     limits: Limits = field(default_factory=Limits)
+    workers: int = 1
+    supervised: bool = False
     log_level: str = "info"
     log_format: str = "logfmt"

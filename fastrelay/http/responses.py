@@ -39,3 +39,8 @@ def too_many_requests(wait: float) -> Response:
     """The 429, with the whole seconds to wait in ``Retry-After``."""
     seconds = max(1, int(-(-wait // 1)))
     return error(HTTPStatus.TOO_MANY_REQUESTS, (b"Retry-After", b"%d" % seconds))
+
+
+def retry_later(seconds: int) -> Response:
+    """A 503 with ``Retry-After``: what was asked for is there again soon."""
+    return error(HTTPStatus.SERVICE_UNAVAILABLE, (b"Retry-After", b"%d" % seconds))

@@ -5,9 +5,12 @@ advances together with each rejection that has a kind. Each method stands for on
 advances every counter of that event, so no caller can advance only one of the two.
 """
 
+from collections.abc import Callable
+
 from prometheus_client import CollectorRegistry, Counter
 
 from fastrelay.config.metric_names import PREFIX
+from fastrelay.policy.counters.upgrades import UpgradeEvents
 
 _ENDPOINTS = ("server", "client")
 _OUTCOMES = (
@@ -21,15 +24,35 @@ _OUTCOMES = (
 _KINDS = ("no_server", "server_in_use", "phones_at_cap", "ratelimit")
 
 
+class _Value:
+    """The value of a counter whose events are counted elsewhere, too; it can still be increased."""
+
+    def __init__(self, read: Callable[[], int]) -> None:
+        self._read = read
+        self._here = 0.0
+
+    def inc(self, amount: float) -> None:
+        self._here += amount
+
+    def get(self) -> float:
+        return self._here + self._read()
+
+    def get_exemplar(self) -> None:
+        return None
+
+
 class UpgradeMetrics:
     """The nine counted outcomes of an upgrade attempt, as 12 + 4 Prometheus counters.
 
     All 16 label combinations are created here, so that every series exists at 0 from the first
     scrape. Three of them never advance, because no method does it: server x reject_404,
     server x reject_429 and client x reject_409.
+
+    Args:
+        events: counted elsewhere, by other processes; their counts are added to the values.
     """
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry, events: UpgradeEvents | None = None) -> None:
         attempts = Counter(
             f"{PREFIX}ws_upgrade_attempts",
             "WebSocket upgrade attempts by endpoint and outcome, one per terminal decision.",
@@ -57,6 +80,32 @@ class UpgradeMetrics:
         self._server_in_use = kinds["server_in_use"]
         self._phones_at_cap = kinds["phones_at_cap"]
         self._ratelimit = kinds["ratelimit"]
+        if events is not None:
+            self._add(events)
+
+    def _add(self, events: UpgradeEvents) -> None:
+        """Let each child's value be the sum of its own and of the cells of its events."""
+        cells = events.cells
+        for child, places in (
+            (self._server_accept, (0,)),
+            (self._server_reject_headers, (1,)),
+            (self._server_reject_409, (2,)),
+            (self._server_reject_rate_limit, (3,)),
+            (self._client_accept, (4,)),
+            (self._client_reject_headers, (5,)),
+            (self._client_reject_404, (6,)),
+            (self._client_reject_429, (7,)),
+            (self._client_reject_rate_limit, (8,)),
+            (self._server_in_use, (2,)),
+            (self._ratelimit, (3, 8)),
+            (self._no_server, (6,)),
+            (self._phones_at_cap, (7,)),
+        ):
+
+            def read(places: tuple[int, ...] = places) -> int:
+                return sum([cells[place] for place in places])
+
+            child._value = _Value(read)
 
     def server_accept(self) -> None:
         """A binary's claim succeeded."""

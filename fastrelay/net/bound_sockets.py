@@ -1,5 +1,6 @@
 """Binds the listening sockets of a relay before the code that serves on them runs."""
 
+import itertools
 import socket
 from typing import Final, NamedTuple
 
@@ -15,29 +16,63 @@ def bind(address: Address) -> socket.socket:
     Raises:
         OSError: the address cannot be bound, or the system gave another port than requested.
     """
+    return bind_group(address, 1)[0]
+
+
+def bind_group(address: Address, count: int) -> list[socket.socket]:
+    """Listening sockets on one address, over which the kernel spreads connections (socket(7)).
+
+    The first is bound without ``SO_REUSEPORT`` and gets it before it listens, so that the address
+    is refused to a second relay, and to this one if another has it.
+
+    Raises:
+        OSError: as of :func:`bind`; no socket is left open.
+    """
     dual = not address.host and socket.has_dualstack_ipv6()
-    sock = socket.create_server(
-        (address.host, address.port),
-        family=socket.AF_INET6 if dual or ":" in address.host else socket.AF_INET,
-        backlog=BACKLOG,
-        dualstack_ipv6=dual,
-    )
-    port = sock.getsockname()[1]
-    if address.port and port != address.port:
-        sock.close()
-        raise OSError(f"asked for port {address.port} and got {port}")
-    return sock
+    family = socket.AF_INET6 if dual or ":" in address.host else socket.AF_INET
+    bound: list[socket.socket] = []
+    try:
+        for _ in range(count):
+            sock = socket.socket(family)
+            bound.append(sock)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not dual)
+            if len(bound) > 1:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            _bind(sock, address.host, bound[0].getsockname()[1] or address.port)
+            if count > 1:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        port = bound[0].getsockname()[1]
+        if address.port and port != address.port:
+            raise OSError(f"asked for port {address.port} and got {port}")
+        for sock in bound:
+            sock.listen(BACKLOG)
+    except OSError:
+        for sock in bound:
+            sock.close()
+        raise
+    return bound
+
+
+def _bind(sock: socket.socket, host: str, port: int) -> None:
+    try:
+        sock.bind((host, port))
+    except OSError as error:
+        what = f"{error.strerror} (while attempting to bind on address {(host, port)!r})"
+        raise OSError(error.errno, what) from None
 
 
 class BoundSockets(NamedTuple):
     """The listening sockets of one relay.
 
     Attributes:
+        public: the socket for binaries and phones; ``None``: another process has it.
         metrics: the socket for ``/metrics``; ``None``: it is not served.
         challenges: the socket for the CA's challenges; ``None``: they are not served.
     """
 
-    public: socket.socket
+    public: socket.socket | None = None
     metrics: socket.socket | None = None
     challenges: socket.socket | None = None
 
@@ -54,18 +89,27 @@ def bind_all(settings: Settings) -> BoundSockets:
     Raises:
         OSError: an address cannot be bound; no socket is left open.
     """
-    addresses = [settings.listen, settings.metrics_listen]
-    if isinstance(settings.tls, Acme):
-        addresses.append(settings.tls.http_listen)
-    bound: list[socket.socket | None] = []
+    (public,), others = bind_for_workers(settings, 1)
+    return others._replace(public=public)
+
+
+def bind_for_workers(settings: Settings, workers: int) -> tuple[list[socket.socket], BoundSockets]:
+    """Bind every address that the settings name, the public one once for each worker.
+
+    Returns the public sockets, and the others.
+
+    Raises:
+        OSError: an address cannot be bound; no socket is left open.
+    """
+    challenges = settings.tls.http_listen if isinstance(settings.tls, Acme) else None
+    bound: list[list[socket.socket]] = []
     try:
-        for address in addresses:
-            bound.append(None if address is None else bind(address))
+        bound.append(bind_group(settings.listen, workers))
+        for address in (settings.metrics_listen, challenges):
+            bound.append([] if address is None else [bind(address)])
     except OSError:
-        for sock in bound:
-            if sock is not None:
-                sock.close()
+        for sock in itertools.chain.from_iterable(bound):
+            sock.close()
         raise
     public, *others = bound
-    assert public is not None
-    return BoundSockets(public, *others)
+    return public, BoundSockets(None, *(group[0] if group else None for group in others))

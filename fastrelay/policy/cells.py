@@ -87,27 +87,30 @@ class SharedCells:
 
 
 class KeyedCells(Generic[Key]):
-    """Counts by key; the keys are fixed."""
+    """Counts by key. A key that was not foreseen is counted too, in an object of this process."""
 
     def __init__(self, keys: Iterable[Key], cells: Cells) -> None:
         self._places = {key: place for place, key in enumerate(keys)}
         self._counts = cells.integers(len(self._places))
+        self._unforeseen: dict[Key, int] = {}
 
     def __getitem__(self, key: Key) -> int:
-        """The count of ``key``."""
+        """The count of ``key``; it must have been foreseen."""
         return self._counts[self._places[key]]
 
     def add(self, key: Key) -> None:
-        """Count one more of ``key``.
-
-        Raises:
-            KeyError: it is none of the keys.
-        """
-        self._counts[self._places[key]] += 1
+        """Count one more of ``key``."""
+        place = self._places.get(key)
+        if place is None:
+            self._unforeseen[key] = self._unforeseen.get(key, 0) + 1
+        else:
+            self._counts[place] += 1
 
     def items(self) -> Iterator[tuple[Key, int]]:
         """The keys in their order, with their counts."""
-        return ((key, self._counts[place]) for key, place in self._places.items())
+        for key, place in self._places.items():
+            yield key, self._counts[place]
+        yield from self._unforeseen.items()
 
 
 def add_up(target: memoryview, rows: Iterable[memoryview], formats: str) -> None:

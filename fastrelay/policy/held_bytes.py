@@ -138,11 +138,42 @@ class HeldBytes:
         self._modest = modest
         self._on_evicted = on_evicted
         self._droppable = 0
+        self._share = 0
+        self._publish: Callable[[int], None] = lambda droppable: None
+        self._elsewhere: Callable[[], int] = lambda: 0
         self._groups: tuple[Groups[_Account], ...] = ()
         counts = evicted if evicted is not None else [0] * len(Kind)
         self.ledgers = tuple(Ledger(kind, self, counts) for kind in Kind)
         self.half_messages, self.tls, self.phone_backlogs, self.binary_backlogs = self.ledgers
         self._ranks: dict[Ledger, int] = dict(zip(self.ledgers, (0, 0, 1, 2), strict=True))
+
+    def share(
+        self, share: int, publish: Callable[[int], None], elsewhere: Callable[[], int]
+    ) -> None:
+        """The budget is one for several workers: past it, the one above its share evicts.
+
+        Args:
+            share: bytes that this worker may keep whatever the others do.
+            publish: told how many bytes it keeps that it could drop.
+            elsewhere: returns how many the others do.
+        """
+        self._share = share
+        self._publish = publish
+        self._elsewhere = elsewhere
+
+    def _allowed(self) -> int:
+        """The bytes that may be kept here now."""
+        if not self._share:
+            return self.limit
+        return max(self._share, self.limit - self._elsewhere())
+
+    def enforce(self) -> None:
+        """Evict what other workers have left no room for."""
+        if self._droppable > self._share:
+            if not self._groups:
+                self._group_all()
+            while self._droppable > self._allowed():
+                self._evict_one()
 
     @property
     def total(self) -> int:
@@ -156,15 +187,17 @@ class HeldBytes:
     def changed(self, ledger: Ledger, holder: Holder, size: int, change: int) -> None:
         """A ledger's holder has ``size`` bytes now, ``change`` more than before."""
         self._droppable += change
+        self._publish(self._droppable)
+        limit = self._allowed()
         if self._groups:
-            if self._droppable * 4 < self.limit:
+            if self._droppable * 4 < limit:
                 self._groups = ()
             else:
                 self._groups[self._ranks[ledger]].put((ledger, holder), size)
-        elif self._droppable * 2 > self.limit:
+        elif self._droppable * 2 > limit:
             self._group_all()
         if change > 0:
-            while self._droppable > self.limit:
+            while self._droppable > self._allowed():
                 self._evict_one()
 
     def _group_all(self) -> None:
@@ -180,6 +213,7 @@ class HeldBytes:
         (ledger, holder), address, tenant = next(found for found in chosen if found is not None)
         size = ledger.set_aside(holder)
         self._droppable -= size
+        self._publish(self._droppable)
         self._groups[self._ranks[ledger]].put((ledger, holder), 0)
         self._on_evicted(ledger.kind, address, tenant, size)
         holder.evict(ledger.kind)

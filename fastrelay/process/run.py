@@ -12,11 +12,11 @@ from fastrelay import __version__
 from fastrelay.config.errors import ConfigurationError
 from fastrelay.config.settings import Acme, Settings
 from fastrelay.log import Log
-from fastrelay.loop.internal_errors import report
 from fastrelay.loop.timer_wheel import PeriodicTask
 from fastrelay.metrics import make_metrics
 from fastrelay.net.bound_sockets import BoundSockets, bind_all
 from fastrelay.net.tls.certificates import UnusableCertificate
+from fastrelay.process.ending import drain
 from fastrelay.process.garbage_collection import configure_gc
 from fastrelay.process.log_writer import CLOSED, LogWriter, stderr_through
 from fastrelay.process.systemd import Notifier
@@ -38,10 +38,19 @@ def bind_and_run(settings: Settings) -> int:
     try:
         sockets = bind_all(settings)
     except OSError as error:
-        raise ConfigurationError(
-            f"cannot listen: {error}", "free that address, or name another"
-        ) from None
+        raise bind_error(error) from None
     return run(settings, sockets)
+
+
+def bind_error(error: OSError) -> ConfigurationError:
+    """What to say when an address cannot be bound."""
+    return ConfigurationError(f"cannot listen: {error}", "free that address, or name another")
+
+
+def certificate_error(error: UnusableCertificate) -> ConfigurationError:
+    """What to say when a certificate cannot be used."""
+    fix = "name a PEM chain that has not expired, and its unencrypted private key"
+    return ConfigurationError(f"cannot serve TLS: {error}", fix)
 
 
 def run(settings: Settings, sockets: BoundSockets) -> int:
@@ -88,13 +97,13 @@ async def serve(settings: Settings, sockets: BoundSockets, log: Log) -> int:
         relay.periodic_tasks.append(
             PeriodicTask(relay.wheel, notifier.watchdog / 2, notifier.alive)
         )
-    _log_startup(settings, log)
+    log_startup(settings, log)
     configure_gc()
     notifier.ready()
     exit_code = await exit_requests.get()
     notifier.stopping()
     log.info("draining", version=__version__)
-    await _drain(relay, exit_requests)
+    await drain(relay, exit_requests)
     await relay.stop()
     log.info("stopped", version=__version__)
     return exit_code
@@ -104,23 +113,10 @@ def _start(relay: Relay, sockets: BoundSockets) -> None:
     try:
         relay.start(sockets)
     except UnusableCertificate as error:
-        fix = "name a PEM chain that has not expired, and its unencrypted private key"
-        raise ConfigurationError(f"cannot serve TLS: {error}", fix) from None
+        raise certificate_error(error) from None
 
 
-async def _drain(relay: Relay, exit_requests: asyncio.Queue[int]) -> None:
-    """Drain until that is complete or a second signal comes."""
-    second_signal = asyncio.create_task(exit_requests.get())
-    drained = asyncio.create_task(relay.drain())
-    await asyncio.wait({second_signal, drained}, return_when=asyncio.FIRST_COMPLETED)
-    for task in (second_signal, drained):
-        task.cancel()
-    for result in await asyncio.gather(second_signal, drained, return_exceptions=True):
-        if isinstance(result, Exception):
-            report(result)
-
-
-def _log_startup(settings: Settings, log: Log) -> None:
+def log_startup(settings: Settings, log: Log) -> None:
     mode = "insecure" if settings.tls is None else "tls"
     if isinstance(settings.tls, Acme):
         mode = "acme"

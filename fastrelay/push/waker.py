@@ -44,7 +44,7 @@ class NoWaker:
         self._log = log
 
     def wake(self, server_id: str, binary_conn_id: str, request: bytes) -> None:
-        _log_dropped(self._log, server_id, binary_conn_id, "push is off")
+        log_dropped(self._log, server_id, binary_conn_id, "push is off")
 
     def sweep(self) -> None: ...
     async def stop(self) -> None: ...
@@ -58,21 +58,26 @@ class _Wake(msgspec.Struct):
 _decode_wake: Final = msgspec.json.Decoder(_Wake).decode
 
 
-class _WakeRejected(ValueError):
+class WakeRejected(ValueError):
     """The wake is dropped. The text gives the reason and quotes nothing of the request."""
 
 
-def _device_token(request: bytes) -> str:
+def device_token_of(request: bytes) -> str:
+    """The device token that a ``push_wake`` object names.
+
+    Raises:
+        WakeRejected: there is none that a wake can be sent to.
+    """
     try:
         wake = _decode_wake(request)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise _WakeRejected("not a push_wake object") from None
+        raise WakeRejected("not a push_wake object") from None
     if wake.platform != "fcm":
-        raise _WakeRejected("platform is not fcm")
+        raise WakeRejected("platform is not fcm")
     if not wake.token:
-        raise _WakeRejected("empty token")
+        raise WakeRejected("empty token")
     if len(wake.token) > _MAX_TOKEN_CHARACTERS:
-        raise _WakeRejected("token too long")
+        raise WakeRejected("token too long")
     return wake.token
 
 
@@ -108,22 +113,31 @@ class LimitedWaker:
 
     def wake(self, server_id: str, binary_conn_id: str, request: bytes) -> None:
         try:
-            device_token = _device_token(request)
+            self.wake_device(server_id, binary_conn_id, device_token_of(request))
+        except WakeRejected as reason:
+            self._drop(server_id, binary_conn_id, str(reason))
+
+    def wake_device(self, server_id: str, binary_conn_id: str, device_token: str) -> None:
+        """Wake the device with this token, within the limits."""
+        try:
             self._admit(server_id)
-        except _WakeRejected as reason:
-            self._counts.count(Outcome.DROPPED)
-            _log_dropped(self._log, server_id, binary_conn_id, str(reason))
+        except WakeRejected as reason:
+            self._drop(server_id, binary_conn_id, str(reason))
             return
         send = asyncio.create_task(self._send(server_id, binary_conn_id, device_token))
         self._sends.add(send)
         send.add_done_callback(self._sends.discard)
 
+    def _drop(self, server_id: str, binary_conn_id: str, why: str) -> None:
+        self._counts.count(Outcome.DROPPED)
+        log_dropped(self._log, server_id, binary_conn_id, why)
+
     def _admit(self, server_id: str) -> None:
         # The relay-wide limit comes first, so that a wake it refuses takes no token.
         if len(self._sends) >= self._max_in_flight:
-            raise _WakeRejected("too many wakes in flight")
+            raise WakeRejected("too many wakes in flight")
         if self._buckets.take(server_id):
-            raise _WakeRejected("too many wakes for server-id")
+            raise WakeRejected("too many wakes for server-id")
 
     async def _send(self, server_id: str, binary_conn_id: str, device_token: str) -> None:
         outcome, err = Outcome.SEND_FAILED, "SHUTDOWN"
@@ -153,7 +167,8 @@ class LimitedWaker:
         await self._sender.close()
 
 
-def _log_dropped(log: Log, server_id: str, binary_conn_id: str, why: str) -> None:
+def log_dropped(log: Log, server_id: str, binary_conn_id: str, why: str) -> None:
+    """Log a wake that is not sent, and why; the text quotes nothing of it."""
     log.limited(
         "binary_forwarder_push_wake_dropped",
         server_id=server_id,

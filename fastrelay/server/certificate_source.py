@@ -6,7 +6,7 @@ from typing import Protocol
 
 from fastrelay.acme.cache import CertificateCache
 from fastrelay.acme.responder import ChallengeResponder
-from fastrelay.config.settings import Acme, Intervals, TlsFiles
+from fastrelay.config.settings import Acme, Intervals, Renewed, TlsFiles
 from fastrelay.log import Log
 from fastrelay.loop.timer_wheel import TimerWheel
 from fastrelay.net.tls.certificates import Certificates
@@ -31,7 +31,7 @@ class CertificateSource(Protocol):
 
 
 def make_source(
-    tls: TlsFiles | Acme,
+    tls: TlsFiles | Acme | Renewed,
     certificates: Certificates,
     responder: ChallengeResponder,
     wheel: TimerWheel,
@@ -43,8 +43,13 @@ def make_source(
     Raises:
         ConfigurationError: the certificate cache cannot be used.
     """
+    check, spacing = intervals.certificate_check, intervals.certificate_reload
+    if isinstance(tls, Renewed):
+        files = TlsFiles(certificate=tls.file, key=tls.file)
+        return CertificateFiles(
+            files, certificates, wheel, check, spacing, log, may_be_missing=True
+        )
     if isinstance(tls, TlsFiles):
-        check, spacing = intervals.certificate_check, intervals.certificate_reload
         return CertificateFiles(tls, certificates, wheel, check, spacing, log)
     # Imported here, because a relay that needs no CA may run without the extra fastrelay[acme].
     from fastrelay.acme.issuer import Issuer

@@ -7,9 +7,10 @@ settings.
 import asyncio
 import socket
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from fastrelay.acme.responder import ChallengeResponder
-from fastrelay.config.settings import Acme, Settings
+from fastrelay.config.settings import Acme, Renewed, Settings
 from fastrelay.http.client_address import forwarded_for, socket_peer
 from fastrelay.http.connection import HttpProtocol, Route, Site
 from fastrelay.log import Log
@@ -74,6 +75,7 @@ class Listeners:
         self._log = log
         self._on_failure = on_failure
         self._listeners: list[Listener] = []
+        self._listen_publicly: Callable[[socket.socket], Listener]
         self.certificates = Certificates()
         self._responder = ChallengeResponder()
         self._source: CertificateSource | None = None
@@ -93,23 +95,53 @@ class Listeners:
         return [listener.port for listener in self._listeners]
 
     def open(
-        self, sockets: BoundSockets, public: Mapping[str, Route], metrics: Mapping[str, Route]
+        self,
+        sockets: BoundSockets,
+        public: Mapping[str, Route],
+        metrics: Mapping[str, Route],
+        before_metrics: Prelude | None = None,
     ) -> None:
         """Begin to serve on the given sockets, which belong to the listeners from now on.
+
+        Args:
+            before_metrics: what connections of the metrics listener wait for.
 
         Raises:
             UnusableCertificate: the sockets are closed again.
         """
-        self._listen(sockets.public, self._public_factory(public), self._prelude())
-        for sock, routes in ((sockets.metrics, metrics), (sockets.challenges, self._responder)):
+        if sockets.public is not None:
+            self._listen_publicly = partial(
+                self._listen,
+                make_protocol=self._public_factory(public),
+                prelude=self._make_prelude(),
+            )
+            self._listen_publicly(sockets.public)
+        for sock, routes, prelude in (
+            (sockets.metrics, metrics, before_metrics),
+            (sockets.challenges, self._responder, None),
+        ):
             if sock is not None:
-                self._listen(sock, self._http_factory(self._site(routes, self._side_pending())))
+                site = self._site(routes, self._side_pending())
+                self._listen(sock, self._http_factory(site), prelude)
         try:
             if self._source is not None:
                 self._source.start()
         except (OSError, ValueError):
             self._close()
             raise
+
+    def add_public(self, sock: socket.socket) -> Listener:
+        """Serve the public routes on one more socket, which belongs to the listeners.
+
+        Returns its listener, for :meth:`remove_public`.
+        """
+        return self._listen_publicly(sock)
+
+    def remove_public(self, listener: Listener) -> None:
+        """Close a listener of :meth:`add_public`."""
+        if listener in self._listeners:
+            self._listeners.remove(listener)
+            listener.close()
 
     def reload(self) -> None:
         """Look for another certificate now."""
@@ -152,15 +184,15 @@ class Listeners:
 
     def _listen(
         self, sock: socket.socket, make_protocol: ProtocolFactory, prelude: Prelude | None = None
-    ) -> None:
+    ) -> Listener:
         loop = asyncio.get_running_loop()
-        self._listeners.append(
-            Listener(
-                *(sock, make_protocol, loop, self._log, self._newcomers, self._on_failure, prelude)
-            )
+        listener = Listener(
+            *(sock, make_protocol, loop, self._log, self._newcomers, self._on_failure, prelude)
         )
+        self._listeners.append(listener)
+        return listener
 
-    def _prelude(self) -> Prelude | None:
+    def _make_prelude(self) -> Prelude | None:
         settings = self._settings
         if settings.proxy_headers is None:
             return None
@@ -170,7 +202,7 @@ class Listeners:
 
     def _public_factory(self, routes: Mapping[str, Route]) -> ProtocolFactory:
         tls = self._settings.tls
-        host = tls.domain.encode() if isinstance(tls, Acme) else None
+        host = tls.domain.encode() if isinstance(tls, Acme | Renewed) else None
         factory = self._http_factory(self._site(routes, self._pending, host))
         return factory if tls is None else self._tls_factory(factory)
 

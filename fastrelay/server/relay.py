@@ -85,10 +85,7 @@ class Relay:
         )
         self.plain = PlainRequests(self._plain_buckets, self._plain_refused, tallies)
         self.waker = machine.make_waker(settings, counters.wakes, log)
-        self.held = HeldBytes(
-            limits.held_bytes, limits.message_bytes, self._log_eviction, counters.held_evicted
-        )
-        machine.share_budget(self.held)
+        self.held = self._make_held()
         context = RoutingContext(limits, counters, self.held, self.waker, log)
         self.router = Router(
             self.registry, self.wheel, settings.intervals, context, metrics.upgrades
@@ -105,6 +102,12 @@ class Relay:
             tallies,
         )
         self.periodic_tasks: list[PeriodicTask] = []
+
+    def _make_held(self) -> HeldBytes:
+        limits, evicted = self._settings.limits, self._metrics.counters.held_evicted
+        held = HeldBytes(limits.held_bytes, limits.message_bytes, self._log_eviction, evicted)
+        self._machine.share_budget(held)
+        return held
 
     def _make_buckets(self, limit: Limit, burst: int, refill: float) -> Buckets | None:
         """Buckets for a rate limit; ``None`` if the limit of upgrades is off, which ends all."""

@@ -23,6 +23,7 @@ class CertificateFiles:
         interval: seconds between two checks whether the files have changed.
         spacing: seconds from one reload to the next at the earliest.
         log: where it logs what a reload installed or refused.
+        may_be_missing: whether they may come later; until then there is no certificate.
     """
 
     def __init__(
@@ -33,12 +34,15 @@ class CertificateFiles:
         interval: float,
         spacing: float,
         log: Log,
+        *,
+        may_be_missing: bool = False,
     ) -> None:
         self._files = files
         self._certificates = certificates
         self._wheel = wheel
         self._interval = interval
         self._log = log
+        self._may_be_missing = may_be_missing
         self._reloads = Coalesced(self._reload, spacing)
         self._known_versions: list[tuple[int, int, int]] = []
         self._periodic_check: PeriodicTask | None = None
@@ -50,7 +54,8 @@ class CertificateFiles:
             UnusableCertificate: the files cannot be used.
         """
         self._known_versions = self._read_versions()
-        self._certificates.install(self._files.certificate, self._files.key)
+        if not self._may_be_missing or self._files.certificate.exists():
+            self._certificates.install(self._files.certificate, self._files.key)
         self._periodic_check = PeriodicTask(self._wheel, self._interval, self._check)
 
     def reload(self) -> None:

@@ -1,0 +1,89 @@
+"""Messages with descriptors between the processes of one relay (unix(7), SOCK_SEQPACKET).
+
+Each message arrives whole or not at all. Neither side ever waits for the other: what does not fit
+into the socket's buffer is not sent.
+"""
+
+import array
+import errno
+import socket
+from typing import Final, NamedTuple
+
+MOST_BYTES: Final = 400 * 1024
+"""The largest message: a request head, and what was read behind it before it was complete."""
+
+_BUFFER: Final = 1024 * 1024
+_DESCRIPTORS: Final = 4
+_INT: Final = array.array("i").itemsize
+
+
+class BrokenPacket(Exception):
+    """A message was cut, or not all of its descriptors arrived: too many are open."""
+
+
+class Packet(NamedTuple):
+    """A message, and sockets that belong to the receiver now."""
+
+    content: bytes
+    sockets: tuple[socket.socket, ...]
+
+    def close(self) -> None:
+        """Close the sockets."""
+        for sock in self.sockets:
+            sock.close()
+
+
+def packet_pair() -> tuple[socket.socket, socket.socket]:
+    """Two connected ends, neither of which blocks."""
+    ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    for end in ends:
+        end.setblocking(False)
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
+    return ends
+
+
+def send(sock: socket.socket, content: bytes, descriptors: tuple[int, ...] = ()) -> bool:
+    """Send a message; returns whether there was room for it.
+
+    Raises:
+        OSError: the other end is gone, or the message is too large.
+    """
+    try:
+        if descriptors:
+            socket.send_fds(sock, [content], descriptors)
+        else:
+            sock.send(content)
+    except (BlockingIOError, InterruptedError):
+        return False
+    except OSError as error:
+        # So many descriptors are on their way that the kernel takes no more (unix(7)).
+        if error.errno == errno.ETOOMANYREFS:
+            return False
+        raise
+    return True
+
+
+def receive(sock: socket.socket, buffer: bytearray) -> Packet | None:
+    """The next message; ``None`` at the end, when the other side is gone.
+
+    Args:
+        buffer: at least :data:`MOST_BYTES`, used only during the call.
+
+    Raises:
+        BlockingIOError: there is none now.
+        BrokenPacket: it was not whole; its descriptors are closed.
+        OSError: the socket failed.
+    """
+    space = socket.CMSG_SPACE(_DESCRIPTORS * _INT)
+    size, ancillary, flags, _ = sock.recvmsg_into([buffer], space, socket.MSG_CMSG_CLOEXEC)
+    numbers = array.array("i")
+    for level, kind, data in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            numbers.frombytes(data[: len(data) // _INT * _INT])
+    packet = Packet(
+        bytes(buffer[:size]), tuple([socket.socket(fileno=number) for number in numbers])
+    )
+    if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+        packet.close()
+        raise BrokenPacket
+    return packet if size else None

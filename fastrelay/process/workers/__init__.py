@@ -1,0 +1,1 @@
+"""Several processes that are one relay: a supervisor, and workers that serve."""

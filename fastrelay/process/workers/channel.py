@@ -1,0 +1,104 @@
+"""What the supervisor and a worker say to each other: messages over one socket, in order."""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from fastrelay.net import packets
+
+Value = str | int
+
+
+class Order(StrEnum):
+    """What the supervisor says, with the values that come with it."""
+
+    SERVE = "serve"
+    """Begin to accept."""
+    CONNECT = "connect"
+    """Another worker, and the sockets to and from it."""
+    ACCEPT_FOR = "accept_for"
+    """Another worker, which does not accept: accept from its socket, too."""
+    LEAVE = "leave"
+    """Another worker, which accepts again."""
+    RELOAD = "reload"
+    """Look for another certificate."""
+    PUBLISH = "publish"
+    """A number that comes back when all that was done before can be seen by others."""
+    DRAIN = "drain"
+    """Drain, then end."""
+    STOP = "stop"
+    """Drop all connections, and end."""
+
+
+class Report(StrEnum):
+    """What a worker says."""
+
+    READY = "ready"
+    """It can serve."""
+    PUBLISHED = "published"
+    """The number of :attr:`Order.PUBLISH`."""
+    WAKE = "wake"
+    """A server-id, the connection id of its binary, and the token of a device to wake."""
+    FAILED = "failed"
+    """A listening socket is broken."""
+
+
+_decode: Final = msgspec.msgpack.Decoder(list[str | int]).decode
+
+
+class Channel:
+    """One end of the socket between supervisor and worker.
+
+    Args:
+        on_message: called with what the other side says, its values and the sockets that came with
+            it, which belong to the callee.
+        on_end: called once when the other side is gone.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        on_message: Callable[[str, list[Value], tuple[socket.socket, ...]], None],
+        on_end: Callable[[], None],
+    ) -> None:
+        self._sock = sock
+        self._on_message = on_message
+        self._on_end = on_end
+        self._loop = asyncio.get_running_loop()
+        self._buffer = bytearray(packets.MOST_BYTES)
+        self._is_open = True
+        self._loop.add_reader(sock, self._read)
+
+    def say(self, what: str, *values: Value, descriptors: tuple[int, ...] = ()) -> bool:
+        """Send a message; returns whether there was room for it, and somebody to read it."""
+        try:
+            return self._is_open and packets.send(
+                self._sock, msgspec.msgpack.encode((what, *values)), descriptors
+            )
+        except OSError:
+            return False
+
+    def _read(self) -> None:
+        try:
+            packet = packets.receive(self._sock, self._buffer)
+        except (BlockingIOError, InterruptedError, packets.BrokenPacket):
+            return
+        except OSError:
+            packet = None
+        if packet is None:
+            self.close()
+            self._on_end()
+            return
+        what, *values = _decode(packet.content)
+        self._on_message(str(what), values, packet.sockets)
+
+    def close(self) -> None:
+        """Say and hear nothing any more."""
+        if self._is_open:
+            self._is_open = False
+            self._loop.remove_reader(self._sock)
+            self._sock.close()

@@ -1,0 +1,360 @@
+"""The supervisor: binds, starts the workers, watches them, and does what belongs to all."""
+
+import asyncio
+import contextlib
+import os
+import secrets
+import signal
+import socket
+import sys
+import time
+from dataclasses import replace
+from typing import Final
+
+import uvloop
+
+from fastrelay import __version__
+from fastrelay.acme.cache import CertificateCache
+from fastrelay.config.push import CREDENTIALS
+from fastrelay.config.serialised import to_json
+from fastrelay.config.settings import Acme, Renewed, Settings
+from fastrelay.log import WHOLE_LINES, Log
+from fastrelay.net import packets
+from fastrelay.net.bound_sockets import BoundSockets, bind_for_workers
+from fastrelay.net.tls.certificates import UnusableCertificate
+from fastrelay.policy.ownership import KEY_BYTES
+from fastrelay.policy.shared.flood import SharedFlood
+from fastrelay.policy.shared.layout import SharedState, size_of
+from fastrelay.policy.watch import EarlyDeaths, Restarts, Watch
+from fastrelay.process.garbage_collection import configure_gc
+from fastrelay.process.log_writer import CLOSED, LogWriter, stderr_through
+from fastrelay.process.run import (
+    EXIT_DRAINED,
+    EXIT_LISTENER_FAILED,
+    bind_error,
+    certificate_error,
+    log_startup,
+)
+from fastrelay.process.shared_memory import attach, create
+from fastrelay.process.systemd import Notifier
+from fastrelay.process.workers.channel import Order, Report, Value
+from fastrelay.process.workers.member import Equipment, Member, State, environment_of_workers
+from fastrelay.process.workers.services import Services
+
+_STDERR: Final = 2
+_SECONDS_TO_END: Final = 3.0
+"""What a worker may take to end, beside its drain, before it is killed."""
+
+
+def bind_and_supervise(settings: Settings) -> int:
+    """Bind every address that the settings name, and run workers; returns the exit code.
+
+    Raises:
+        ConfigurationError: an address cannot be bound, or a certificate cannot be used.
+    """
+    try:
+        public, others = bind_for_workers(settings, settings.workers)
+    except OSError as error:
+        raise bind_error(error) from None
+    return supervise(settings, public, others)
+
+
+def supervise(settings: Settings, public: list[socket.socket], others: BoundSockets) -> int:
+    """Run workers on bound sockets; see :func:`bind_and_supervise`."""
+    memory = create(size_of(settings.workers))
+    shared = SharedState(attach(memory), settings.workers)
+    shared.initialise(secrets.token_bytes(KEY_BYTES), time.monotonic())
+    writer = LogWriter(CLOSED if sys.__stderr__ is None else _STDERR)
+    interval = settings.intervals.log_flood
+    log = Log(
+        writer.write,
+        settings.log_level,
+        as_json=settings.log_format == "json",
+        flood_interval=interval,
+        strict=False,
+        counts=writer.counts,
+        flood=SharedFlood(shared.flood_rows, settings.workers, shared.keyed, interval, WHOLE_LINES),
+    )
+    writer.start(log.loss_line)
+    with contextlib.ExitStack() as stack:
+        stack.callback(os.close, memory)
+        stack.callback(others.close)
+        for sock in public:
+            stack.callback(sock.close)
+        stack.enter_context(contextlib.closing(writer))
+        stack.enter_context(stderr_through(writer))
+        supervisor = Supervisor(settings, public, others, shared, memory, log)
+        return uvloop.run(supervisor.run())
+
+
+def settings_of_workers(settings: Settings) -> Settings:
+    """What a worker is told: not the push credential, and where certificates come from."""
+    tls = settings.tls
+    if isinstance(tls, Acme):
+        file = CertificateCache(tls.cache).certificate_file(tls.domain)
+        tls = Renewed(domain=tls.domain, file=file)
+    return replace(settings, push=None, tls=tls, metrics_listen=None)
+
+
+class Supervisor:
+    """The life of a relay with several processes.
+
+    Args:
+        public: the listening sockets of the workers. They stay open until the drain, since what
+            waits in a listening socket that is closed is reset.
+        others: the sockets that the supervisor serves on.
+        memory: the descriptor of ``shared``.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        public: list[socket.socket],
+        others: BoundSockets,
+        shared: SharedState,
+        memory: int,
+        log: Log,
+    ) -> None:
+        self._settings = settings
+        self._public = public
+        self._others = others
+        self._shared = shared
+        self._memory = memory
+        self._log = log
+        self._exit_requests: asyncio.Queue[int]
+        self._early_deaths = EarlyDeaths()
+        intervals = settings.intervals
+        self._watch = Watch(intervals.worker_silent, intervals.worker_hung)
+        self._is_ending = False
+        self._started: asyncio.Event
+        self._restart_timers: dict[int, asyncio.TimerHandle] = {}
+        self._is_well = True
+
+    async def run(self) -> int:
+        """Run until a signal, or until it cannot go on; returns the exit code.
+
+        Raises:
+            ConfigurationError: a certificate cannot be used.
+        """
+        self._loop = loop = asyncio.get_running_loop()
+        self._exit_requests = asyncio.Queue()
+        self._started = asyncio.Event()
+        self._changed = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._exit_requests.put_nowait, EXIT_DRAINED)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        self._members = self._make_members()
+        self._services = services = Services(self._settings, self._shared, self._members, self._log)
+        loop.set_exception_handler(services.errors.from_loop)
+        try:
+            services.start(self._others, self._tell_all)
+        except UnusableCertificate as error:
+            raise certificate_error(error) from None
+        for member in self._members:
+            self._start(member)
+        services.every(self._settings.intervals.tick, self._look)
+        notifier = Notifier(os.environ)
+        if notifier.watchdog:
+            services.every(notifier.watchdog / 2, lambda: self._alive(notifier))
+        starting = asyncio.create_task(self._say_when_started(notifier))
+        configure_gc()
+        exit_code = await self._exit_requests.get()
+        starting.cancel()
+        notifier.stopping()
+        self._log.info("draining", version=__version__)
+        await self._end()
+        self._log.info("stopped", version=__version__)
+        return exit_code
+
+    def _alive(self, notifier: Notifier) -> None:
+        """Tell the service manager that the relay works: that at least half of it does."""
+        if self._is_well:
+            notifier.alive()
+
+    def _make_members(self) -> list[Member]:
+        settings, intervals = self._settings, self._settings.intervals
+        equipment = Equipment(
+            settings=to_json(settings_of_workers(settings)),
+            shared=self._memory,
+            public=self._public,
+            environment=environment_of_workers(os.environ, [CREDENTIALS]),
+            has_push=settings.push is not None,
+        )
+        return [
+            Member(
+                index,
+                equipment,
+                Restarts(intervals.worker_restart, intervals.worker_restart_most),
+                self._heard,
+                self._died,
+            )
+            for index in range(settings.workers)
+        ]
+
+    async def _say_when_started(self, notifier: Notifier) -> None:
+        await self._started.wait()
+        await self._services.published()
+        log_startup(self._settings, self._log)
+        notifier.ready()
+
+    # -- workers come and go ------------------------------------------------------------------
+
+    def _start(self, member: Member) -> None:
+        self._restart_timers.pop(member.index, None)
+        try:
+            member.start()
+        except OSError as error:
+            self._log.error("worker_not_started", worker=member.index, err=str(error))
+            self._start_later(member)
+
+    def _start_later(self, member: Member) -> None:
+        delay = member.backoff.delay(self._loop.time())
+        member.restarts += 1
+        self._restart_timers[member.index] = self._loop.call_later(delay, self._start, member)
+
+    def _heard(self, member: Member, what: str, values: list[Value]) -> None:
+        if what == Report.READY:
+            self._ready(member)
+        elif what == Report.PUBLISHED:
+            self._services.heard_published(member, int(values[0]))
+        elif what == Report.WAKE:
+            server_id, conn_id, token = map(str, values)
+            self._services.wake(server_id, conn_id, token)
+        elif what == Report.FAILED:
+            self._exit_requests.put_nowait(EXIT_LISTENER_FAILED)
+
+    def _ready(self, member: Member) -> None:
+        """A worker is ready: it serves at once, but at the start only when all can."""
+        if self._is_ending:
+            member.say(Order.DRAIN)
+            return
+        if self._started.is_set():
+            member.say(Order.SERVE)
+            self._connect(member)
+        elif all(other.state is State.SERVING for other in self._members):
+            for other in self._members:
+                other.say(Order.SERVE)
+            for other in self._members:
+                self._connect(
+                    other, [later for later in self._members if later.index > other.index]
+                )
+            self._started.set()
+
+    def _connect(self, member: Member, others: list[Member] | None = None) -> None:
+        """Give a worker sockets to others, and those sockets to it."""
+        for other in self._members if others is None else others:
+            if other is member or other.state is not State.SERVING:
+                continue
+            there, back = packets.packet_pair(), packets.packet_pair()
+            for one, another, sockets in (
+                (member, other, (there[0], back[1])),
+                (other, member, (back[0], there[1])),
+            ):
+                descriptors = (sockets[0].fileno(), sockets[1].fileno())
+                one.say(Order.CONNECT, another.index, descriptors=descriptors)
+            for sock in (*there, *back):
+                sock.close()
+
+    def _died(self, member: Member, before: State, how: str) -> None:
+        self._shared.bury(member.index)
+        self._services.died(member)
+        self._changed.set()
+        if self._is_ending:
+            return
+        self._log.error("worker_died", worker=member.index, err=how)
+        if before is State.STARTING and self._early_deaths.are_too_many(self._loop.time()):
+            self._log.error("workers_die_before_ready", err="giving up")
+            self._exit_requests.put_nowait(EXIT_LISTENER_FAILED)
+            return
+        self._stand_in(member)
+        # A worker that accepted for others does so no more.
+        for other in self._members:
+            if other.stand_in == member.index:
+                other.stand_in = None
+        self._start_later(member)
+
+    # -- watching -----------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        """See who is silent, and do what is to be done."""
+        if self._is_ending or not self._started.is_set():
+            return
+        serving = [member for member in self._members if member.state is State.SERVING]
+        pulses = self._shared.pulses
+        verdict = self._watch.look(
+            self._loop.time(),
+            {member.index: pulses[member.index].cells[0] for member in serving},
+            others_are_back=len(serving) == len(self._members),
+        )
+        self._is_well = verdict.is_well and len(serving) * 2 >= len(self._members)
+        for member in self._members:
+            if member.state is State.SERVING and member.index not in verdict.silent:
+                self._relieve(member)
+            else:
+                self._stand_in(member, verdict.silent)
+        if verdict.kill is not None:
+            self._log.error("worker_hung", worker=verdict.kill)
+            self._members[verdict.kill].kill()
+
+    def _stand_in(self, member: Member, silent: frozenset[int] = frozenset()) -> None:
+        """Let another worker accept from the socket of one that does not."""
+        if member.stand_in is not None and member.stand_in not in silent:
+            return
+        count = len(self._members)
+        for step in range(1, count):
+            other = self._members[(member.index + step) % count]
+            if other.state is State.SERVING and other.index not in silent:
+                member.stand_in = other.index
+                other.say(Order.ACCEPT_FOR, member.index)
+                return
+
+    def _relieve(self, member: Member) -> None:
+        """A worker accepts itself again."""
+        if member.stand_in is not None:
+            self._members[member.stand_in].say(Order.LEAVE, member.index)
+            member.stand_in = None
+
+    # -- for all ------------------------------------------------------------------------------
+
+    def _tell_all(self, order: Order, *values: Value) -> None:
+        for member in self._members:
+            member.say(order, *values)
+
+    def _reload(self) -> None:
+        self._services.reload()
+        self._tell_all(Order.RELOAD)
+
+    async def _end(self) -> None:
+        """Let all workers drain; a second exit request drops everything at once."""
+        self._is_ending = True
+        for timer in self._restart_timers.values():
+            timer.cancel()
+        self._tell_all(Order.DRAIN)
+        for sock in self._public:
+            sock.close()
+        limit = self._settings.intervals.drain + self._settings.intervals.close
+        ending = asyncio.create_task(self._all_gone(limit + _SECONDS_TO_END))
+        second = asyncio.create_task(self._exit_requests.get())
+        await asyncio.wait({ending, second}, return_when=asyncio.FIRST_COMPLETED)
+        second.cancel()
+        if not ending.done():
+            self._tell_all(Order.STOP)
+            ending.cancel()
+            await self._all_gone(self._settings.intervals.close + _SECONDS_TO_END)
+        await self._services.stop()
+
+    async def _all_gone(self, limit: float) -> None:
+        """Wait until no worker is left, and kill those that take too long."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limit):
+                await self._services.wakes_ended(self._settings.intervals.drain)
+                await self._none_left()
+                return
+        for member in self._members:
+            member.kill()
+        await self._none_left()
+
+    async def _none_left(self) -> None:
+        while any(member.state is not State.DOWN for member in self._members):
+            self._changed.clear()
+            await self._changed.wait()

@@ -1,0 +1,37 @@
+"""Wakes that another process sends: the waker of a worker."""
+
+from collections.abc import Callable
+
+from fastrelay.log import Log
+from fastrelay.policy.counters.wakes import Outcome, WakeCounts
+from fastrelay.push.waker import WakeRejected, device_token_of, log_dropped
+
+
+class ForwardedWaker:
+    """Hands wakes to the process that sends those of the whole relay, and keeps their limits.
+
+    Args:
+        forward: hands over server-id, the binary's connection id and the device token; returns
+            whether there was room for them.
+        counts: where wakes are counted that end here.
+    """
+
+    in_flight = 0
+
+    def __init__(
+        self, forward: Callable[[str, str, str], bool], counts: WakeCounts, log: Log
+    ) -> None:
+        self._forward = forward
+        self._counts = counts
+        self._log = log
+
+    def wake(self, server_id: str, binary_conn_id: str, request: bytes) -> None:
+        try:
+            if not self._forward(server_id, binary_conn_id, device_token_of(request)):
+                raise WakeRejected("too many wakes in flight")
+        except WakeRejected as reason:
+            self._counts.count(Outcome.DROPPED)
+            log_dropped(self._log, server_id, binary_conn_id, str(reason))
+
+    def sweep(self) -> None: ...
+    async def stop(self) -> None: ...

@@ -1,0 +1,337 @@
+"""Hands admitted connections to the workers that own their server-ids, before the 101.
+
+There is one socket for each ordered pair of workers: the sender writes connections, one message
+each with the descriptor of the connection's socket; the receiver answers each with one message that
+says whether it has adopted it. Until then the sender keeps its transport, which it does not read.
+"""
+
+import asyncio
+import socket
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Final, Protocol, cast
+
+import msgspec
+
+from fastrelay.http.responses import Response, retry_later
+from fastrelay.loop.internal_errors import report
+from fastrelay.loop.timer_wheel import TimerWheel
+from fastrelay.net import packets
+from fastrelay.policy.pending import PendingConnections
+from fastrelay.policy.shared.connections import SharedConnections, Transfer
+from fastrelay.server.admitted import Admitted, Role
+
+RETRY_AFTER: Final = 2
+"""Seconds after which a client may try again whose owner was not there: a restart takes one."""
+
+OWNER_AWAY: Final = retry_later(RETRY_AFTER)
+_MOST_AT_ONCE: Final = 16
+"""Connections that are adopted in one iteration of the event loop."""
+
+_ADOPTED: Final = b"A"
+_REFUSED: Final = b"R"
+
+
+class _Message(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
+    """What is sent with the descriptor: an :class:`Admitted`, and how it is counted on its way."""
+
+    place: int
+    number: int
+    until: float
+    role: str
+    server_id: str
+    version: str
+    device_name: str
+    client: str
+    accept_token: bytes
+    initial_data: bytes
+    started_at: float
+
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decode: Final = msgspec.msgpack.Decoder(_Message).decode
+
+
+class _Handing:
+    """One connection on its way to another worker; an item of the timer wheel."""
+
+    __slots__ = ("_refuse", "_way", "admitted", "transfer", "until", "wheel_tick")
+
+    def __init__(
+        self, admitted: Admitted, refuse: Callable[[Response], None], way: "Outgoing", until: float
+    ) -> None:
+        self.admitted = admitted
+        self._refuse = refuse
+        self._way = way
+        self.until = until
+        self.transfer: Transfer | None = None
+        self.wheel_tick = 0
+
+    def on_timer(self) -> None:
+        """The owner has not answered in time, and adopts it no more."""
+        self._way.give_up(self)
+
+    def abort(self) -> None:
+        """Drop the connection: there are too many that are not upgraded."""
+        self._way.forget(self)
+        self.admitted.transport.abort()
+
+    def refuse(self) -> None:
+        """Answer with 503 here."""
+        self._refuse(OWNER_AWAY)
+
+
+class Outgoing:
+    """The way to one other worker.
+
+    Args:
+        receiver: the number of that worker.
+        counted: counts connections on their way.
+        pending: where they count until they are adopted.
+        patience: seconds until the sender answers with 503 itself.
+        keys_of: the keys of an address.
+    """
+
+    def __init__(
+        self,
+        receiver: int,
+        sock: socket.socket,
+        counted: SharedConnections,
+        wheel: TimerWheel,
+        pending: PendingConnections,
+        patience: float,
+        keys_of: Callable[[str], tuple[str, ...]],
+    ) -> None:
+        self._receiver = receiver
+        self._sock = sock
+        self._counted = counted
+        self._wheel = wheel
+        self._pending = pending
+        self._patience = patience
+        self._keys_of = keys_of
+        self._loop = asyncio.get_running_loop()
+        self._sent: dict[Transfer, _Handing] = {}
+        self._waiting: deque[_Handing] = deque()
+        self._buffer = bytearray(64)
+        self.is_open = True
+        self._loop.add_reader(sock, self._read_answers)
+
+    def hand_over(self, admitted: Admitted, refuse: Callable[[Response], None]) -> None:
+        """Hand a connection over; it is answered, here or there, within ``patience``."""
+        if not self.is_open:
+            refuse(OWNER_AWAY)
+            return
+        if admitted.transport.is_closing():
+            return
+        admitted.transport.pause_reading()
+        handing = _Handing(admitted, refuse, self, self._loop.time() + self._patience)
+        self._wheel.at(handing, handing.until)
+        self._pending.add(handing, admitted.client)
+        if self._waiting or not self._send(handing):
+            self._waiting.append(handing)
+
+    def _send(self, handing: _Handing) -> bool:
+        """Send it; returns whether that was possible now."""
+        admitted = handing.admitted
+        transfer = self._counted.begin(self._receiver, self._keys_of(admitted.client))
+        if transfer is None:
+            return False
+        message = _Message(
+            place=transfer.place,
+            number=transfer.number,
+            until=handing.until,
+            role=admitted.role.value,
+            server_id=admitted.server_id,
+            version=admitted.version,
+            device_name=admitted.device_name,
+            client=admitted.client,
+            accept_token=admitted.accept_token,
+            initial_data=admitted.initial_data,
+            started_at=admitted.started_at,
+        )
+        try:
+            descriptor = admitted.transport.get_extra_info("socket").fileno()
+            sent = packets.send(self._sock, _encode(message), (descriptor,))
+        except OSError:
+            self._counted.end(self._receiver, transfer)
+            self.forget(handing)
+            handing.refuse()
+            return True
+        if not sent:
+            self._counted.end(self._receiver, transfer)
+            return False
+        handing.transfer = transfer
+        self._sent[transfer] = handing
+        return True
+
+    def _read_answers(self) -> None:
+        try:
+            while (packet := packets.receive(self._sock, self._buffer)) is not None:
+                answer, place, number = msgspec.msgpack.decode(
+                    packet.content, type=tuple[bytes, int, int]
+                )
+                self._answered(Transfer(place, number), adopted=answer == _ADOPTED)
+        except BlockingIOError:
+            pass
+        except (OSError, packets.BrokenPacket, msgspec.MsgspecError):
+            self.close()
+        else:
+            self.close()
+        while self._waiting and self.is_open and self._send(self._waiting[0]):
+            self._waiting.popleft()
+
+    def _answered(self, transfer: Transfer, *, adopted: bool) -> None:
+        handing = self._sent.pop(transfer, None)
+        if handing is None:
+            return  # it came too late, and the place was given back
+        self.forget(handing)
+        if adopted:
+            # The socket is shared with the owner now, so this sends nothing to the peer.
+            handing.admitted.transport.abort()
+        else:
+            handing.refuse()
+
+    def give_up(self, handing: _Handing) -> None:
+        """It took too long: answer with 503 here."""
+        self.forget(handing)
+        handing.refuse()
+
+    def forget(self, handing: _Handing) -> None:
+        """It is on its way no more."""
+        self._wheel.cancel(handing)
+        self._pending.discard(handing)
+        if handing.transfer is not None:
+            self._sent.pop(handing.transfer, None)
+            self._counted.end(self._receiver, handing.transfer)
+            handing.transfer = None
+        elif handing in self._waiting:
+            self._waiting.remove(handing)
+
+    def close(self) -> None:
+        """The other worker is gone: answer all that is on its way with 503."""
+        if not self.is_open:
+            return
+        self.is_open = False
+        self._loop.remove_reader(self._sock)
+        self._sock.close()
+        for handing in (*self._sent.values(), *self._waiting):
+            self.give_up(handing)
+
+
+class Adopter(Protocol):
+    """Makes connections for the server-ids of this worker."""
+
+    def adopt(self, admitted: Admitted) -> None:
+        """See :meth:`fastrelay.server.owner.Owner.adopt`."""
+
+
+class Incoming:
+    """The way from one other worker.
+
+    Args:
+        sender: the number of that worker.
+        may_adopt: whether there is room for one more connection.
+    """
+
+    def __init__(
+        self,
+        sender: int,
+        sock: socket.socket,
+        counted: SharedConnections,
+        owner: Adopter,
+        may_adopt: Callable[[], bool],
+    ) -> None:
+        self._sender = sender
+        self._sock = sock
+        self._counted = counted
+        self._owner = owner
+        self._may_adopt = may_adopt
+        self._loop = asyncio.get_running_loop()
+        self._buffer = bytearray(packets.MOST_BYTES)
+        self._adopting: set[asyncio.Task[object]] = set()
+        self.is_open = True
+        self._loop.add_reader(sock, self._read)
+
+    def _read(self) -> None:
+        try:
+            for _ in range(_MOST_AT_ONCE):
+                packet = packets.receive(self._sock, self._buffer)
+                if packet is None:
+                    self.close()
+                    return
+                self._received(packet)
+        except BlockingIOError:
+            pass
+        except (OSError, packets.BrokenPacket, msgspec.MsgspecError) as error:
+            report(error)
+            self.close()
+
+    def _received(self, packet: packets.Packet) -> None:
+        try:
+            message = _decode(packet.content)
+            (sock,) = packet.sockets
+        except (msgspec.MsgspecError, ValueError):
+            packet.close()
+            raise
+        if self._loop.time() >= message.until or not self._may_adopt():
+            sock.close()
+            self._answer(_REFUSED, message)
+            return
+        sock.setblocking(False)
+        making = self._loop.connect_accepted_socket(partial(_Adopting, self, message), sock)
+        task: asyncio.Task[object] = self._loop.create_task(making)
+        self._adopting.add(task)
+        task.add_done_callback(partial(self._made, message))
+
+    def adopt(self, message: _Message, transport: asyncio.Transport) -> None:
+        """Write the 101 and make the connection."""
+        admitted = Admitted(
+            role=Role(message.role),
+            server_id=message.server_id,
+            version=message.version,
+            device_name=message.device_name,
+            client=message.client,
+            accept_token=message.accept_token,
+            initial_data=message.initial_data,
+            transport=transport,
+            started_at=message.started_at,
+        )
+        try:
+            self._owner.adopt(admitted)
+        finally:
+            self._counted.adopted(self._sender, Transfer(message.place, message.number))
+
+    def _made(self, message: _Message, task: "asyncio.Task[object]") -> None:
+        self._adopting.discard(task)
+        # A connection that failed is at its end too: the sender has nothing to answer any more.
+        if not task.cancelled():
+            task.exception()
+        self._answer(_ADOPTED, message)
+
+    def _answer(self, answer: bytes, message: _Message) -> None:
+        if self.is_open:
+            content = msgspec.msgpack.encode((answer, message.place, message.number))
+            try:
+                packets.send(self._sock, content)
+            except OSError:
+                self.close()
+
+    def close(self) -> None:
+        """The other worker is gone."""
+        if self.is_open:
+            self.is_open = False
+            self._loop.remove_reader(self._sock)
+            self._sock.close()
+
+
+class _Adopting(asyncio.Protocol):
+    """The first protocol of a connection that was handed over: it becomes a WebSocket at once."""
+
+    def __init__(self, way: Incoming, message: _Message) -> None:
+        self._way = way
+        self._message = message
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transport has the interface, but not the base class.
+        self._way.adopt(self._message, cast("asyncio.Transport", transport))
