@@ -94,6 +94,8 @@ def test_help_mentions_every_flag_and_its_default() -> None:
         "--proxy-protocol-from CIDR[,...]": "(default: any)",
         "--metrics-listen IP:PORT": "(default: 127.0.0.1:9090)",
         "--trust-x-forwarded-for [CIDR[,...]]": "(default: the socket's peer)",
+        "--workers N|auto": "(default: 1)",
+        "--supervised": "",
         "--max-connections N": "at most 10000)",
         "--max-connections-per-ip N": "(default: a tenth of --max-connections, at least 64;",
         "--max-message-bytes N": "(default: 262144)",

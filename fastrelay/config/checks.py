@@ -7,7 +7,7 @@ import resource
 import ssl
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final, NamedTuple, NoReturn
 
 from fastrelay.config.errors import ConfigurationError
 from fastrelay.config.settings import Address, Network
@@ -19,6 +19,9 @@ LEAST_HANDSHAKES = 16
 """The least number of pending connections allowed, however few descriptors there are."""
 
 MOST_CONNECTIONS = 10_000
+MOST_WORKERS = 128
+DESCRIPTORS_OF_EACH_WORKER = 3
+"""A worker has a listening socket of each worker, and two sockets to each other one."""
 """The default cap on live WebSockets if the descriptor limit allows more."""
 
 _STATUS: Final = Path("/proc/self/status")
@@ -51,6 +54,11 @@ def number(
         return value
 
     return parse
+
+
+def count_or_auto(text: str) -> int | str:
+    """An argparse type: a number of workers, or ``auto``."""
+    return text if text == "auto" else int(number(int, 1, MOST_WORKERS)(text))
 
 
 def parse_address(flag: str, text: str) -> Address:
@@ -139,6 +147,13 @@ def client_ssl_context(flag: str, file: str | None) -> ssl.SSLContext:
         ) from None
 
 
+class Shares(NamedTuple):
+    """How many live WebSockets, and how many pending connections there may be."""
+
+    connections: int
+    handshakes: int
+
+
 def raise_descriptor_limit() -> int:
     """Raise the soft limit of file descriptors to the hard limit; returns that."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -147,34 +162,48 @@ def raise_descriptor_limit() -> int:
     return hard
 
 
-def share_descriptors(descriptors: int, wanted: int | None) -> tuple[int, int]:
-    """The most live WebSockets, and the most pending connections.
+def share_of_worker(descriptors: int, workers: int = 1, *, has_tls: bool = False) -> Shares:
+    """What one process may have; together that never needs more than ``descriptors``.
 
-    Together they never need more than ``descriptors``, so that accept never fails because none
-    is left. Without ``wanted``, a tenth (at most 1,000) is for handshakes and the rest, up to
-    :data:`MOST_CONNECTIONS`, for WebSockets.
+    So accept never fails because none is left. With several workers a TLS connection takes two:
+    that of the peer, and one to the worker that owns it.
+    """
+    reserved = RESERVED_DESCRIPTORS
+    if workers > 1:
+        reserved += DESCRIPTORS_OF_EACH_WORKER * workers
+    usable = descriptors - reserved
+    handshakes = max(LEAST_HANDSHAKES, min(1_000, usable // 10))
+    return Shares((usable - handshakes) // (2 if has_tls and workers > 1 else 1), handshakes)
+
+
+def share_descriptors(
+    descriptors: int, wanted: int | None, workers: int = 1, *, has_tls: bool = False
+) -> Shares:
+    """The most live WebSockets of the relay, and the most pending connections of each worker.
+
+    Without ``wanted``, a tenth (at most 1,000) is for handshakes and the rest, up to
+    :data:`MOST_CONNECTIONS` a worker, for WebSockets.
 
     Raises:
         ConfigurationError: ``wanted`` WebSockets do not fit, or not a single one does.
     """
-    usable = descriptors - RESERVED_DESCRIPTORS
-    handshakes = max(LEAST_HANDSHAKES, min(1_000, usable // 10))
-    room = usable - handshakes
-    if room < 1:
+    here, handshakes = share_of_worker(descriptors, workers, has_tls=has_tls)
+    if here < 1:
         raise ConfigurationError(
             f"this process may open {descriptors} file descriptors, too few for a relay",
             "raise the limit (ulimit -n, LimitNOFILE=), to"
             f" {RESERVED_DESCRIPTORS + LEAST_HANDSHAKES + 1} or more",
         )
+    room = here * workers
     if wanted is None:
-        wanted = min(MOST_CONNECTIONS, room)
+        wanted = min(MOST_CONNECTIONS, here) * workers
     if wanted > room:
         raise ConfigurationError(
             f"--max-connections {wanted} needs more than the {descriptors} file descriptors"
             " this process may open",
             f"ask for at most {room}, or raise the limit (ulimit -n, LimitNOFILE=)",
         )
-    return wanted, handshakes
+    return Shares(wanted, handshakes)
 
 
 def read_switch(environment: Mapping[str, str], name: str) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from fastrelay import __version__
-from fastrelay.config.checks import CommandLineParser, number, parse_networks
+from fastrelay.config.checks import CommandLineParser, count_or_auto, number, parse_networks
 from fastrelay.config.push import CREDENTIALS, ENDPOINT, TOKEN_URL
 from fastrelay.config.settings import (
     LEAST_MESSAGE_BYTES,
@@ -223,7 +223,25 @@ _LOG: Final = Group(
         ),
     ),
 )
-GROUPS: Final = (_LISTEN, _TLS, _CLIENTS, _LIMITS, _PUSH, _LOG)
+_PROCESSES: Final = Group(
+    "processes",
+    (
+        Flag(
+            "--workers",
+            "N|auto",
+            "processes that serve; auto: one for each CPU this process may use",
+            count_or_auto,
+            default="1",
+        ),
+        Flag(
+            "--supervised",
+            None,
+            "have a process that starts and watches them even if there is only one",
+            further=(("action", "store_true"),),
+        ),
+    ),
+)
+GROUPS: Final = (_LISTEN, _TLS, _CLIENTS, _LIMITS, _PROCESSES, _PUSH, _LOG)
 FLAGS: Final = {flag.name: flag for group in GROUPS for flag in group.flags}
 
 

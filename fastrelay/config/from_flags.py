@@ -18,7 +18,9 @@ from fastrelay.config.checks import (
     raise_descriptor_limit,
     read_switch,
     share_descriptors,
+    share_of_worker,
 )
+from fastrelay.config.cpus import usable_cpus
 from fastrelay.config.errors import ConfigurationError
 from fastrelay.config.flags import CERT_CACHE, LETS_ENCRYPT, fill, is_given, value_of
 from fastrelay.config.memory_limit import memory_limit
@@ -55,7 +57,11 @@ def read_settings(options: argparse.Namespace, environment: Mapping[str, str]) -
     _check_environment(options, environment)
     way = "--insecure-listen" if tls is None else "--https-listen"
     listen = parse_address(way, value_of(options, way))
-    connections, handshakes = share_descriptors(raise_descriptor_limit(), options.max_connections)
+    workers = _read_workers(options)
+    descriptors, has_tls = raise_descriptor_limit(), tls is not None
+    connections, handshakes = share_descriptors(
+        descriptors, options.max_connections, workers, has_tls=has_tls
+    )
     return Settings(
         listen=listen,
         tls=tls,
@@ -67,12 +73,22 @@ def read_settings(options: argparse.Namespace, environment: Mapping[str, str]) -
         intervals=Intervals(**fill(options, "intervals")),
         limits=Limits(
             connections=connections,
+            connections_of_worker=share_of_worker(
+                descriptors, workers, has_tls=has_tls
+            ).connections,
             handshakes=handshakes,
             held_bytes=_read_held_bytes(options),
             **fill(options, "limits"),
         ),
+        workers=workers,
+        supervised=bool(options.supervised),
         **fill(options),
     )
+
+
+def _read_workers(options: argparse.Namespace) -> int:
+    wanted = value_of(options, "--workers")
+    return usable_cpus() if wanted == "auto" else int(wanted)
 
 
 def _read_held_bytes(options: argparse.Namespace) -> int:

@@ -16,7 +16,16 @@ def bind(address: Address) -> socket.socket:
     Raises:
         OSError: the address cannot be bound, or the system gave another port than requested.
     """
-    return bind_group(address, 1)[0]
+    family, dual = _family(address)
+    sock = socket.create_server(
+        (address.host, address.port), family=family, backlog=BACKLOG, dualstack_ipv6=dual
+    )
+    try:
+        _check_port(sock, address)
+    except OSError:
+        sock.close()
+        raise
+    return sock
 
 
 def bind_group(address: Address, count: int) -> list[socket.socket]:
@@ -28,8 +37,9 @@ def bind_group(address: Address, count: int) -> list[socket.socket]:
     Raises:
         OSError: as of :func:`bind`; no socket is left open.
     """
-    dual = not address.host and socket.has_dualstack_ipv6()
-    family = socket.AF_INET6 if dual or ":" in address.host else socket.AF_INET
+    if count == 1:
+        return [bind(address)]
+    family, dual = _family(address)
     bound: list[socket.socket] = []
     try:
         for _ in range(count):
@@ -41,11 +51,8 @@ def bind_group(address: Address, count: int) -> list[socket.socket]:
             if len(bound) > 1:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             _bind(sock, address.host, bound[0].getsockname()[1] or address.port)
-            if count > 1:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        port = bound[0].getsockname()[1]
-        if address.port and port != address.port:
-            raise OSError(f"asked for port {address.port} and got {port}")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        _check_port(bound[0], address)
         for sock in bound:
             sock.listen(BACKLOG)
     except OSError:
@@ -53,6 +60,18 @@ def bind_group(address: Address, count: int) -> list[socket.socket]:
             sock.close()
         raise
     return bound
+
+
+def _family(address: Address) -> tuple[socket.AddressFamily, bool]:
+    """The family of a socket for an address, and whether it is for IPv4 and IPv6."""
+    dual = not address.host and socket.has_dualstack_ipv6()
+    return socket.AF_INET6 if dual or ":" in address.host else socket.AF_INET, dual
+
+
+def _check_port(sock: socket.socket, address: Address) -> None:
+    port = sock.getsockname()[1]
+    if address.port and port != address.port:
+        raise OSError(f"asked for port {address.port} and got {port}")
 
 
 def _bind(sock: socket.socket, host: str, port: int) -> None:

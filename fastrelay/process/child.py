@@ -40,9 +40,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m fastrelay.process.child")
     parser.add_argument("--settings-fd", type=int, required=True)
     for name in BoundSockets._fields:
-        parser.add_argument(
-            f"--{name}-fd", dest=name, type=_inherited, action="append", default=[]
-        )
+        parser.add_argument(f"--{name}-fd", dest=name, type=_inherited, action="append", default=[])
     options = parser.parse_args(arguments)
     with os.fdopen(options.settings_fd) as file:
         settings = from_json(file.read())

@@ -263,7 +263,9 @@ class Incoming:
                 self._received(packet)
         except BlockingIOError:
             pass
-        except (OSError, packets.BrokenPacket, msgspec.MsgspecError) as error:
+        except OSError:
+            self.close()  # the other worker is gone, and had answers of this one to read
+        except (packets.BrokenPacket, msgspec.MsgspecError, ValueError) as error:
             report(error)
             self.close()
 

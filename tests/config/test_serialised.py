@@ -13,6 +13,7 @@ from fastrelay.config.settings import (
     Intervals,
     Limits,
     Push,
+    Renewed,
     ServiceAccount,
     Settings,
     TlsFiles,
@@ -30,6 +31,8 @@ EVERYTHING = Settings(
     push=Push(account=ACCOUNT, endpoint="https://e", token_url="https://t", ca_file="f"),
     intervals=Intervals(grace=0.25),
     limits=Limits(phones=3),
+    workers=3,
+    supervised=True,
     log_level="debug",
     log_format="json",
 )
@@ -37,9 +40,17 @@ ACME = Acme(
     domain="relay.example", http_listen=Address("", 80), cache=Path("c"), directory="https://ca"
 )
 
+RENEWED = Renewed(domain="relay.example", file=Path("c/relay.example.pem"))
+
 
 @pytest.mark.parametrize(
-    "settings", [Settings(listen=Address("", 1)), EVERYTHING, replace(EVERYTHING, tls=ACME)]
+    "settings",
+    [
+        Settings(listen=Address("", 1)),
+        EVERYTHING,
+        replace(EVERYTHING, tls=ACME),
+        replace(EVERYTHING, tls=RENEWED),
+    ],
 )
 def test_they_come_back_as_they_were(settings: Settings) -> None:
     back = from_json(to_json(settings))

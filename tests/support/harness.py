@@ -9,10 +9,16 @@ from typing import Any
 from fastrelay.config.settings import Address, Intervals, Limits, Settings
 from tests.support.certificates import local_certificate
 from tests.support.in_process import RelayInProcess, relay_in_process
-from tests.support.in_subprocess import relay_in_subprocess
+from tests.support.in_subprocess import relay_in_subprocess, relay_with_workers
 from tests.support.running import RunningRelay
 
-__all__ = ["RelayInProcess", "RunningRelay", "relay_in_subprocess", "running_relay"]
+__all__ = [
+    "RelayInProcess",
+    "RunningRelay",
+    "relay_in_subprocess",
+    "relay_with_workers",
+    "running_relay",
+]
 
 # Timers are fine-grained in tests. What a test does not shorten itself stays as long as in
 # production, so that no timeout fires by accident on a slow machine.

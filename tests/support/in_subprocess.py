@@ -4,11 +4,12 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import tempfile
 import urllib.request
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,8 +17,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from fastrelay.config.serialised import to_json
 from fastrelay.config.settings import Settings
-from fastrelay.net.bound_sockets import BoundSockets, bind_all
+from fastrelay.net.bound_sockets import BoundSockets, bind_for_workers
 from fastrelay.process.child import command
+from tests.support.peer import HttpClient
 from tests.support.running import RunningRelay, Samples
 
 
@@ -28,11 +30,40 @@ class RelayInSubprocess(RunningRelay):
     def __init__(self, process: Process, sockets: BoundSockets, log: Path, *, secure: bool) -> None:
         super().__init__(secure=secure)
         assert sockets.metrics is not None
+        assert sockets.public is not None
         self.port: int = sockets.public.getsockname()[1]
         self.metrics_port: int = sockets.metrics.getsockname()[1]
         self._process = process
         self._log = log
-        self._descriptors = 0.0
+        self._expected = 0
+
+    @property
+    def pid(self) -> int:
+        """Of the process that was started: the supervisor's, with workers."""
+        return self._process.pid
+
+    @property
+    def workers(self) -> dict[int, int]:
+        """The process of each worker that has one."""
+        found = {}
+        for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split():
+            with contextlib.suppress(OSError):
+                words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+                for word in words:
+                    if word.startswith("--index="):
+                        found[int(word.partition("=")[2])] = int(pid)
+        return found
+
+    async def owner_of(self, peer: HttpClient) -> int:
+        """The one worker whose process holds the socket of a connection, once it is handed over."""
+        port = peer.writer.get_extra_info("sockname")[1]
+        async with asyncio.timeout(5):
+            while True:
+                workers = self.workers.items()
+                holders = [i for i, pid in workers if port in _peer_ports(pid, self.port)]
+                if len(holders) == 1:
+                    return holders[0]
+                await asyncio.sleep(0.001)
 
     async def started(self) -> None:
         """Wait until it serves."""
@@ -40,7 +71,6 @@ class RelayInSubprocess(RunningRelay):
             while " msg=starting " not in self._log.read_text():
                 assert self._process.returncode is None, self._log.read_text()
                 await asyncio.sleep(0.005)
-        self._descriptors = self._open_descriptors()
 
     @property
     def lines(self) -> list[str]:
@@ -51,10 +81,11 @@ class RelayInSubprocess(RunningRelay):
 
     @property
     def live(self) -> int:
-        """What it holds beyond what it held at first: sockets of clients, upgraded or not."""
+        """Sockets of clients, upgraded or not."""
         if self._process.returncode is not None:
             return 0
-        return int(self._open_descriptors() - self._descriptors)
+        self.samples()
+        return len(set().union(*(_peer_ports(pid, self.port) for pid in self._serving)))
 
     def samples(self) -> Samples:
         url = f"http://127.0.0.1:{self.metrics_port}/metrics"
@@ -66,8 +97,14 @@ class RelayInSubprocess(RunningRelay):
             for sample in family.samples
         }
 
-    def _open_descriptors(self) -> float:
-        return self.samples()["process_open_fds", ()]
+    @property
+    def _serving(self) -> list[int]:
+        """The processes that serve."""
+        return list(self.workers.values()) or [self.pid]
+
+    def expect(self, code: int) -> None:
+        """It will end with another exit code than 0."""
+        self._expected = code
 
     async def drain(self) -> None:
         self._process.send_signal(signal.SIGTERM)
@@ -83,9 +120,23 @@ class RelayInSubprocess(RunningRelay):
         async with asyncio.timeout(20):
             code = await self._process.wait()
         said = self._log.read_text()
-        assert code == 0, said
+        assert code == self._expected, said
         assert "Traceback" not in said
         assert not self.log_of("internal_error"), said
+
+
+def _peer_ports(pid: int, port: int) -> set[int]:
+    """The ports of the peers of the TCP connections that a process has on its own ``port``."""
+    inodes, found = set(), set()
+    for file in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(OSError):
+            inodes.add(os.readlink(f"/proc/{pid}/fd/{file}"))
+    for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]:
+        fields = line.split()
+        local, remote = (int(field.rpartition(":")[2], 16) for field in fields[1:3])
+        if local == port and f"socket:[{fields[9]}]" in inodes:
+            found.add(remote)
+    return found - {0}  # that of the listening socket
 
 
 @asynccontextmanager
@@ -94,8 +145,12 @@ async def relay_in_subprocess(settings: Settings, flood: float) -> AsyncIterator
     settings = replace(settings, intervals=replace(settings.intervals, log_flood=flood))
     with tempfile.TemporaryDirectory() as directory:
         log = Path(directory) / "log"
-        with contextlib.closing(bind_all(settings)) as sockets:
-            process = await _start(settings, sockets, log)
+        public, others = bind_for_workers(settings, settings.workers)
+        with contextlib.ExitStack() as stack:
+            for sock in (*public, others):
+                stack.enter_context(contextlib.closing(sock))
+            sockets = others._replace(public=public[0])
+            process = await _start(settings, sockets, public[1:], log)
             running = RelayInSubprocess(process, sockets, log, secure=settings.tls is not None)
         try:
             await running.started()
@@ -105,13 +160,22 @@ async def relay_in_subprocess(settings: Settings, flood: float) -> AsyncIterator
             await running.stop()
 
 
-async def _start(settings: Settings, sockets: BoundSockets, log: Path) -> Process:
+def relay_with_workers(
+    settings: Settings, flood: float
+) -> AbstractAsyncContextManager[RelayInSubprocess]:
+    """The same with a supervisor and two workers, unless the settings say how many."""
+    workers = settings.workers if settings.workers > 1 else 2
+    return relay_in_subprocess(replace(settings, workers=workers), flood)
+
+
+async def _start(
+    settings: Settings, sockets: BoundSockets, more: list[socket.socket], log: Path
+) -> Process:
     reader, writer = os.pipe()
+    inherited = [sock.fileno() for sock in (*sockets, *more) if sock is not None]
     with log.open("wb") as stderr:
         process = await asyncio.create_subprocess_exec(
-            *command(reader, sockets),
-            pass_fds=(reader, *(sock.fileno() for sock in sockets if sock is not None)),
-            stderr=stderr,
+            *command(reader, sockets, more), pass_fds=(reader, *inherited), stderr=stderr
         )
     os.close(reader)
     with os.fdopen(writer, "w") as file:

@@ -18,7 +18,7 @@ _ANY_CLASS: Final = tuple(_CLASSES.values())
 _EITHER_SIDE: Final[dict[Cause, tuple[str, ...]]] = {
     Cause.PEER_CLOSED: (*_ANY_CLASS, _NO_CODE),
     Cause.PEER_LOST: (_NO_CODE,),
-    Cause.SHUTDOWN: ("1xxx", _NO_CODE),
+    Cause.SHUTDOWN: ("1xxx",),
     Cause.PROTOCOL_ERROR: ("1xxx",),
     Cause.INVALID_PAYLOAD: ("1xxx",),
     Cause.TOO_BIG: ("1xxx",),

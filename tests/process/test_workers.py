@@ -1,0 +1,247 @@
+"""Workers that die, hang or lose their supervisor: who notices, and what is left."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from fastrelay.config.settings import Address
+from fastrelay.net.bound_sockets import bind, bind_group
+from tests.support.harness import START, relay_with_workers, running_relay
+from tests.support.in_subprocess import RelayInSubprocess
+from tests.support.peer import Peer, request, upgrade_headers
+
+FAST = {"worker_silent": 0.2, "worker_hung": 0.6, "handover": 0.5, "worker_restart": 0.05}
+SPARE = 2
+"""libuv opens /dev/null in each process that has accepted a connection."""
+
+ATTEMPTS = "ws_upgrade_attempts_total"
+
+
+@asynccontextmanager
+async def workers(count: int = 2, **changed: Any) -> AsyncIterator[RelayInSubprocess]:
+    token = START.set(relay_with_workers)
+    try:
+        intervals = FAST | changed.pop("intervals", {})
+        async with running_relay(workers=count, intervals=intervals, **changed) as relay:
+            yield relay
+    finally:
+        START.reset(token)
+
+
+class Pair(NamedTuple):
+    """A binary and a phone of it, and the worker that owns them."""
+
+    server_id: str
+    owner: int
+    binary: Peer
+    phone: Peer
+
+    async def converse(self, text: bytes) -> None:
+        """Frames go both ways."""
+        self.phone.send_text(text)
+        envelope = await self.binary.text()
+        assert envelope.endswith(b'"frame":' + text + b"}")
+        self.binary.send_text(envelope)
+        assert await self.phone.text() == text
+
+
+async def pairs(relay: RelayInSubprocess, count: int) -> list[Pair]:
+    """So many, with the server-ids ``id0`` and so on."""
+    found = []
+    for number in range(count):
+        name = f"id{number}"
+        binary, phone = await relay.binary(name), await relay.phone(name)
+        found.append(Pair(name, await relay.owner_of(binary), binary, phone))
+        assert await relay.owner_of(phone) == found[-1].owner
+    return found
+
+
+def accepts(relay: RelayInSubprocess) -> float:
+    return relay.value(ATTEMPTS, endpoint="server", outcome="accept")
+
+
+async def is_up(relay: RelayInSubprocess, index: int) -> None:
+    await relay.until(lambda: relay.value("worker_up", worker=str(index)) == 1, 10)
+
+
+async def claim(relay: RelayInSubprocess, server_id: str, seconds: float) -> Peer:
+    """A binary that claims a server-id, however often it has to dial."""
+    async with asyncio.timeout(seconds):
+        while True:
+            client = await relay.http()
+            headers = {"X-Pyrycode-Server": server_id, "X-Pyrycode-Version": "1"}
+            client.send(request("/v1/server", upgrade_headers(headers)))
+            with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+                status, headers, _ = await client.response()
+                if status == 101:
+                    return relay.own(Peer(client.reader, client.writer))
+                assert (status, headers["retry-after"]) == (503, "2")
+            await asyncio.sleep(0.02)
+
+
+async def test_a_killed_worker_takes_its_own_connections_and_no_other() -> None:
+    async with workers() as relay:
+        made = await pairs(relay, 12)
+        gone = [pair for pair in made if pair.owner == 0]
+        assert 0 < len(gone) < 12
+        os.kill(relay.workers[0], signal.SIGKILL)
+        for pair in gone:
+            assert await pair.binary.at_eof()
+            assert await pair.phone.at_eof()
+        for pair in made:
+            if pair.owner:
+                await pair.converse(b'"still there"')
+        name = gone[0].server_id
+        again = await claim(relay, name, 5.0)
+        await Pair(name, 0, again, await relay.phone(name)).converse(b"1")
+        await relay.until(lambda: relay.value("worker_restarts_total", worker="0") == 1)
+        assert relay.value("worker_restarts_total", worker="1") == 0
+        assert len(relay.log_of("worker_died")) == 1
+
+
+async def test_kills_in_a_row_leave_nothing_behind() -> None:
+    async with workers(intervals={"worker_restart_most": 0.05}) as relay:
+        files = relay.samples()["process_open_fds", ()]
+        accepted = 0
+        for number in range(12):
+            victim = number % 2
+            opened = [await relay.binary(f"a{number}-{i}") for i in range(3)]
+            accepted += 3
+            # The 101 leaves some microseconds before the accept is counted.
+            await relay.until(lambda count=accepted: accepts(relay) == count)
+            pid = relay.workers[victim]
+            os.kill(pid, signal.SIGKILL)
+            await relay.until(lambda pid=pid: pid not in relay.workers.values(), 10)
+            await is_up(relay, victim)
+            for peer in opened:
+                await peer.close()
+        await relay.until(lambda: relay.value("connected_binaries") == 0)
+        await relay.until(lambda: relay.samples()["process_open_fds", ()] <= files + SPARE, 10)
+        assert accepts(relay) == accepted
+        assert sum(relay.value("worker_restarts_total", worker=w) for w in "01") == 12
+
+
+async def test_a_hung_worker_is_relieved_and_then_killed() -> None:
+    async with workers(3, intervals={"worker_hung": 1.5}) as relay:
+        made = await pairs(relay, 9)
+        hung = relay.workers[1]
+        os.kill(hung, signal.SIGSTOP)
+        await asyncio.sleep(0.5)
+        # Its listening socket is served by another; whoever owns the id answers, or 503 is said.
+        for number in range(12):
+            client = await relay.http()
+            headers = {"X-Pyrycode-Server": f"id{number}", "X-Pyrycode-Token": "t"}
+            client.send(request("/v1/client", upgrade_headers(headers)))
+            assert (await client.response())[0] in {101, 503}
+        await relay.until(lambda: relay.workers.get(1, hung) != hung, 10)
+        assert relay.log_of("worker_hung")
+        for pair in made:
+            if pair.owner != 1:
+                await pair.converse(b'"there"')
+        await claim(relay, "after", 5.0)
+        await relay.until(lambda: relay.value("worker_restarts_total", worker="1") == 1)
+
+
+async def test_a_pause_of_all_processes_kills_none() -> None:
+    async with workers(intervals={"worker_hung": 0.5}) as relay:
+        made = await pairs(relay, 4)
+        everybody = [relay.pid, *relay.workers.values()]
+        for pid in everybody:
+            os.kill(pid, signal.SIGSTOP)
+        await asyncio.sleep(1.6)
+        for pid in everybody:
+            os.kill(pid, signal.SIGCONT)
+        for pair in made:
+            await pair.converse(b'"awake"')
+        await asyncio.sleep(0.8)
+        assert [relay.pid, *relay.workers.values()] == everybody
+        assert not relay.log_of("worker_hung")
+
+
+async def test_without_a_supervisor_workers_drain_and_end() -> None:
+    async with workers() as relay:
+        made = await pairs(relay, 4)
+        pids = list(relay.workers.values())
+        os.kill(relay.pid, signal.SIGKILL)
+        for pair in made:
+            for peer in (pair.binary, pair.phone):
+                assert await peer.closed() == (1001, "shutting down")
+        async with asyncio.timeout(10):
+            while any(_is_alive(pid) for pid in pids):
+                await asyncio.sleep(0.02)
+        relay.expect(-signal.SIGKILL)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        return " Z" not in Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+
+
+async def test_signals_of_the_supervisor_do_not_end_a_worker() -> None:
+    async with workers() as relay:
+        (pair,) = await pairs(relay, 1)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2):
+            for pid in relay.workers.values():
+                os.kill(pid, number)
+        await asyncio.sleep(0.2)
+        await pair.converse(b"1")
+        assert sum(relay.value("worker_restarts_total", worker=w) for w in "01") == 0
+
+
+async def test_an_owner_that_is_away_is_503_in_time() -> None:
+    async with workers(intervals={"worker_hung": 30.0}) as relay:
+        made = await pairs(relay, 8)
+        os.kill(relay.workers[1], signal.SIGSTOP)
+        away = next(pair.server_id for pair in made if pair.owner == 1)
+        started_at = time.monotonic()
+        refused = 0
+        while not refused:
+            client = await relay.http()
+            headers = {"X-Pyrycode-Server": away, "X-Pyrycode-Token": "t"}
+            client.send(request("/v1/client", upgrade_headers(headers)))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(2.0):
+                    status, got, _ = await client.response()
+                    assert (status, got["retry-after"]) == (503, "2")
+                    refused += 1
+        assert time.monotonic() - started_at < 9
+        os.kill(relay.workers[1], signal.SIGCONT)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", ""])
+def test_a_second_relay_on_the_port_is_refused(host: str) -> None:
+    group = bind_group(Address(host, 0), 3)
+    try:
+        port = group[0].getsockname()[1]
+        for count in (1, 2):
+            with pytest.raises(OSError, match="in use"):
+                bind_group(Address(host, port), count)
+        with pytest.raises(OSError, match="in use"):
+            bind(Address(host, port))
+        assert {sock.getsockname()[1] for sock in group} == {port}
+        for sock in group:
+            sock.setblocking(False)
+        clients = [socket.create_connection(("127.0.0.1", port)) for _ in range(60)]
+        accepted = []
+        for sock in group:
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    accepted.append((sock, sock.accept()[0]))
+        assert len(accepted) == 60
+        assert {sock for sock, _ in accepted} == set(group)
+        for sock in (*clients, *(sock for _, sock in accepted)):
+            sock.close()
+    finally:
+        for sock in group:
+            sock.close()
