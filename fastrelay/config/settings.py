@@ -194,7 +194,8 @@ class Limits:
         plain_refill: seconds until it may make one more.
         phone_backlog_bytes: unsent bytes held for one phone.
         held_bytes: kept in memory for all peers together, whatever for.
-        binary_backlog_bytes: unsent bytes for one binary at which its phones stop being read.
+        binary_backlog_bytes: unsent bytes for one binary at which those of its phones stop being
+            read that have some of them.
         useless_frames: pings, pongs, empty fragments and malformed envelopes of one connection
             at once; more of them end it.
         useless_refill: how many more it may send a second.

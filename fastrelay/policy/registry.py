@@ -206,11 +206,6 @@ class Registry(Generic[BinaryT, PhoneT]):
         self._connected.phones -= 1
         return True
 
-    def phones_of(self, server_id: str, binary: BinaryT) -> Collection[PhoneT]:
-        """A copy of the phones of a server-id; empty unless ``binary`` holds the server-id."""
-        entry = self._entries.get(server_id)
-        return () if entry is None or entry.binary is not binary else tuple(entry.phones.values())
-
     def _install(
         self, server_id: str, old: _Entry[BinaryT, PhoneT] | None, binary: BinaryT
     ) -> Claim[PhoneT]:

@@ -7,7 +7,7 @@ could end the envelope early and forge its fields. Frames are never parsed into 
 changed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import msgspec
@@ -85,6 +85,20 @@ def wrap(prefix: bytes, messages: list[bytes]) -> Sequence[Piece]:
 def wrap_small(prefix: bytes, message: bytes) -> bytes:
     """:func:`wrap` for one message of less than :data:`SMALL_FRAME` bytes, at half the cost."""
     return b"".join((text_header(len(prefix) + len(message) + 1), prefix, message, b"}"))
+
+
+def split(messages: list[bytes], size: int) -> Iterator[list[bytes]]:
+    """The same messages in parts of at most ``size`` bytes; a larger message is alone in its."""
+    part: list[bytes] = []
+    length = 0
+    for message in messages:
+        if part and length + len(message) > size:
+            yield part
+            part, length = [], 0
+        part.append(message)
+        length += len(message)
+    if part:
+        yield part
 
 
 def gather(flat: list[bytes]) -> Sequence[Piece]:

@@ -1,6 +1,6 @@
 """A binary: its envelopes carry frames to phones, or ask to close or to wake a phone."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from fastrelay.protocol.cause import Cause
@@ -40,9 +40,6 @@ class LivenessObserver(Protocol):
 class BinaryRouter(Protocol):
     """What a binary needs of its router."""
 
-    def phones_of(self, binary: "Binary") -> Collection[Phone]:
-        """The phones the binary serves now."""
-
     def binary_closed(self, binary: "Binary", code: int | None) -> None:
         """The binary's connection has ended; ``code`` is that of the peer's close frame."""
 
@@ -54,7 +51,6 @@ class Binary:
         connection: the binary's connection; set by the code that creates both.
         find_phone: returns the registered phone with a conn_id; set when the claim succeeds.
         observer: told of pongs and of the end while a conflicting claim waits.
-        phones_paused: its phones are not read, because too many bytes wait for the binary.
     """
 
     __slots__ = (
@@ -65,7 +61,6 @@ class Binary:
         "connection",
         "find_phone",
         "observer",
-        "phones_paused",
         "remote",
         "server_id",
         "version",
@@ -87,7 +82,6 @@ class Binary:
         self.conn_id = ""
         self.find_phone: Callable[[str], Phone | None] = _no_phone
         self.observer: LivenessObserver | None = None
-        self.phones_paused = False
         self.remote = remote
         self.server_id = server_id
         self.version = version
@@ -184,8 +178,8 @@ class Binary:
     # -- phone to binary --------------------------------------------------------------------
 
     def tell_closed(self, phone: Phone, code: int) -> None:
-        """Send the close notice of one of this binary's phones."""
-        if not self.connection.send((close_notice(phone.conn_id, code),), 0):
+        """Send the close notice of one of this binary's phones, behind that phone's frames."""
+        if not self.connection.send((close_notice(phone.conn_id, code),), 0, phone):
             self._context.log.limited(
                 "phone_close_notice_send_failed",
                 server_id=self.server_id,
@@ -194,21 +188,8 @@ class Binary:
             )
 
     def on_backlog(self, unsent: int) -> None:
-        """Stop reading the phones while too much waits; read on when all has gone."""
+        """Count what no phone is charged for."""
         self._context.held_bytes.binary_backlogs.pin(self, self.connection.unowned)
-        if not self.phones_paused and unsent > self._context.limits.binary_backlog_bytes:
-            self.phones_paused = True
-            for phone in self._router.phones_of(self):
-                phone.connection.pause_reading()
-        elif self.phones_paused and not unsent:
-            self._resume_phones()
-
-    def _resume_phones(self) -> None:
-        self.phones_paused = False
-        for phone in self._router.phones_of(self):
-            phone.resume_reading()
-            if self.phones_paused:  # the kept data of that phone has filled the backlog again
-                break
 
     def on_write_stalled(self) -> None:
         """The binary takes no more bytes: drop its connection, which begins the grace period."""
@@ -229,8 +210,6 @@ class Binary:
         """The connection has ended."""
         self._context.counters.frames.phone_to_binary.closing += undelivered
         self._context.held_bytes.binary_backlogs.pin(self, 0)
-        if self.phones_paused:
-            self._resume_phones()
         self.find_phone = _no_phone
         self._router.binary_closed(self, code)
         if self.observer is not None:

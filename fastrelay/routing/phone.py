@@ -18,6 +18,7 @@ from fastrelay.protocol.envelope import (
     check_frame,
     gather,
     phone_prefix,
+    split,
     wrap,
     wrap_small,
 )
@@ -25,6 +26,7 @@ from fastrelay.routing.context import RoutingContext
 from fastrelay.routing.transit_timer import TransitTimer
 from fastrelay.routing.uplink import Uplink
 from fastrelay.websocket.connection import Connection
+from fastrelay.websocket.send_queue import TURN_BYTES
 
 
 class PhoneRouter(Protocol):
@@ -46,9 +48,9 @@ class Phone:
     """
 
     __slots__ = (
+        "_address",
         "_context",
         "_counts",
-        "_initial_data",
         "_overflow_close",
         "_overflowed",
         "_prefix",
@@ -63,9 +65,9 @@ class Phone:
     connection: Connection
 
     def __init__(self, server_id: str, context: RoutingContext, router: PhoneRouter) -> None:
+        self._address = ""
         self._context = context
         self._counts = context.counters.frames.phone_to_binary  # cached: hot path
-        self._initial_data = b""
         self._overflow_close = BACKLOG_FULL
         self._overflowed = False
         self._prefix = b""
@@ -77,6 +79,8 @@ class Phone:
 
     def registered(self, conn_id: str, uplink: Uplink | None) -> None:
         """The registry has taken this phone."""
+        # The connection forgets it at its end, when frames may still wait for the binary.
+        self._address = self.connection.address
         self.conn_id = conn_id
         self.uplink = uplink
         self._prefix = phone_prefix(conn_id)
@@ -113,39 +117,49 @@ class Phone:
         else:
             self._forward(messages)
 
-    def defer_reading(self, initial_data: bytes) -> None:
-        """Do not read the phone for now, because its binary's backlog is full.
-
-        ``initial_data`` came behind the request head, and is processed when reading resumes.
-        """
-        self._initial_data = initial_data
-        self.connection.pause_reading()
-        self.connection.hold_undecoded(len(initial_data))
-
-    def resume_reading(self) -> None:
-        """Read the phone again, because its binary has no backlog any more, or has gone."""
-        self.connection.resume_reading()
-        initial_data, self._initial_data = self._initial_data, b""
-        self.connection.receive(initial_data)
-
     def _measure_duration(self, messages: list[bytes]) -> None:
         """Forward one read's messages and measure how long it takes until the binary has them."""
         self._counts.sample()
         timer = TransitTimer(self._context.counters.durations.phone_to_binary)
         self.on_messages(messages)
         if self.uplink is not None and self.connection.is_open:  # all were forwarded
-            self.uplink.notify_when_flushed(timer)
+            self.uplink.notify_when_flushed(timer, self)
 
     def _forward(self, messages: list[bytes]) -> None:
         uplink, frames = self.uplink, len(messages)
         if not frames:
             return
-        if uplink is None or not uplink.send(wrap(self._prefix, messages), frames, self):
+        if frames > 1 and uplink is not None and uplink.blocked:
+            self._forward_in_turns(uplink, messages)
+        elif uplink is None or not uplink.send(wrap(self._prefix, messages), frames, self):
             self._has_no_binary(frames)
 
+    def _forward_in_turns(self, uplink: Uplink, messages: list[bytes]) -> None:
+        """Queue a batch in parts, since each is sent whole while the siblings wait."""
+        left = len(messages)
+        for part in split(messages, TURN_BYTES):
+            if not self.connection.is_open:  # evicted for what was queued before
+                self._counts.backlog_full += left
+                return
+            if not uplink.send(wrap(self._prefix, part), len(part), self):
+                self._has_no_binary(left)
+                return
+            left -= len(part)
+
     def on_queued(self, size: int) -> None:
-        """So many bytes of the phone's frames wait for its binary now."""
+        """So many bytes of the phone's frames wait for its binary now.
+
+        While too much waits, a phone is not read until its own frames have gone. The others are:
+        how much each adds is bounded by one read, and it gets its turns.
+        """
         self._context.held_bytes.binary_backlogs.hold(self, size)
+        connection, uplink = self.connection, self.uplink
+        if not connection.is_open:
+            return
+        if not size:
+            connection.resume_reading()
+        elif uplink is not None and uplink.unsent > self._context.limits.binary_backlog_bytes:
+            connection.pause_reading()
 
     def _has_no_binary(self, frames: int) -> None:
         """Close the phone, because no binary takes its messages."""
@@ -202,10 +216,9 @@ class Phone:
 
     def held_for(self, kind: Kind) -> tuple[str, str]:
         """The address that sent bytes of this kind, and the tenant."""
-        connection = self.connection
         if kind is Kind.PHONE_BACKLOGS and self.uplink is not None:
             return self.uplink.address, self.server_id
-        return connection.address, self.server_id
+        return self._address, self.server_id
 
     def evict(self, kind: Kind) -> None:
         """Drop the bytes of this kind and close."""
@@ -227,7 +240,6 @@ class Phone:
 
     def on_closing(self, cause: Cause, code: int | None) -> None:
         """The connection's end begins."""
-        self._initial_data = b""
         self._context.counters.closes.phones.count(cause, code)
 
     def on_closed(self, code: int | None, undelivered: int) -> None:
@@ -239,4 +251,3 @@ class Phone:
             counts.closing += undelivered
         self._context.held_bytes.phone_backlogs.hold(self, 0)
         self._router.phone_closed(self, code)
-        self.uplink = None

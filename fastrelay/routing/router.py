@@ -86,10 +86,6 @@ class Router:
         """A phone that is not registered yet; the caller sets its connection."""
         return Phone(server_id, self.context, self)
 
-    def phones_of(self, binary: Binary) -> Collection[Phone]:
-        """The phones ``binary`` serves now."""
-        return self._registry.phones_of(binary.server_id, binary)
-
     # -- binaries ---------------------------------------------------------------------------
 
     def admit_binary(self, binary: Binary, initial_data: bytes) -> None:
@@ -231,10 +227,7 @@ class Router:
             device_name=device_name,
             remote=remote,
         )
-        if binary is not None and binary.phones_paused:
-            phone.defer_reading(initial_data)
-        else:
-            phone.connection.receive(initial_data)
+        phone.connection.receive(initial_data)
 
     def phone_closed(self, phone: Phone, code: int | None) -> None:
         """A phone's connection has ended: tell its binary, unless that asked for the close."""

@@ -8,11 +8,21 @@ from fastrelay.websocket.send_queue import FlushMarker, Owner
 
 
 class Uplink(Protocol):
-    """The way from a phone to its binary: in this process, the binary's connection."""
+    """The way from a phone to its binary: in this process, the binary's connection.
+
+    Attributes:
+        blocked: bytes wait for the binary, so what is sent now waits as well.
+    """
+
+    blocked: bool
 
     @property
     def address(self) -> str:
         """The binary's address, as limits know it."""
+
+    @property
+    def unsent(self) -> int:
+        """The bytes that wait for the binary, of all its phones."""
 
     def send(self, pieces: Sequence[Piece], frames: int, owner: Owner) -> bool:
         """Send whole frames of ``owner``; returns whether they were taken."""
@@ -23,5 +33,5 @@ class Uplink(Protocol):
     def drop_waiting(self, owner: Owner) -> int:
         """Drop the frames of ``owner`` that wait; returns how many."""
 
-    def notify_when_flushed(self, marker: FlushMarker) -> None:
-        """Call ``marker`` when everything sent until now has been flushed."""
+    def notify_when_flushed(self, marker: FlushMarker, owner: Owner) -> None:
+        """Call ``marker`` when everything that ``owner`` sent until now has been flushed."""

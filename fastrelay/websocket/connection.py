@@ -229,7 +229,7 @@ class Connection(Sender):
         self._handler.on_closing(close.cause, close.code)
         frame = close_frame(close)
         if self.blocked:
-            self._waiting().append((frame,), 0)
+            self._waiting().put_last(frame)
         else:
             self._transport.write(frame)
             self._arm_close_deadline()

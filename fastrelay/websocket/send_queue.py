@@ -2,13 +2,15 @@
 
 from collections import deque
 from collections.abc import Sequence
-from itertools import islice
 from typing import Any, Final, Protocol
 
 from fastrelay.protocol.frames import Piece
 
 FRAME_CHARGE: Final = 64
 """Bytes added to the length of each queued data frame, for its objects (protocol, frames)."""
+
+TURN_BYTES: Final = 16 * 1024
+"""What an owner may send in its turn; the frame that exceeds it is sent whole."""
 
 
 class FlushMarker(Protocol):
@@ -25,114 +27,186 @@ class Owner(Protocol):
         """So many bytes of the owner's frames wait in the queue now."""
 
 
-class SendQueue:
-    """A queue of whole frames that knows what it holds, and for whom.
+class _Flow:
+    """The frames of one owner, in order.
 
-    An entry takes three places: its pieces, its number of data frames, and its owner. Small frames
-    come in masses, so there is no object for an entry. A marker is an entry without pieces, in the
-    place of the owner.
+    An entry takes two places: its pieces and its number of data frames. Small frames come in
+    masses, so there is no object for an entry. A marker is an entry whose pieces are ``None``, in
+    the place of the number.
+
+    Attributes:
+        charged: bytes queued, plus :data:`FRAME_CHARGE` for each data frame.
+        credit: the bytes that the owner may send in this turn; below 0: what it has sent too much.
+    """
+
+    __slots__ = ("charged", "credit", "entries", "owner")
+
+    def __init__(self, owner: Owner | None) -> None:
+        self.owner = owner
+        self.entries: deque[Any] = deque()
+        self.charged = 0
+        self.credit = TURN_BYTES
+
+
+class SendQueue:
+    """A queue of whole frames that knows what it holds, and serves their owners in rotation.
+
+    The frames of one owner keep their order, as do those without an owner. Owners take turns of
+    :data:`TURN_BYTES`; what an owner sends beyond it, because a frame is larger, is taken off its
+    next turns (surplus round robin). An owner that has had nothing in the queue for a rotation
+    comes first, so that a conversation does not wait for floods (as new flows do in FQ-CoDel,
+    RFC 8290).
 
     Attributes:
         charged: bytes queued, plus :data:`FRAME_CHARGE` for each data frame.
         owned: that part of it which has an owner.
     """
 
-    __slots__ = ("_by_owner", "_entries", "charged", "owned")
+    __slots__ = ("_entries", "_first", "_flows", "_last", "_turns", "charged", "owned")
 
     def __init__(self) -> None:
-        self._entries: deque[Any] = deque()
-        self._by_owner: dict[Owner, int] = {}
+        self._flows: dict[Owner | None, _Flow] = {}
+        self._turns: deque[_Flow] = deque()  # the same flows, in the order of their turns
+        self._entries = 0  # how many there are in all flows
+        self._first: deque[bytes] = deque()
+        self._last = b""
         self.charged = 0
         self.owned = 0
 
     def __bool__(self) -> bool:
-        return bool(self._entries)
+        return bool(self._entries or self._first or self._last)
 
     def append(self, pieces: Sequence[Piece], frames: int, owner: Owner | None = None) -> None:
-        """Queue ``frames`` data frames (0: a control frame) made of ``pieces``."""
-        self._entries += (pieces[0] if len(pieces) == 1 else pieces, frames, owner)
-        charge = _charge(pieces, frames)
-        self.charged += charge
-        if owner is not None:
-            self._change(owner, charge)
+        """Queue ``frames`` data frames made of ``pieces``, behind all of the same owner.
+
+        0 frames: one that is not charged as a data frame, and that :meth:`drop` leaves.
+        """
+        flow = self._flow(owner)
+        flow.entries += (pieces[0] if len(pieces) == 1 else pieces, frames)
+        self._entries += 1
+        self._change(flow, _charge(pieces, frames))
 
     def put_first(self, control: bytes) -> None:
         """Queue a control frame ahead of everything (RFC 6455 §5.4 lets it pass between)."""
-        self._entries.extendleft((None, 0, control))
+        self._first.appendleft(control)
         self.charged += len(control)
 
-    def add_marker(self, marker: FlushMarker) -> None:
-        """Queue a marker; :meth:`take_slice` tells it when its turn comes."""
-        self._entries += (None, 0, marker)
+    def put_last(self, control: bytes) -> None:
+        """Queue the close frame behind everything."""
+        self._last = control
+        self.charged += len(control)
+
+    def add_marker(self, marker: FlushMarker, owner: Owner | None = None) -> None:
+        """Queue a marker behind all of the owner; :meth:`take_slice` tells it in its turn."""
+        self._flow(owner).entries += (None, marker)
+        self._entries += 1
 
     def take_slice(self, size: int) -> tuple[list[Piece], int]:
         """Remove at least ``size`` bytes, or all; returns pieces and the number of data frames.
 
         Call only when the previous slice has been flushed. A slice never crosses a marker, so a
-        marker fires exactly when everything queued before it has been flushed.
+        marker fires exactly when everything of its owner before it has been flushed.
         """
         pieces: list[Piece] = []
         frames = length = 0
-        given_back: dict[Owner, int] = {}
+        while self._first and length < size:
+            pieces.append(control := self._first.popleft())
+            length += len(control)
+        self.charged -= length
+        given_back: dict[_Flow, int] = {}
         while self._entries and length < size:
-            if self._entries[0] is None:
-                if pieces:
-                    break
-                self._pop()[2].flushed()
+            flow = self._next_flow()
+            payload, count = flow.entries[0], flow.entries[1]
+            if payload is None and pieces:
+                break
+            self._pop(flow)
+            if payload is None:
+                count.flushed()
                 continue
-            payload, count, owner = self._pop()
             entry = _pieces(payload)
             charge = _charge(entry, count)
             pieces += entry
             frames += count
-            length += charge - FRAME_CHARGE * count
-            self.charged -= charge
-            if owner is not None:
-                given_back[owner] = given_back.get(owner, 0) - charge
-        for owner, charge in given_back.items():
-            self._change(owner, charge)
+            taken = charge - FRAME_CHARGE * count
+            flow.credit -= taken
+            length += taken
+            given_back[flow] = given_back.get(flow, 0) - charge
+        if self._last and not self._entries and length < size:
+            pieces.append(self._last)
+            self.charged -= len(self._last)
+            self._last = b""
+        for flow, charge in given_back.items():
+            self._change(flow, charge)
         return pieces, frames
 
+    def _next_flow(self) -> _Flow:
+        """The flow that is served now; there is an entry in some flow."""
+        turns = self._turns
+        while True:
+            flow = turns[0]
+            if len(turns) == 1:
+                flow.credit = TURN_BYTES  # nobody has a share that it could exceed
+            if flow.credit > 0 and flow.entries:
+                return flow
+            if flow.credit >= TURN_BYTES:  # nothing came since its last turn
+                del self._flows[flow.owner]
+                turns.popleft()
+                continue
+            flow.credit = min(flow.credit + TURN_BYTES, TURN_BYTES)
+            turns.rotate(-1)
+
     def drop(self, owner: Owner) -> int:
-        """Remove all that has this owner; returns how many data frames that were."""
+        """Remove the data frames of this owner; returns how many that were."""
+        flow = self._flows.get(owner)
+        if flow is None:
+            return 0
         kept: deque[Any] = deque()
         frames = charged = 0
-        while self._entries:
-            payload, count, whose = entry = self._pop()
-            if whose is owner:
+        while flow.entries:
+            payload, count = self._pop(flow)
+            if payload is None or not count:
+                kept += (payload, count)
+                self._entries += 1
+            else:
                 frames += count
                 charged += _charge(_pieces(payload), count)
-            else:
-                kept += entry
-        self._entries = kept
-        self.charged -= charged
+        flow.entries = kept
         if charged:
-            self._change(owner, -charged)
+            self._change(flow, -charged)
         return frames
-
-    def count_frames(self) -> int:
-        """How many data frames wait."""
-        return sum(islice(self._entries, 1, None, 3))
 
     def forget(self) -> int:
         """The queue is given up; returns how many data frames were in it."""
-        for owner in tuple(self._by_owner):
-            self._change(owner, -self._by_owner[owner])
-        frames = self.count_frames()
-        self._entries.clear()
+        frames = 0
+        for flow in tuple(self._turns):
+            while flow.entries:
+                payload, count = self._pop(flow)
+                frames += 0 if payload is None else count
+            if flow.charged:
+                self._change(flow, -flow.charged)
+        self._first.clear()
+        self._last = b""
         self.charged = 0
         return frames
 
-    def _pop(self) -> tuple[Any, int, Any]:
-        take = self._entries.popleft
-        return take(), take(), take()
+    def _flow(self, owner: Owner | None) -> _Flow:
+        flow = self._flows.get(owner)
+        if flow is None:
+            flow = self._flows[owner] = _Flow(owner)
+            self._turns.appendleft(flow)
+        return flow
 
-    def _change(self, owner: Owner, charge: int) -> None:
-        size = self._by_owner.pop(owner, 0) + charge
-        if size:
-            self._by_owner[owner] = size
-        self.owned += charge
-        owner.on_queued(size)
+    def _pop(self, flow: _Flow) -> tuple[Any, Any]:
+        self._entries -= 1
+        take = flow.entries.popleft
+        return take(), take()
+
+    def _change(self, flow: _Flow, charge: int) -> None:
+        flow.charged += charge
+        self.charged += charge
+        if flow.owner is not None:
+            self.owned += charge
+            flow.owner.on_queued(flow.charged)
 
 
 def _pieces(payload: Any) -> Sequence[Piece]:

@@ -107,7 +107,7 @@ class Sender(FairReader):
         """Send ``frames`` whole data frames whose bytes are ``pieces`` end to end.
 
         Args:
-            owner: is charged for them while they wait.
+            owner: is charged for them while they wait, and has turns of its own.
 
         Returns whether they were taken: ``False`` once the connection is closing. Frames on which
         the transport fails were taken, and are lost with the connection.
@@ -144,11 +144,14 @@ class Sender(FairReader):
         return True
 
     @contained
-    def notify_when_flushed(self, marker: FlushMarker) -> None:
-        """Call ``marker`` when the kernel has everything sent until now; not if that is dropped."""
+    def notify_when_flushed(self, marker: FlushMarker, owner: Owner | None = None) -> None:
+        """Call ``marker`` when the kernel has everything sent for ``owner`` until now.
+
+        If that is dropped, the marker is not called.
+        """
         if self._state is _OPEN:
             if self.blocked:
-                self._waiting().add_marker(marker)
+                self._waiting().add_marker(marker, owner)
             else:
                 marker.flushed()
 

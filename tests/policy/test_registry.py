@@ -74,12 +74,11 @@ def test_a_reclaim_evicts_and_ends_the_grace() -> None:
 def test_what_a_displaced_binary_does_changes_nothing() -> None:
     registry = made()
     old = registry.claim("s", "old")
-    registry.take_over("s", "old", "new")
+    new = registry.take_over("s", "old", "new")
     conn_id, _ = registry.register("s", "phone")
     assert registry.release("s", "old") is None
     assert old.find_phone(conn_id) is None
-    assert not registry.phones_of("s", "old")
-    assert list(registry.phones_of("s", "new")) == ["phone"]
+    assert new.find_phone(conn_id) == "phone"
     with pytest.raises(Conflict):
         registry.take_over("s", "old", "third")
 
@@ -90,10 +89,10 @@ def test_an_evicted_phone_takes_no_namesake_with_it() -> None:
     registry: Registry[str, str] = Registry(16, lambda: next(drawn))
     registry.claim("s", "old")
     conn_id, _ = registry.register("s", "evicted")
-    registry.take_over("s", "old", "new")
+    new = registry.take_over("s", "old", "new")
     assert registry.register("s", "namesake").conn_id == conn_id
     assert not registry.unregister("s", conn_id, "evicted")
-    assert (list(registry.phones_of("s", "new")), registry.connected_phones) == (["namesake"], 1)
+    assert (new.find_phone(conn_id), registry.connected_phones) == ("namesake", 1)
     assert registry.unregister("s", conn_id, "namesake")
 
 

@@ -19,7 +19,7 @@ from fastrelay.protocol.frames import (
     parse_close_code,
     text_header,
 )
-from fastrelay.websocket.send_queue import FRAME_CHARGE, SendQueue
+from fastrelay.websocket.send_queue import FRAME_CHARGE, TURN_BYTES, SendQueue
 
 # -- headers --------------------------------------------------------------------------------------
 
@@ -125,7 +125,7 @@ def test_the_codes_that_may_travel() -> None:
 def test_an_empty_backlog() -> None:
     backlog = SendQueue()
     assert not backlog
-    assert (backlog.charged, backlog.count_frames(), backlog.take_slice(100)) == (0, 0, ([], 0))
+    assert (backlog.charged, backlog.take_slice(100), backlog.forget()) == (0, ([], 0), 0)
 
 
 def test_frames_are_charged_on_top_of_their_bytes() -> None:
@@ -133,9 +133,12 @@ def test_frames_are_charged_on_top_of_their_bytes() -> None:
     backlog.append((b"head", b"payload"), 1)
     backlog.append((b"three frames",), 3)
     assert backlog.charged == 11 + FRAME_CHARGE + 12 + 3 * FRAME_CHARGE
-    assert backlog.count_frames() == 4
-    backlog.append((b"ping",), 0)
-    assert backlog.charged == 23 + 4 * FRAME_CHARGE + 4
+    backlog.append((b"notice",), 0)
+    backlog.put_first(b"ping")
+    backlog.put_last(b"close")
+    assert backlog.charged == 23 + 4 * FRAME_CHARGE + 6 + 4 + 5
+    assert backlog.forget() == 4
+    assert (bool(backlog), backlog.charged) == (False, 0)
 
 
 def test_a_control_frame_goes_ahead_of_everything() -> None:
@@ -194,8 +197,112 @@ def test_what_goes_in_comes_out_and_the_charge_with_it(
         out += taken
         frames += count
         left = sum(count for _, count in entries) - frames
-        assert backlog.count_frames() == left
         held = sum(len(piece) for pieces, _ in entries for piece in pieces) - sum(map(len, out))
         assert backlog.charged == held + FRAME_CHARGE * left
     assert out == [piece for pieces, _ in entries for piece in pieces]
     assert frames == sum(count for _, count in entries)
+
+
+# -- the turns of owners --------------------------------------------------------------------------
+
+
+class Phone:
+    def __init__(self) -> None:
+        self.queued = 0
+
+    def on_queued(self, size: int) -> None:
+        self.queued = size
+
+
+def in_turns(queue: SendQueue) -> list[bytes]:
+    """All pieces, one slice for each."""
+    pieces = []
+    while queue:
+        taken, _ = queue.take_slice(1)
+        pieces += map(bytes, taken)
+    return pieces
+
+
+def test_a_phone_that_had_nothing_queued_comes_first() -> None:
+    queue, flood, honest = SendQueue(), Phone(), Phone()
+    for number in range(10):
+        queue.append((b"%d" % number * TURN_BYTES,), 1, flood)
+    assert queue.take_slice(1)[0] == [b"0" * TURN_BYTES]
+    queue.append((b"honest",), 1, honest)
+    assert honest.queued == 6 + FRAME_CHARGE
+    assert queue.take_slice(1)[0] == [b"honest"]
+    assert honest.queued == 0
+    assert queue.take_slice(1)[0] == [b"1" * TURN_BYTES]
+
+
+def test_coming_first_again_and_again_takes_nobodys_turn() -> None:
+    """As soon as it has nothing queued it sends one more frame; it has half of the line."""
+    queue, patient, pushing = SendQueue(), Phone(), Phone()
+    for _ in range(20):
+        queue.append((b"p" * TURN_BYTES,), 1, patient)
+    sent = {b"p": 0, b"s": 0}
+    for _ in range(20):
+        if not pushing.queued:
+            queue.append((b"s" * TURN_BYTES,), 1, pushing)
+        (piece,), _ = queue.take_slice(1)
+        sent[bytes(piece[:1])] += 1
+    assert sent == {b"p": 10, b"s": 10}
+
+
+@pytest.mark.parametrize("large", [TURN_BYTES, 100_000, 256 * 1024])
+def test_phones_share_the_line_by_bytes_not_by_frames(large: int) -> None:
+    queue, flood, honest = SendQueue(), Phone(), Phone()
+    sent = {flood: 0, honest: 0}
+    while sum(sent.values()) < 40 * large:
+        for phone, size in ((flood, large), (honest, 1_000)):
+            while phone.queued < large:
+                queue.append((b"f" * size,), 1, phone)
+        (piece,), _ = queue.take_slice(1)
+        sent[flood if len(piece) == large else honest] += len(piece)
+    assert abs(sent[flood] - sent[honest]) <= large + TURN_BYTES
+
+
+def test_each_phone_keeps_its_order_and_close_frames_and_notices_their_places() -> None:
+    queue, phones = SendQueue(), [Phone() for _ in range(3)]
+    for number in range(4):
+        for index, phone in enumerate(phones):
+            queue.append((b"%d%d" % (index, number) * 10_000,), 1, phone)
+    queue.append((b"notice",), 0, phones[1])
+    queue.put_last(b"close")
+    queue.put_first(b"ping")
+    pieces = in_turns(queue)
+    assert (pieces[0], pieces[-1]) == (b"ping", b"close")
+    for index in range(3):
+        mine = [piece[:2] for piece in pieces if piece[:1] == b"%d" % index]
+        assert mine == [b"%d%d" % (index, number) for number in range(4)]
+    assert pieces.index(b"notice") > pieces.index(b"13" * 10_000)
+    assert [phone.queued for phone in phones] == [0, 0, 0]
+    assert queue.charged == queue.owned == 0
+
+
+def test_what_is_dropped_are_the_frames_of_one_phone_but_not_its_notice() -> None:
+    queue, dropped, kept, marker = SendQueue(), Phone(), Phone(), TransitTimer()
+    queue.append((b"d",), 2, dropped)
+    queue.add_marker(marker, dropped)
+    queue.append((b"notice",), 0, dropped)
+    queue.append((b"k",), 1, kept)
+    assert queue.drop(dropped) == 2
+    assert (dropped.queued, kept.queued) == (6, 1 + FRAME_CHARGE)
+    assert sorted(in_turns(queue)) == [b"k", b"notice"]
+    assert marker.stopped == 1
+    assert queue.drop(dropped) == queue.drop(Phone()) == 0
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(1, 40_000), st.integers(0, 2))))
+def test_of_many_phones_nothing_is_lost_and_all_charges_come_back(
+    appended: list[tuple[int, int, int]],
+) -> None:
+    queue, phones = SendQueue(), [Phone() for _ in range(5)]
+    for index, size, take in appended:
+        queue.append((bytes([index]) * size,), 1, phones[index])
+        if take:
+            queue.take_slice(take * 10_000)
+        assert queue.owned == queue.charged == sum(phone.queued for phone in phones)
+    left = queue.charged
+    assert sum(len(piece) + FRAME_CHARGE for piece in in_turns(queue)) == left
+    assert [phone.queued for phone in phones] == [0] * 5

@@ -64,9 +64,11 @@ async def a_binary_that_stalls(relay: MemoryRelay, raise_at: int) -> MemoryPeer:
     binary.transport.stalled = True
     first.send("x" * 2000)
     first.send("x" * 2000)
+    last.send("x" * 2000)
     late = relay.phone()
     assert first.transport.paused
     assert last.transport.paused
+    assert not late.transport.paused
     binary.transport.go_on()
     assert not first.transport.paused
     assert not last.transport.paused

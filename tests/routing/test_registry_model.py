@@ -42,9 +42,10 @@ class Wire:
         self.notices: list[bytes] = []
         self.pings = 0
 
+    address = ""
     unowned = 0
 
-    def send(self, pieces: tuple[bytes, ...], frames: int) -> bool:
+    def send(self, pieces: tuple[bytes, ...], frames: int, owner: Phone) -> bool:
         if self.is_open:
             self.notices += pieces
         return self.is_open
@@ -264,8 +265,8 @@ class Model(RuleBasedStateMachine):
     def phones_are_those_of_their_holder(self) -> None:
         for server_id, slot in self.slots.items():
             if slot.holder is not None:
-                phones = self.registry.phones_of(server_id, slot.holder.handler)
-                assert {phone.connection for phone in phones} == set(slot.phones)
+                phones = self.registry._entries[server_id].phones
+                assert {phone.connection for phone in phones.values()} == set(slot.phones)
 
     @invariant()
     def everybody_was_told_what_is_due(self) -> None:

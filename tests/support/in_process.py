@@ -9,6 +9,7 @@ from fastrelay.log import Log
 from fastrelay.metrics import Metrics, make_metrics
 from fastrelay.net.bound_sockets import bind_all
 from fastrelay.routing.binary import Binary
+from fastrelay.routing.phone import Phone
 from fastrelay.server.relay import Relay
 from tests.support.running import RunningRelay, Samples
 
@@ -85,6 +86,16 @@ class RelayInProcess(RunningRelay):
         binary = self.relay.registry.holder(server_id)
         assert binary is not None
         return binary
+
+    def phones_of(self, server_id: str) -> list[Phone]:
+        """The phones registered for a server-id."""
+        entry = self.relay.registry._entries.get(server_id)
+        return [] if entry is None else list(entry.phones.values())
+
+    def is_full(self, server_id: str, phones: int = 1) -> bool:
+        """Whether so many phones are not read because frames of theirs wait for the binary."""
+        paused = [phone for phone in self.phones_of(server_id) if phone.connection._paused]
+        return len(paused) >= phones
 
     def keep_in_process(self, sent: int) -> None:
         """From the next accept on, the kernel takes about ``sent`` bytes for a peer, no more."""

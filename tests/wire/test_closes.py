@@ -210,7 +210,7 @@ async def exceptions_in_the_relay(relay: RunningRelay) -> None:
     await _raises(binary, relay.binary_of("s1").connection)
     await relay.binary()
     phone = await relay.phone()
-    (of_phone,) = relay.relay.registry.phones_of("s1", relay.binary_of("s1"))
+    (of_phone,) = relay.phones_of("s1")
     await _raises(phone, of_phone.connection)
     assert relay.value("internal_errors_total") == len(relay.log_of("internal_error")) == 2
 

@@ -164,7 +164,7 @@ async def test_ciphertext_of_a_phone_that_is_not_read_is_charged() -> None:
         for phone in phones:
             for _ in range(10):
                 phone.send_text(json.dumps("p" * 60_000))
-        await relay.until(lambda: relay.binary_of("s1").phones_paused)
+        await relay.until(lambda: relay.is_full("s1"))
         await relay.until(lambda: held(relay, "tls") > 0)
         kept = relay.relay.scheduler.kept_bytes  # the same scheduler for TLS and what is above
         assert kept > 0
@@ -252,7 +252,7 @@ async def test_what_came_with_the_head_is_charged_while_the_binary_is_blocked() 
         binary, phone = await relay.binary(window=4096), await relay.phone()
         binary.stop_reading()
         sending = asyncio.create_task(flood(phone))
-        await relay.until(lambda: relay.binary_of("s1").phones_paused)
+        await relay.until(lambda: relay.is_full("s1"))
         early = []
         for _ in range(60):
             client = await relay.http()
@@ -263,13 +263,13 @@ async def test_what_came_with_the_head_is_charged_while_the_binary_is_blocked() 
             relay.attempts += 1
             early.append(relay.own(Peer(client.reader, client.writer)))
         assert MIB < held(relay) < 3 * MIB
-        gone = await ends([*early, phone])  # of the flood, too, the rest of a read is kept
+        gone = await ends([*early, phone])  # the flood is the largest holder
         assert set(gone) == {LIMITED}
-        assert len(gone) == evicted(relay, "half_messages") > 10
+        assert len(gone) == evicted(relay, "binary_backlogs") > 10
         sending.cancel()
         await asyncio.gather(sending, return_exceptions=True)
         binary.read_on()
-        while relay.relay.held.half_messages.total > 200_000:  # and the rest is given out
+        while relay.relay.held.binary_backlogs.total > 200_000:  # and the rest is given out
             await binary.text()
 
 

@@ -204,7 +204,7 @@ async def test_a_paused_phone_goes_on_where_it_was() -> None:
         binary, phone = await relay.binary(), await relay.phone()
         phone.send_text("0")
         await binary.json()
-        connection = next(iter(relay.relay.router.phones_of(relay.binary_of("s1")))).connection
+        connection = relay.phones_of("s1")[0].connection
         connection.pause_reading()
         for number in range(1, 400):
             phone.send_text(b"%d" % number)

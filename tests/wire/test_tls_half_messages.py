@@ -122,7 +122,7 @@ async def test_what_a_binary_was_sent_meanwhile_is_delivered_in_order(version: s
         rest = await stop_binary(relay, evil, phone, version)
         for number in range(count):
             phone.send_json([number, frame])
-        await relay.until(lambda: relay.binary_of("s1").phones_paused)
+        await relay.until(lambda: relay.is_full("s1"))
         assert relay.binary_of("s1").connection.unsent < 2 * Limits().binary_backlog_bytes
         complete(evil, version, rest)
         assert await after_probes(evil) == {"conn_id": conn_id, "frame": [0, frame]}

@@ -28,7 +28,7 @@ async def test_a_phone_that_is_not_read_meanwhile_is_not_late() -> None:
         binary.stop_reading()
         for _ in range(100):
             sibling.send_json(FRAME)
-        await relay.until(lambda: relay.binary_of("s1").phones_paused)
+        await relay.until(lambda: relay.is_full("s1"))
         complete(phone, "1.3", rest)
         phone.send_text('"in time"')
         await asyncio.sleep(0.5)
