@@ -1,19 +1,26 @@
-"""The command line: ``fastrelay [flags]`` runs a relay; ``probe`` checks one, ``top`` shows one."""
+"""The command line: ``fastrelay [flags]`` runs a relay, and ``check`` says what would run.
+
+``probe`` checks a relay that runs, and ``top`` shows one.
+"""
 
 import contextlib
 import os
 import sys
 from collections.abc import Sequence
 
+from fastrelay import __version__
 from fastrelay.config.errors import ConfigurationError
-from fastrelay.config.flags import make_parser
 from fastrelay.config.from_flags import asks_to_listen, read_settings
+from fastrelay.config.help import help_text
 from fastrelay.config.settings import Settings
+from fastrelay.config.sources import read_options
+from fastrelay.process.check import check
 from fastrelay.process.run import bind_and_run
 from fastrelay.process.standard_descriptors import occupy_standard_descriptors
 from fastrelay.tools.probe.command import main as probe
 from fastrelay.tools.top.command import main as top
 
+EXIT_OK = 0
 EXIT_REFUSED = 2
 
 _USAGE = """\
@@ -27,6 +34,8 @@ fastrelay: no listener was asked for
 
   fastrelay --help                             shows all flags
 """
+_HELP = frozenset({"-h", "-help", "--help"})
+_VERSION = frozenset({"-version", "--version"})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,11 +53,7 @@ def _command(arguments: Sequence[str]) -> int:
             return probe(arguments[1:])
         if arguments and arguments[0] == "top":
             return top(arguments[1:])
-        options = make_parser().parse_args(arguments)
-        if not asks_to_listen(options):
-            _say(_USAGE)
-            return EXIT_REFUSED
-        return _serve(read_settings(options, os.environ))
+        return _relay(arguments)
     except ConfigurationError as refusal:
         _say(f"fastrelay: {refusal.what}\nfastrelay: {refusal.fix}\n")
         return EXIT_REFUSED
@@ -62,6 +67,37 @@ def _serve(settings: Settings) -> int:
     from fastrelay.process.workers.supervisor import bind_and_supervise
 
     return bind_and_supervise(settings)
+
+
+def _relay(arguments: Sequence[str]) -> int:
+    """Run a relay, or say what would run, which flags there are, or which version this is."""
+    if not _HELP.isdisjoint(arguments):
+        _tell(help_text())
+        return EXIT_OK
+    if not _VERSION.isdisjoint(arguments):
+        _tell(f"{__version__}\n")
+        return EXIT_OK
+    only_check = bool(arguments) and arguments[0] == "check"
+    options = read_options(arguments[1:] if only_check else arguments, os.environ)
+    if not asks_to_listen(options):
+        _say(_USAGE)
+        return EXIT_REFUSED
+    settings = read_settings(options, os.environ)
+    if only_check:
+        _tell(check(options, settings))
+        return EXIT_OK
+    return _serve(settings)
+
+
+def _tell(text: str) -> None:
+    """Write to stdout; what cannot be written changes no exit code."""
+    if sys.stdout is not None:
+        try:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+        except OSError:
+            with contextlib.suppress(OSError):
+                sys.stdout.close()
 
 
 def _say(text: str) -> None:

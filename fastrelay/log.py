@@ -39,7 +39,25 @@ KEYS: Final = frozenset(
 )
 """The keys that any event may carry. ``from_`` is written ``from``, a reserved word in Python."""
 
-BOOT_KEYS: Final = frozenset({"version", "mode", "listen", "metrics", "push", "address_cap", "fix"})
+BOOT_KEYS: Final = frozenset(
+    {
+        "version",
+        "mode",
+        "listen",
+        "metrics",
+        "push",
+        "address_cap",
+        "fix",
+        "workers",
+        "max_connections",
+        "max_message_bytes",
+        "max_phones",
+        "max_held_bytes",
+        "grace",
+        "upgrade_burst",
+        "upgrade_refill",
+    }
+)
 """The keys that only events at start and stop may carry."""
 
 MAX_LINE: Final = 4095

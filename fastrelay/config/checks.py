@@ -1,16 +1,14 @@
-"""Checks single values and the privileges of this process, before the relay starts."""
+"""Checks certificates to trust, descriptors and privileges, before the relay starts."""
 
 import argparse
-import ipaddress
 import os
 import resource
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NamedTuple, NoReturn
 
 from fastrelay.config.errors import ConfigurationError
-from fastrelay.config.settings import Address, Network
 
 RESERVED_DESCRIPTORS = 64
 """Descriptors reserved for listeners, logs, the event loop, and accepts in progress."""
@@ -19,10 +17,10 @@ LEAST_HANDSHAKES = 16
 """The least number of pending connections allowed, however few descriptors there are."""
 
 MOST_CONNECTIONS = 10_000
-MOST_WORKERS = 128
+"""The default cap on live WebSockets of a worker if the descriptor limit allows more."""
+
 DESCRIPTORS_OF_EACH_WORKER = 3
 """A worker has a listening socket of each worker, and two sockets to each other one."""
-"""The default cap on live WebSockets if the descriptor limit allows more."""
 
 _STATUS: Final = Path("/proc/self/status")
 _CAP_NET_BIND_SERVICE: Final = 1 << 10
@@ -36,99 +34,11 @@ class CommandLineParser(argparse.ArgumentParser):
         raise ConfigurationError(message, f"{self.prog} --help shows every flag and its default")
 
 
-def number(
-    kind: type[int] | type[float], least: float, most: float = 2**40
-) -> Callable[[str], float]:
-    """An argparse type: a number from ``least`` to ``most``."""
-    noun = "whole number" if kind is int else "number"
-
-    def parse(text: str) -> float:
-        try:
-            value = kind(text)
-        except ValueError:
-            value = kind(-1)
-        if value > most:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a {noun} of at most {most}")
-        if not value >= least:  # "nan" compares false
-            raise argparse.ArgumentTypeError(f"{text!r} is not a {noun} of at least {least}")
-        return value
-
-    return parse
-
-
-def count_or_auto(text: str) -> int | str:
-    """An argparse type: a number of workers, or ``auto``."""
-    return text if text == "auto" else int(number(int, 1, MOST_WORKERS)(text))
-
-
-def parse_address(flag: str, text: str) -> Address:
-    """Parse ``HOST:PORT``, ``:PORT`` or ``[IPv6]:PORT`` with a port from 1 to 65535.
-
-    Raises:
-        ConfigurationError: ``text`` has none of these forms.
-    """
-    host, colon, port = text.rpartition(":")
-    if bracketed := host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    good_host = host.isascii() and bracketed == (":" in host)
-    if not colon or not good_host or not port.isascii() or not port.isdigit():
-        raise ConfigurationError(
-            f"{flag} {text!r} is not HOST:PORT", "for example 127.0.0.1:8080, or :8080"
-        )
-    if len(port) > 5 or not 1 <= int(port) <= 65535:
-        raise ConfigurationError(
-            f"{flag} {text!r} has no port from 1 to 65535", "name the port to listen on"
-        )
-    return Address(host, int(port))
-
-
-def parse_metrics_address(text: str) -> Address | None:
-    """Parse the address for ``/metrics``: a loopback literal with a port, or empty for none.
-
-    Metrics show when peers are connected, so they are never served to a network. A hostname is
-    refused even if it resolves to a loopback address now, because that can change.
-
-    Raises:
-        ConfigurationError: ``text`` is anything else.
-    """
-    if not text:
-        return None
-    address = parse_address("--metrics-listen", text)
-    try:
-        loopback = ipaddress.ip_address(address.host).is_loopback
-    except ValueError:
-        loopback = False
-    if not loopback:
-        raise ConfigurationError(
-            f"--metrics-listen {text!r} is not a loopback address",
-            "use 127.0.0.1:PORT or [::1]:PORT, or an empty value for no metrics",
-        )
-    return address
-
-
-def parse_networks(flag: str) -> Callable[[str], tuple[Network, ...]]:
-    """An argparse type for ``flag``: comma-separated networks or addresses, at least one.
-
-    Raises:
-        ConfigurationError: an entry is neither, or the list is empty. No networks would mean that
-            any peer is believed, and an unset variable in a unit file must not come to mean that.
-    """
-
-    def parse(text: str) -> tuple[Network, ...]:
-        try:
-            return tuple(ipaddress.ip_network(entry.strip()) for entry in text.split(","))
-        except ValueError as error:
-            fix = "for example 10.0.0.0/8,fd00::/8, or without networks to believe any peer"
-            raise ConfigurationError(f"{flag}: {error}", fix) from None
-
-    return parse
-
-
 def client_ssl_context(flag: str, file: str | None) -> ssl.SSLContext:
     """The TLS context of a client that trusts the certificates in ``file``, or the system's.
 
     Args:
-        flag: the flag that names the file.
+        flag: where the file is named: a flag, a variable, or a key of the configuration file.
         file: a PEM file; ``None`` for the certificates of the system.
 
     Raises:
@@ -177,7 +87,12 @@ def share_of_worker(descriptors: int, workers: int = 1, *, has_tls: bool = False
 
 
 def share_descriptors(
-    descriptors: int, wanted: int | None, workers: int = 1, *, has_tls: bool = False
+    descriptors: int,
+    wanted: int | None,
+    workers: int = 1,
+    *,
+    has_tls: bool = False,
+    flag: str = "--max-connections",
 ) -> Shares:
     """The most live WebSockets of the relay, and the most pending connections of each worker.
 
@@ -199,7 +114,7 @@ def share_descriptors(
         wanted = min(MOST_CONNECTIONS, here) * workers
     if wanted > room:
         raise ConfigurationError(
-            f"--max-connections {wanted} needs more than the {descriptors} file descriptors"
+            f"{flag} {wanted} needs more than the {descriptors} file descriptors"
             " this process may open",
             f"ask for at most {room}, or raise the limit (ulimit -n, LimitNOFILE=)",
         )

@@ -13,3 +13,8 @@ class ConfigurationError(Exception):
         # Quoted text may come from a file name or a library, and may contain line ends.
         self.what, self.fix = (" ".join(text.splitlines()) for text in (what, fix))
         super().__init__(self.what)
+
+
+def install_extra(extra: str) -> str:
+    """How to install what an extra of this package needs; the package is in no index."""
+    return f"pip install 'PATH[{extra}]', where PATH is the wheel or the checkout of fastrelay"

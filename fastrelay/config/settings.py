@@ -12,6 +12,7 @@ from typing import Final
 Network = IPv4Network | IPv6Network
 KIB: Final = 1024
 MIB: Final = 1024 * 1024
+GIB: Final = 1024 * MIB
 
 LEAST_MESSAGE_BYTES: Final = 125
 """The smallest permitted message limit: the decoder does not check shorter lengths."""
@@ -251,6 +252,7 @@ class Settings:
         supervised: there is a supervisor even with one worker.
         log_level: ``debug``, ``info``, ``warning`` or ``error``.
         log_format: ``logfmt`` or ``json``.
+        unknown_variables: environment variables that look like flags and are none.
     """
 
     listen: Address
@@ -265,3 +267,4 @@ class Settings:
     supervised: bool = False
     log_level: str = "info"
     log_format: str = "logfmt"
+    unknown_variables: tuple[str, ...] = ()

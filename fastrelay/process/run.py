@@ -128,7 +128,18 @@ def log_startup(settings: Settings, log: Log) -> None:
         metrics=str(settings.metrics_listen or "off"),
         push="on" if settings.push else "off",
         address_cap=_address_cap(settings),
+        workers=settings.workers,
+        max_connections=settings.limits.connections,
+        max_message_bytes=settings.limits.message_bytes,
+        max_phones=settings.limits.phones,
+        max_held_bytes=settings.limits.held_bytes,
+        grace=settings.intervals.grace,
+        upgrade_burst=settings.limits.upgrade_burst,
+        upgrade_refill=settings.limits.upgrade_refill,
     )
+    if settings.unknown_variables:
+        names = ", ".join(settings.unknown_variables)
+        log.warning("unknown_variables", err=f"these variables are no flags: {names}")
     if not settings.limits.upgrade_burst:
         log.warning("rate_limit_off", fix="--upgrade-burst 20 limits attempts per address")
 

@@ -2,7 +2,6 @@
 
 import os
 import socket
-from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -11,54 +10,12 @@ from fastrelay.config import checks
 from fastrelay.config.checks import (
     check_privileges,
     client_ssl_context,
-    parse_address,
-    parse_metrics_address,
-    parse_networks,
     share_descriptors,
 )
 from fastrelay.config.errors import ConfigurationError
 from fastrelay.config.settings import Address
 from fastrelay.net.bound_sockets import bind
 from tests.support.certificates import authority
-
-
-@pytest.mark.parametrize(
-    ("text", "address", "shown"),
-    [
-        ("127.0.0.1:8080", Address("127.0.0.1", 8080), "127.0.0.1:8080"),
-        ("relay.example:1", Address("relay.example", 1), "relay.example:1"),
-        (":65535", Address("", 65535), ":65535"),
-        ("[::1]:80", Address("::1", 80), "[::1]:80"),
-    ],
-)
-def test_addresses(text: str, address: Address, shown: str) -> None:
-    assert parse_address("--flag", text) == address
-    assert str(address) == shown
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        *("", ":", "host", "host:", "host:80a", "host:-1", "host:+1", "host:1_0", "host: 1"),
-        *("host:٣", "höst:80", "::1:80", "[::1]", "[::1:80", "::1]:80", "[]:80", "[host]:80"),
-        *("host:0", "host:65536", "host:" + "9" * 5000),
-    ],
-)
-def test_no_addresses(text: str) -> None:
-    with pytest.raises(ConfigurationError, match="--flag") as refusal:
-        parse_address("--flag", text)
-    assert refusal.value.fix
-
-
-def test_metrics_addresses() -> None:
-    assert parse_metrics_address("") is None
-    assert parse_metrics_address("[::1]:9090") == Address("::1", 9090)
-    assert parse_metrics_address("127.8.9.1:1") == Address("127.8.9.1", 1)
-
-
-def test_networks() -> None:
-    given = parse_networks("--flag")("10.0.0.0/8, 192.0.2.7,fd00::/8")
-    assert given == tuple(map(ip_network, ("10.0.0.0/8", "192.0.2.7/32", "fd00::/8")))
 
 
 @pytest.mark.parametrize(

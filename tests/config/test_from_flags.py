@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from fastrelay.config.errors import ConfigurationError
-from fastrelay.config.flags import make_parser
 from fastrelay.config.from_flags import PRODUCTION, SINGLE_INSTANCE, read_settings
 from fastrelay.config.settings import Acme, Address, Settings, TlsFiles
+from fastrelay.config.sources import read_options
 
 PLAIN = ("--insecure-listen", "127.0.0.1:8080")
 FILES = ("--tls-cert", "c.pem", "--tls-key", "k.pem")
@@ -17,7 +17,7 @@ DOMAIN = ("--domain", "relay.example.org")
 
 
 def read(*arguments: str, **environment: str) -> Settings:
-    return read_settings(make_parser().parse_args(arguments), environment)
+    return read_settings(read_options(arguments, environment), environment)
 
 
 # -- modes -----------------------------------------------------------------------------------------
@@ -60,7 +60,7 @@ REFUSED = {
             ("--http-listen", ":80"),
             ("--cert-cache", "d"),
             ("--acme-directory", "https://x"),
-            ("--acme-email", "e"),
+            ("--acme-email", "e@x"),
             ("--acme-ca-file", "f"),
             ("--https-proxy-protocol",),
             ("--proxy-protocol-from", "10.0.0.0/8"),
@@ -72,7 +72,7 @@ REFUSED = {
             ("--http-listen", ":80"),
             ("--cert-cache", "d"),
             ("--acme-directory", "https://x"),
-            ("--acme-email", "e"),
+            ("--acme-email", "e@x"),
             ("--acme-ca-file", "f"),
         )
     },
@@ -83,7 +83,7 @@ REFUSED = {
     "a CA over http": ((*DOMAIN, "--acme-directory", "http://ca"), "is not an https URL"),
     "no CA": ((*DOMAIN, "--acme-directory", ""), "is not an https URL"),
     "no such CA file": ((*DOMAIN, "--acme-ca-file", "/nowhere"), "No such file"),
-    "no CA file": ((*DOMAIN, "--acme-ca-file", ""), "no file is named"),
+    "no CA file": ((*DOMAIN, "--acme-ca-file", ""), "names no file"),
     "a CA file without certificates": ((*DOMAIN, "--acme-ca-file", "/dev/null"), "no certificate"),
     "no cache": ((*DOMAIN, "--cert-cache", ""), "names no directory"),
     "a cache in nobody's home": ((*DOMAIN, "--cert-cache", "~nobody-here/c"), "no such home"),
@@ -106,7 +106,7 @@ def test_domain_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ConfigurationError, match="needs the extra acme") as refused:
         read(*DOMAIN)
-    assert "pip install 'fastrelay[acme]'" in refused.value.fix
+    assert "pip install 'PATH[acme]'" in refused.value.fix
 
 
 # -- environment -----------------------------------------------------------------------------------

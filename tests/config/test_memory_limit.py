@@ -6,8 +6,8 @@ import pytest
 
 from fastrelay.config import from_flags
 from fastrelay.config.errors import ConfigurationError
-from fastrelay.config.flags import make_parser
 from fastrelay.config.memory_limit import memory_limit
+from fastrelay.config.sources import read_options
 
 MIB = 1024 * 1024
 
@@ -51,7 +51,7 @@ def test_no_proc(tmp_path: Path) -> None:
 
 def budget(monkeypatch: pytest.MonkeyPatch, allowed: int | None, *arguments: str) -> int:
     monkeypatch.setattr(from_flags, "memory_limit", lambda: allowed)
-    options = make_parser().parse_args(["--insecure-listen", "127.0.0.1:1", *arguments])
+    options = read_options(["--insecure-listen", "127.0.0.1:1", *arguments], {})
     return from_flags.read_settings(options, {}).limits.held_bytes
 
 

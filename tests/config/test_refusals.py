@@ -38,7 +38,7 @@ def test_a_refusal_of_the_whole_command() -> None:
     what, _ = refused_process("--insecure-listen", b"\xff:80")
     assert what == "--insecure-listen '\\udcff:80' is not HOST:PORT"
     what, _ = refused_process("--max-phones=0", *LISTEN)
-    assert what == "argument --max-phones: '0' is not a whole number of at least 1"
+    assert what == "--max-phones '0' is not a whole number from 1 to 1099511627776"
 
 
 @pytest.mark.parametrize("flag", ["--insecure-listen", "--metrics-listen"])
@@ -58,40 +58,44 @@ def test_metrics_only_on_a_loopback_literal(host: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (("--no-such-flag",), "unrecognized arguments: --no-such-flag"),
-        (("--no-such\nflag",), "unrecognized arguments: --no-such flag"),
-        (("stray",), "unrecognized arguments: stray"),
-        (("--max-p", "3"), "unrecognized arguments: --max-p 3"),
-        (("--grace",), "--grace: expected one argument"),
-        (("--grace", "-1"), "'-1' is not a number of at least 0"),
-        (("--grace", "soon"), "'soon' is not a number of at least 0"),
-        (("--grace", "nan"), "'nan' is not a number of at least 0"),
-        (("--grace", "inf"), "'inf' is not a number of at most"),
-        (("--max-phones", "0"), "'0' is not a whole number of at least 1"),
-        (("--max-phones", "1.5"), "'1.5' is not a whole number of at least 1"),
-        (("--max-connections", "0"), "'0' is not a whole number of at least 1"),
-        (("--max-connections-per-ip", "-1"), "'-1' is not a whole number of at least 0"),
-        (("--max-message-bytes", "x"), "'x' is not a whole number of at least"),
-        (("--max-message-bytes", "67108865"), "is not a whole number of at most 67108864"),
-        (("--max-held-bytes", "0"), "'0' is not a whole number of at least 1"),
-        (("--max-buffered-bytes", "0"), "'0' is not a whole number of at least 1"),
-        (("--upgrade-burst", "-1"), "'-1' is not a whole number of at least 0"),
-        (("--upgrade-refill", "0"), "'0' is not a number of at least 0.001"),
-        (("--log-level", "loud"), "invalid choice: 'loud'"),
-        (("--log-format", "xml"), "invalid choice: 'xml'"),
+        (("--no-such-flag",), "there is no flag '--no-such-flag'"),
+        (("--no-such\nflag",), "there is no flag '--no-such\\nflag'"),
+        (("--no-such=s3cret",), "there is no flag '--no-such'"),
+        (("--max-p", "3"), "there is no flag '--max-p'"),
+        (("---max-phones", "3"), "there is no flag '---max-phones'"),
+        (("--=3",), "there is no flag '--'"),
+        (("-",), "there is no flag '-'"),
+        (("stray",), "'stray' is no flag and belongs to none"),
+        (("",), "'' is no flag and belongs to none"),
+        (("--", "--max-phones"), "there is no flag '--'"),
+        (("--grace",), "--grace has no value"),
+        (("--grace", "--max-phones", "3"), "--grace has no value"),
+        (("--grace", "-1"), "--grace '-1' is not a number from 0 to "),
+        (("--max-phones", "0"), "--max-phones '0' is not a whole number from 1 to "),
+        (("--max-connections-per-ip", "-1"), "'-1' is not a whole number from 0 to "),
+        (("--max-message-bytes", "x"), "'x' is not a size from 125 to 64MiB"),
+        (("--max-message-bytes", "67108865"), "is not a size from 125 to 64MiB"),
+        (("--max-held-bytes", "0"), "'0' is not a size from 1 to 1024GiB"),
+        (("--max-buffered-bytes", "0"), "'0' is not a size from 1 to 1024GiB"),
+        (("--upgrade-refill", "0"), "'0' is not a number from 0.001 to "),
+        (("--log-level", "loud"), "'loud' is not debug, info, warning or error"),
+        (("--log-format", "xml"), "'xml' is not logfmt or json"),
+        (("--https-proxy-protocol=yes",), "'yes' is neither true nor false"),
+        (("--https-proxy-protocol=",), "'' is neither true nor false"),
     ],
     ids=" ".join,
 )
 def test_a_flag_that_makes_no_sense(arguments: tuple[str, ...], complaint: str) -> None:
     what, fix = refused(*LISTEN, *arguments)
     assert complaint in what
-    assert fix == "fastrelay --help shows every flag and its default"
+    assert fix
+    assert "s3cret" not in what + fix
 
 
 @pytest.mark.parametrize("networks", ["10.0.0.0/33", "10.0.0.1/8", "proxy", "10.0.0.0/8,", ""])
 def test_a_trusted_network_that_is_none(networks: str) -> None:
     what, fix = refused(*LISTEN, "--trust-x-forwarded-for", networks)
-    assert what.startswith("--trust-x-forwarded-for: ")
+    assert what.startswith("--trust-x-forwarded-for names no network: ")
     assert "10.0.0.0/8" in fix
 
 

@@ -35,6 +35,7 @@ EVERYTHING = Settings(
     supervised=True,
     log_level="debug",
     log_format="json",
+    unknown_variables=("FASTRELAY_PORT",),
 )
 ACME = Acme(
     domain="relay.example", http_listen=Address("", 80), cache=Path("c"), directory="https://ca"

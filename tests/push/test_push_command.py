@@ -12,8 +12,10 @@ from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from bench.support.ports import free_port
-from fastrelay.config.push import CREDENTIALS, read_push
+from fastrelay.config.flags import CREDENTIALS
+from fastrelay.config.push import read_push
 from fastrelay.config.service_account import BadCredential, read_service_account
+from fastrelay.config.sources import read_options
 from fastrelay.push.access_token import AccessTokens
 from fastrelay.push.https import HttpsClient, reason_codes
 from tests.support.command import LISTEN, refused
@@ -42,11 +44,11 @@ def push_refused(*arguments: str) -> tuple[str, str]:
 
 
 def test_push_is_off_without_the_variable() -> None:
-    assert read_push({}, None, None, None) is None
+    assert read_push({}, read_options([], {})) is None
 
 
 def test_a_key_file_as_google_writes_it_turns_push_on() -> None:
-    push = read_push({CREDENTIALS: json.dumps(key_file(), indent=2)}, None, None, None)
+    push = read_push({CREDENTIALS: json.dumps(key_file(), indent=2)}, read_options([], {}))
     assert push is not None
     assert push.endpoint == "https://fcm.googleapis.com"
     assert push.token_url == "https://oauth2.googleapis.com/token"
@@ -56,7 +58,7 @@ def test_a_key_file_as_google_writes_it_turns_push_on() -> None:
 
 def test_where_tokens_are_fetched_is_not_for_the_credential_to_say() -> None:
     key = json.dumps(key_file(token_uri="https://elsewhere.example/token"))
-    push = read_push({CREDENTIALS: key}, None, None, None)
+    push = read_push({CREDENTIALS: key}, read_options([], {}))
     assert push is not None
     assert push.token_url == "https://oauth2.googleapis.com/token"
 
@@ -64,12 +66,12 @@ def test_where_tokens_are_fetched_is_not_for_the_credential_to_say() -> None:
 def test_the_flags_say_where_it_goes(tmp_path: Path) -> None:
     authority = tmp_path / "ca.pem"
     authority.write_text(authority_pem())
-    push = read_push(
-        {CREDENTIALS: json.dumps(key_file())},
-        "https://[::1]:8443/fcm/",
-        "https://proxy.example/token",
-        str(authority),
+    flags = (
+        *("--push-endpoint", "https://[::1]:8443/fcm/"),
+        *("--push-token-url", "https://proxy.example/token"),
+        *("--push-ca-file", str(authority)),
     )
+    push = read_push({CREDENTIALS: json.dumps(key_file())}, read_options(flags, {}))
     assert push is not None
     assert (push.endpoint, push.token_url) == (
         "https://[::1]:8443/fcm",
@@ -145,7 +147,7 @@ def test_a_credential_without_the_extra(package: str) -> None:
     what, fix = done.stderr.splitlines()
     assert what.startswith(f"fastrelay: {CREDENTIALS} is set, but push needs {package}")
     assert what.endswith(", which is not installed")
-    assert "pip install 'fastrelay[push]'" in fix
+    assert "pip install 'PATH[push]'" in fix
 
 
 def test_without_push_nothing_of_the_extra_is_loaded() -> None:

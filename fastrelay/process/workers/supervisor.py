@@ -15,7 +15,7 @@ import uvloop
 
 from fastrelay import __version__
 from fastrelay.acme.cache import CertificateCache
-from fastrelay.config.push import CREDENTIALS
+from fastrelay.config.flags import CREDENTIALS
 from fastrelay.config.serialised import to_json
 from fastrelay.config.settings import Acme, Renewed, Settings
 from fastrelay.log import WHOLE_LINES, Log

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
-from fastrelay.config.checks import CommandLineParser, client_ssl_context, number
+from fastrelay.config.checks import CommandLineParser, client_ssl_context
 from fastrelay.config.errors import ConfigurationError
+from fastrelay.config.values import number
 from fastrelay.tools.probe.checks import STEPS, Result
 from fastrelay.tools.probe.client import Endpoint
 from fastrelay.tools.probe.rounds import Round, as_json, as_line, run_round, write_metrics

@@ -5,8 +5,9 @@ import sys
 import time
 from collections.abc import Sequence
 
-from fastrelay.config.checks import CommandLineParser, number
+from fastrelay.config.checks import CommandLineParser
 from fastrelay.config.errors import ConfigurationError
+from fastrelay.config.values import number
 
 EXIT_UNAVAILABLE = 1
 
