@@ -91,10 +91,8 @@ def test_no_listener_explains_the_two_ways() -> None:
 async def test_starting_is_said_in_logfmt() -> None:
     async with running_command() as command:
         listen = f"mode=insecure listen=127.0.0.1:{command.port} metrics=off push=off"
-        listen += (
-            r' address_cap="\d+, loopback and private peers: none" workers=1'
+        listen += r' address_cap="\d+, loopback and private peers: none" workers=1'
         listen += r" max_connections=\d+"
-        )
         listen += r" max_message_bytes=262144 max_phones=16 max_held_bytes=\d+ grace=30.0"
         listen += r" upgrade_burst=20 upgrade_refill=6.0"
         assert re.fullmatch(
