@@ -82,6 +82,19 @@ def _bind(sock: socket.socket, host: str, port: int) -> None:
         raise OSError(error.errno, what) from None
 
 
+class BindFailed(OSError):
+    """An address of the settings cannot be bound. ``__cause__`` has the reason.
+
+    Attributes:
+        use: the field of :class:`BoundSockets` that the socket was for.
+        address: the address.
+    """
+
+    def __init__(self, use: str, address: Address) -> None:
+        super().__init__(f"cannot listen on {address}")
+        self.use, self.address = use, address
+
+
 class BoundSockets(NamedTuple):
     """The listening sockets of one relay.
 
@@ -106,7 +119,7 @@ def bind_all(settings: Settings) -> BoundSockets:
     """Bind every address that the settings name.
 
     Raises:
-        OSError: an address cannot be bound; no socket is left open.
+        BindFailed: an address cannot be bound; no socket is left open.
     """
     (public,), others = bind_for_workers(settings, 1)
     return others._replace(public=public)
@@ -118,17 +131,26 @@ def bind_for_workers(settings: Settings, workers: int) -> tuple[list[socket.sock
     Returns the public sockets, and the others.
 
     Raises:
-        OSError: an address cannot be bound; no socket is left open.
+        BindFailed: an address cannot be bound; no socket is left open.
     """
     challenges = settings.tls.http_listen if isinstance(settings.tls, Acme) else None
     bound: list[list[socket.socket]] = []
     try:
-        bound.append(bind_group(settings.listen, workers))
-        for address in (settings.metrics_listen, challenges):
-            bound.append([] if address is None else [bind(address)])
-    except OSError:
+        bound.append(_bind_for("public", settings.listen, workers))
+        for use, address in (("metrics", settings.metrics_listen), ("challenges", challenges)):
+            bound.append([] if address is None else _bind_for(use, address, 1))
+    except BindFailed:
         for sock in itertools.chain.from_iterable(bound):
             sock.close()
         raise
     public, *others = bound
     return public, BoundSockets(None, *(group[0] if group else None for group in others))
+
+
+def _bind_for(use: str, address: Address, count: int) -> list[socket.socket]:
+    try:
+        return bind_group(address, count)
+    except OSError as error:
+        raise BindFailed(use, address) from error
+    except UnicodeError as error:  # IDNA: a label is empty or too long
+        raise BindFailed(use, address) from OSError(str(error))

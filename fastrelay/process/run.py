@@ -14,8 +14,10 @@ from fastrelay.config.settings import Acme, Settings
 from fastrelay.log import Log
 from fastrelay.loop.timer_wheel import PeriodicTask
 from fastrelay.metrics import make_metrics
-from fastrelay.net.bound_sockets import BoundSockets, bind_all
+from fastrelay.net.bound_sockets import BindFailed, BoundSockets, bind_all
 from fastrelay.net.tls.certificates import UnusableCertificate
+from fastrelay.process.bind_refusals import refusal_of
+from fastrelay.process.early import hold_back_signals
 from fastrelay.process.ending import drain
 from fastrelay.process.garbage_collection import configure_gc
 from fastrelay.process.log_writer import CLOSED, LogWriter, stderr_through
@@ -37,14 +39,9 @@ def bind_and_run(settings: Settings) -> int:
     """
     try:
         sockets = bind_all(settings)
-    except OSError as error:
-        raise bind_error(error) from None
+    except BindFailed as failure:
+        raise refusal_of(failure, settings) from None
     return run(settings, sockets)
-
-
-def bind_error(error: OSError) -> ConfigurationError:
-    """What to say when an address cannot be bound."""
-    return ConfigurationError(f"cannot listen: {error}", "free that address, or name another")
 
 
 def certificate_error(error: UnusableCertificate) -> ConfigurationError:
@@ -67,7 +64,14 @@ def run(settings: Settings, sockets: BoundSockets) -> int:
     )
     writer.start(log.loss_line)
     with contextlib.closing(sockets), contextlib.closing(writer), stderr_through(writer):
-        return uvloop.run(serve(settings, sockets, log))
+        return uvloop.run(_serve_and_end(settings, sockets, log))
+
+
+async def _serve_and_end(settings: Settings, sockets: BoundSockets, log: Log) -> int:
+    try:
+        return await serve(settings, sockets, log)
+    finally:
+        hold_back_signals()
 
 
 async def serve(settings: Settings, sockets: BoundSockets, log: Log) -> int:
@@ -105,6 +109,7 @@ async def serve(settings: Settings, sockets: BoundSockets, log: Log) -> int:
     log.info("draining", version=__version__)
     await drain(relay, exit_requests)
     await relay.stop()
+    await notifier.close()
     log.info("stopped", version=__version__)
     return exit_code
 

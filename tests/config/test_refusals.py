@@ -112,7 +112,8 @@ def test_a_port_in_use(flag: str) -> None:
         what, fix = refused_process(*free, flag, f"127.0.0.1:{port}")
     assert "Address already in use" in what
     assert str(port) in what
-    assert fix == "free that address, or name another"
+    assert what.startswith(f"{flag} 127.0.0.1:{port}: cannot listen: ")
+    assert flag in fix
 
 
 def test_a_host_that_is_not_here() -> None:
@@ -208,4 +209,6 @@ def test_a_port_that_is_not_the_one_asked_for() -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=20)
     assert done.returncode == 2
     what, _ = what_and_fix(done.stderr)
-    assert re.fullmatch(r"cannot listen: asked for port 8080 and got \d+", what)
+    assert re.fullmatch(
+        r"--insecure-listen \S+: cannot listen: asked for port 8080 and got \d+", what
+    )

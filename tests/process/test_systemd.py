@@ -189,3 +189,7 @@ def test_the_relay_lives_within_what_the_unit_allows(tmp_path: Path) -> None:
     assert not re.findall(r".*INJECTED.*", calls)
     executable = re.findall(r".*mprotect\(.*PROT_EXEC.*|.*mmap\(.*PROT_WRITE\|PROT_EXEC.*", calls)
     assert not executable
+
+
+def test_the_unit_leaves_no_core_dump() -> None:
+    assert directives()["LimitCORE"] == ["0"]

@@ -20,18 +20,19 @@ from fastrelay.config.serialised import to_json
 from fastrelay.config.settings import Acme, Renewed, Settings
 from fastrelay.log import WHOLE_LINES, Log
 from fastrelay.net import packets
-from fastrelay.net.bound_sockets import BoundSockets, bind_for_workers
+from fastrelay.net.bound_sockets import BindFailed, BoundSockets, bind_for_workers
 from fastrelay.net.tls.certificates import UnusableCertificate
 from fastrelay.policy.ownership import KEY_BYTES
 from fastrelay.policy.shared.flood import SharedFlood
 from fastrelay.policy.shared.layout import SharedState, size_of
 from fastrelay.policy.watch import EarlyDeaths, Restarts, Watch
+from fastrelay.process.bind_refusals import refusal_of
+from fastrelay.process.early import hold_back_signals
 from fastrelay.process.garbage_collection import configure_gc
 from fastrelay.process.log_writer import CLOSED, LogWriter, stderr_through
 from fastrelay.process.run import (
     EXIT_DRAINED,
     EXIT_LISTENER_FAILED,
-    bind_error,
     certificate_error,
     log_startup,
 )
@@ -54,8 +55,8 @@ def bind_and_supervise(settings: Settings) -> int:
     """
     try:
         public, others = bind_for_workers(settings, settings.workers)
-    except OSError as error:
-        raise bind_error(error) from None
+    except BindFailed as failure:
+        raise refusal_of(failure, settings) from None
     return supervise(settings, public, others)
 
 
@@ -163,7 +164,9 @@ class Supervisor:
         notifier.stopping()
         self._log.info("draining", version=__version__)
         await self._end()
+        await notifier.close()
         self._log.info("stopped", version=__version__)
+        hold_back_signals()
         return exit_code
 
     def _alive(self, notifier: Notifier) -> None:
