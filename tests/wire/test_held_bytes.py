@@ -263,9 +263,10 @@ async def test_what_came_with_the_head_is_charged_while_the_binary_is_blocked() 
             relay.attempts += 1
             early.append(relay.own(Peer(client.reader, client.writer)))
         assert MIB < held(relay) < 3 * MIB
-        gone = await ends([*early, phone])  # the flood is the largest holder
+        gone = await ends(early)
         assert set(gone) == {LIMITED}
-        assert len(gone) == evicted(relay, "binary_backlogs") > 10
+        # The phone that floods is evicted as well; it may find its connection reset.
+        assert len(gone) == evicted(relay, "binary_backlogs") - 1 > 10
         sending.cancel()
         await asyncio.gather(sending, return_exceptions=True)
         binary.read_on()
