@@ -39,6 +39,10 @@ COMMANDS: Final = {
         "bench.hostile.command",
         "what honest peers get while others attack: the hostile loads, plain and TLS",
     ),
+    "lines": (
+        "bench.lines.command",
+        "peers on slow lines: what survives, a small frame beside bulk, throughput",
+    ),
     "soak": (
         "bench.soak.command",
         "honest and hostile peers for minutes; nothing may be lost or grow",

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -169,7 +170,10 @@ func main() {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/v1/server", s.server)
 	mux.HandleFunc("/v1/client", s.client)
-	address := "127.0.0.1:" + os.Args[1]
+	address := os.Args[1]
+	if !strings.Contains(address, ":") {
+		address = "127.0.0.1:" + address
+	}
 	if len(os.Args) > 3 {
 		log.Fatal(http.ListenAndServeTLS(address, os.Args[2], os.Args[3], mux))
 	}
