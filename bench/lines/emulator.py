@@ -7,6 +7,7 @@ other. A proxy would acknowledge bytes that the far end does not have. Not every
 It says ``ready`` when both devices exist, and ends when its stdin does.
 """
 
+import contextlib
 import ctypes
 import fcntl
 import os
@@ -57,7 +58,9 @@ class Direction:
         """Write what is due; returns the seconds until the next packet is."""
         now = time.monotonic() + _CLOSEST
         while self._on_the_way and self._on_the_way[0][0] <= now:
-            os.write(self._target, self._on_the_way.popleft()[1])
+            packet = self._on_the_way.popleft()[1]
+            with contextlib.suppress(OSError):  # lost: the device is not up yet
+                os.write(self._target, packet)
         return self._on_the_way[0][0] - now if self._on_the_way else 1.0
 
 
