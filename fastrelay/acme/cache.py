@@ -14,6 +14,7 @@ from pathlib import Path
 from fastrelay.config.errors import ConfigurationError
 
 _PRIVATE = 0o700
+_NEW = ".new-"
 
 
 class CertificateCache:
@@ -31,25 +32,53 @@ class CertificateCache:
         self._directory = directory
         self.tightened = False
         try:
-            directory.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
-            status = directory.stat()
-            if stat.S_IMODE(status.st_mode) & ~_PRIVATE:
-                self._tighten(status.st_uid)
+            for missing in reversed([d for d in (directory, *directory.parents) if not d.exists()]):
+                missing.mkdir(_PRIVATE, exist_ok=True)  # whatever the umask allows
+            self._check_owner()
+            self._check_parents()
             self._check_writable()
+            self._sweep()
         except OSError as error:
             raise ConfigurationError(
                 f"--cert-cache: cannot use {str(directory)!r}: {error.strerror}",
                 "name a directory that this user may create or write to",
             ) from None
 
-    def _tighten(self, owner: int) -> None:
-        if owner != os.geteuid():
+    def _check_owner(self) -> None:
+        """Refuse a directory of another user; take the access to ours from others."""
+        status = self._directory.stat()
+        is_wide = bool(stat.S_IMODE(status.st_mode) & ~_PRIVATE)
+        if status.st_uid != os.geteuid():
+            what = "others can read" if is_wide else "another user owns"
             raise ConfigurationError(
-                f"--cert-cache: others can read {str(self._directory)!r}, and it is not ours",
+                f"--cert-cache: {what} {str(self._directory)!r}, and it is not ours",
                 "chown it to the user the relay runs as, or name another directory",
             )
-        self._directory.chmod(_PRIVATE)
-        self.tightened = True
+        if is_wide:
+            if self._directory.is_symlink():
+                raise ConfigurationError(
+                    f"--cert-cache: {str(self._directory)!r} is a symbolic link to a directory that"
+                    " others can read",
+                    "chmod 0700 the directory it points to, or name a directory of the relay's own",
+                )
+            self._directory.chmod(_PRIVATE)
+            self.tightened = True
+
+    def _check_parents(self) -> None:
+        """Refuse a directory that any user could replace by another."""
+        for parent in self._directory.resolve().parents:
+            mode = parent.stat().st_mode
+            if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+                raise ConfigurationError(
+                    f"--cert-cache: every user can rename what is in {str(parent)!r}",
+                    f"chmod o-w {parent}, or name a directory elsewhere",
+                )
+
+    def _sweep(self) -> None:
+        """Remove the new files of processes that were killed while they wrote them."""
+        for file in self._directory.glob(f"{_NEW}*"):
+            if not _is_being_written(file.name):
+                file.unlink(missing_ok=True)
 
     def _check_writable(self) -> None:
         with tempfile.TemporaryFile(dir=self._directory):
@@ -81,19 +110,59 @@ class CertificateCache:
             return None
 
     @staticmethod
-    def write(file: Path, content: bytes) -> None:
-        """Replace ``file`` by one with ``content``, atomically and with mode 0600.
+    def set_aside(file: Path) -> Path:
+        """Rename a damaged file, for the operator to look at; returns its new path.
 
         Raises:
-            OSError: the file could not be written; its old content is unchanged.
+            OSError: it cannot be renamed.
         """
-        descriptor, temporary = tempfile.mkstemp(dir=file.parent, prefix=".new-")
+        aside = file.with_name(f"{file.name}.damaged")
+        file.replace(aside)
+        return aside
+
+    @staticmethod
+    def stage(file: Path, content: bytes) -> Path:
+        """A new file with ``content`` and mode 0600, to be renamed to ``file`` by the caller.
+
+        Raises:
+            OSError: it could not be written, and does not exist.
+        """
+        prefix = f"{_NEW}{os.getpid()}-"
+        descriptor, temporary = tempfile.mkstemp(dir=file.parent, prefix=prefix)
         try:
             with os.fdopen(descriptor, "wb") as new:
                 new.write(content)
                 new.flush()
                 os.fsync(new.fileno())
-            Path(temporary).replace(file)
         except OSError:
             Path(temporary).unlink(missing_ok=True)
             raise
+        return Path(temporary)
+
+    @classmethod
+    def write(cls, file: Path, content: bytes) -> None:
+        """Replace ``file`` by one with ``content``, atomically and with mode 0600.
+
+        Raises:
+            OSError: the file could not be written; its old content is unchanged.
+        """
+        staged = cls.stage(file, content)
+        try:
+            staged.replace(file)
+        except OSError:
+            staged.unlink(missing_ok=True)
+            raise
+
+
+def _is_being_written(name: str) -> bool:
+    """Whether another process that lives has a file of this name."""
+    pid = name.removeprefix(_NEW).partition("-")[0]
+    if not pid.isdecimal() or int(pid) == os.getpid():
+        return False  # in a container the process before had this number, too
+    try:
+        os.kill(int(pid), 0)
+    except PermissionError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return True

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TypeVar
 
 from acme import challenges, client, crypto_util, errors, messages
@@ -24,7 +25,13 @@ Result = TypeVar("Result")
 
 
 class IssuanceFailed(Exception):
-    """The CA cannot be reached or refused. The text is one line that may be logged."""
+    """The CA cannot be reached or refused. The text is one line that may be logged.
+
+    Attributes:
+        retry_after: the seconds that the CA wants to be left alone; 0.0 if it did not say.
+    """
+
+    retry_after = 0.0
 
 
 class Issuer:
@@ -36,6 +43,7 @@ class Issuer:
         responder: answers the CA's challenges on port 80.
         timeout: the seconds that all the requests of one call may take together.
         request_timeout: the seconds that each of them may take.
+        on_damaged: told, in the thread of the call, where a damaged account file was put.
     """
 
     def __init__(
@@ -45,6 +53,7 @@ class Issuer:
         responder: ChallengeResponder,
         timeout: float,
         request_timeout: float = REQUEST_TIMEOUT,
+        on_damaged: Callable[[Path], None] = lambda path: None,
     ) -> None:
         self._acme = acme
         self._cache = cache
@@ -52,6 +61,7 @@ class Issuer:
         self._timeout = timeout
         self._request_timeout = request_timeout
         self._cancelled = threading.Event()
+        self._on_damaged = on_damaged
 
     def cancel(self) -> None:
         """Make a call in another thread raise :class:`Cancelled` at its next request to the CA."""
@@ -83,8 +93,15 @@ class Issuer:
         return self._with_ca(ask)
 
     def _with_ca(self, task: Callable[[client.ClientV2, Budget], Result]) -> Result:
+        budget = Budget(self._timeout, self._cancelled)
         try:
-            budget = Budget(self._timeout, self._cancelled)
+            return self._call(task, budget)
+        except IssuanceFailed as failure:
+            failure.retry_after = budget.retry_after
+            raise
+
+    def _call(self, task: Callable[[client.ClientV2, Budget], Result], budget: Budget) -> Result:
+        try:
             net = BoundedNetwork(
                 self._account_key(), self._acme.ca_file, budget, self._request_timeout
             )
@@ -106,7 +123,10 @@ class Issuer:
         file = self._cache.account_file(self._acme.directory)
         stored = self._cache.read(file)
         if stored is not None:
-            return JWKEC.json_loads(stored.decode())
+            try:
+                return JWKEC.json_loads(stored.decode())
+            except Exception:  # the library raises many kinds for bytes that are no key
+                self._on_damaged(self._cache.set_aside(file))
         key = JWKEC(key=ec.generate_private_key(ec.SECP256R1()))
         self._cache.write(file, key.json_dumps().encode())
         return key

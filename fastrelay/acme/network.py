@@ -10,6 +10,8 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -37,6 +39,19 @@ _NONCE_ATTEMPTS: Final = 6
 """How often a request is sent at most if the CA refuses every nonce (RFC 8555 §6.5)."""
 
 
+_REFUSALS: Final = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
+
+
+def retry_after(text: str) -> float:
+    """The seconds that a ``Retry-After`` means (RFC 9110 §10.2.3); 0.0 if it means nothing."""
+    if text.isascii() and text.isdigit():
+        return float(text[:12])
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+    except (ValueError, OverflowError, TypeError):
+        return 0.0
+
+
 class Cancelled(Exception):
     """The call was given up because the relay stops."""
 
@@ -47,12 +62,20 @@ class Budget:
     Args:
         seconds: until the deadline of the order.
         cancelled: set when the order is to be given up.
+
+    Attributes:
+        retry_after: the seconds for which the CA's last refusal asked to wait; 0.0 if none did.
     """
 
     def __init__(self, seconds: float, cancelled: threading.Event) -> None:
         self._deadline = time.monotonic() + seconds
         self._cancelled = cancelled
         self._requests = MAX_REQUESTS
+        self.retry_after = 0.0
+
+    def note_wait(self, seconds: float) -> None:
+        """Keep how long the CA wants to be left alone."""
+        self.retry_after = seconds
 
     def remaining(self) -> float:
         """The seconds until the deadline; may be negative."""
@@ -80,11 +103,15 @@ class BoundedAdapter(requests.adapters.BaseAdapter):
 
     Args:
         allow: returns the limits of the next request, or raises.
+        note_wait: is told the seconds of ``Retry-After`` of each refusal.
     """
 
-    def __init__(self, allow: Callable[[], Allowance]) -> None:
+    def __init__(
+        self, allow: Callable[[], Allowance], note_wait: Callable[[float], None] = lambda wait: None
+    ) -> None:
         super().__init__()
         self._allow = allow
+        self._note_wait = note_wait
         self._context: ssl.SSLContext | None = None
 
     def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> Any:
@@ -113,6 +140,8 @@ class BoundedAdapter(requests.adapters.BaseAdapter):
         response.status_code = answer.status
         response.headers = requests.structures.CaseInsensitiveDict(answer.headers)
         response.raw = io.BytesIO(answer.body)
+        if answer.status in _REFUSALS:
+            self._note_wait(retry_after(response.headers.get("Retry-After", "")))
         return response
 
     def _tls(self, verify: str | bool) -> ssl.SSLContext:
@@ -138,9 +167,12 @@ class BoundedNetwork(client.ClientNetwork):
         if ca_file is not None:
             # requests accepts a path here as well, but the library annotates it as a bool.
             self.verify_ssl = ca_file  # type: ignore[assignment]
+        # Not proxies, credentials and CA certificates that variables and ~/.netrc name.
+        self.session.trust_env = False
         # A redirect to a URL that is not https finds no adapter and fails.
         self.session.adapters.clear()
-        self.session.mount("https://", BoundedAdapter(lambda: budget.next_request(timeout)))
+        adapter = BoundedAdapter(lambda: budget.next_request(timeout), budget.note_wait)
+        self.session.mount("https://", adapter)
 
     def post(self, *args: Any, **kwargs: Any) -> requests.Response:
         for _ in range(_NONCE_ATTEMPTS - 1):

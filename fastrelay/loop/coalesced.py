@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from fastrelay.loop.internal_errors import report
+
 
 class Coalesced:
     """Does a piece of work on request: one at a time, and at most one in each interval.
@@ -11,7 +13,7 @@ class Coalesced:
     served next. So the work has always begun after the last request.
 
     Args:
-        work: must not raise.
+        work: if it raises, that is reported as an internal error, and later requests are served.
         interval: seconds from the end of the work to its next beginning.
     """
 
@@ -30,7 +32,10 @@ class Coalesced:
     async def _run(self) -> None:
         while self._requested:
             self._requested = False
-            await self._work()
+            try:
+                await self._work()
+            except Exception as error:
+                report(error)
             await asyncio.sleep(self._interval)
         self._task = None
 

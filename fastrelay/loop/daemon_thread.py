@@ -3,6 +3,7 @@
 import _thread
 import asyncio
 import contextlib
+import errno
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -14,6 +15,7 @@ def in_daemon_thread(call: Callable[[], Result]) -> asyncio.Future[Result]:
 
     The loop's own executor is not used, because it is waited for when the loop is closed: a call
     that hangs would hold up the end of the process. Cancelling the future does not end the call.
+    If no thread can be started, the future has an ``OSError``.
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Result] = loop.create_future()
@@ -37,5 +39,8 @@ def in_daemon_thread(call: Callable[[], Result]) -> asyncio.Future[Result]:
             loop.call_soon_threadsafe(set_outcome, result, failure)
 
     # Thread.start() would make the loop wait until the new thread has run.
-    _thread.start_new_thread(run, ())
+    try:
+        _thread.start_new_thread(run, ())
+    except RuntimeError as error:  # the limit of threads, or no memory for its stack
+        future.set_exception(OSError(errno.EAGAIN, str(error)))
     return future

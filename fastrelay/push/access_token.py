@@ -26,6 +26,12 @@ _FORM: Final = {"Content-Type": "application/x-www-form-urlencoded"}
 _ASSERTION_LIFETIME: Final = 600
 """Seconds. Google accepts at most an hour."""
 
+_LEAST_LIFETIME: Final = 60.0
+"""Seconds for which a token is used at least, unless the API refuses it."""
+
+_MOST_LIFETIME: Final = 3600.0
+"""Seconds. Google's tokens have no longer ones."""
+
 _TOKEN: Final = re.compile("[!-~]+")
 
 
@@ -113,7 +119,10 @@ class AccessTokens:
         if not _TOKEN.fullmatch(grant.access_token):  # it becomes part of a header
             raise TokenFetchFailed("HTTP 200 UNREADABLE")
         self._token = grant.access_token
-        self._valid_until = requested_at + grant.expires_in - self._margin
+        # A proxy may answer any number. Too short a time would mean a fetch for each wake; too long
+        # a one, a token that is used until the API refuses it.
+        lifetime = min(max(grant.expires_in, _LEAST_LIFETIME + self._margin), _MOST_LIFETIME)
+        self._valid_until = requested_at + lifetime - self._margin
         return self._token
 
     def _assertion(self) -> str:

@@ -58,7 +58,11 @@ def make_source(
     cache = CertificateCache(tls.cache)
     if cache.tightened:
         log.warning("cert_cache_tightened", path=str(tls.cache))
-    issuer = Issuer(tls, cache, responder, intervals.certificate_issue)
+
+    def warn_of_account(path: Path) -> None:
+        log.warning("certificate_account_replaced", path=str(path))
+
+    issuer = Issuer(tls, cache, responder, intervals.certificate_issue, on_damaged=warn_of_account)
 
     def prepare(file: Path) -> Callable[[], None]:
         return certificates.prepare(file, file)

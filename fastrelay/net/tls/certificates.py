@@ -8,6 +8,7 @@ is a certificate wait for the first one.
 
 import ssl
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -64,6 +65,8 @@ class Certificates:
             UnusableCertificate: the files cannot be used; the earlier certificate stays in use.
         """
         try:
+            for file in (certificate, key):
+                file.open("rb").close()  # the error of load_cert_chain() names no file
             context = _server_context(certificate, key)
             expires = _verify_with_handshake(context, certificate)
         except ssl.SSLCertVerificationError as error:
@@ -74,8 +77,7 @@ class Certificates:
             )
             raise UnusableCertificate(f"{certificate}: {why}") from None
         except ssl.SSLError as error:
-            reason = (error.reason or "not PEM").lower().replace("_", " ")
-            raise UnusableCertificate(f"{certificate}, {key}: {reason}") from None
+            raise UnusableCertificate(_at_fault(certificate, key, error)) from None
         except OSError as error:
             raise UnusableCertificate(
                 f"{error.filename or certificate}: {error.strerror}"
@@ -87,6 +89,23 @@ class Certificates:
         waiting, self.waiting = self.waiting, {}
         for connection in waiting:
             connection.begin(context)
+
+
+def iso_time(seconds: float) -> str:
+    """Seconds since the epoch as a date and time in UTC, for the log."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _at_fault(certificate: Path, key: Path, error: ssl.SSLError) -> str:
+    """Which of the two files OpenSSL could not read, or that they do not belong together."""
+    reason = (error.reason or "not PEM").lower().replace("_", " ")
+    if error.reason == "KEY_VALUES_MISMATCH":
+        return f"{key} is not the key of {certificate}: {reason}"
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(certificate)
+    except ssl.SSLError:
+        return f"{certificate}: no certificate in it: {reason}"
+    return f"{key}: no private key for {certificate} in it: {reason}"
 
 
 def _server_context(certificate: Path, key: Path) -> ssl.SSLContext:

@@ -10,7 +10,7 @@ from fastrelay.log import Log
 from fastrelay.loop.coalesced import Coalesced
 from fastrelay.loop.daemon_thread import in_daemon_thread
 from fastrelay.loop.timer_wheel import PeriodicTask, TimerWheel
-from fastrelay.net.tls.certificates import Certificates, UnusableCertificate
+from fastrelay.net.tls.certificates import Certificates, UnusableCertificate, iso_time
 
 
 class CertificateFiles:
@@ -44,7 +44,10 @@ class CertificateFiles:
         self._log = log
         self._may_be_missing = may_be_missing
         self._reloads = Coalesced(self._reload, spacing)
+        # Of the last files that were installed: those that failed are tried again at each check,
+        # because what was at fault may not show in the times of the files.
         self._known_versions: list[tuple[int, int, int]] = []
+        self._complained = ""
         self._periodic_check: PeriodicTask | None = None
 
     def start(self) -> None:
@@ -54,25 +57,43 @@ class CertificateFiles:
             UnusableCertificate: the files cannot be used.
         """
         self._known_versions = self._read_versions()
-        if not self._may_be_missing or self._files.certificate.exists():
-            self._certificates.install(self._files.certificate, self._files.key)
+        try:
+            if not self._may_be_missing or self._files.certificate.exists():
+                self._certificates.install(self._files.certificate, self._files.key)
+        except UnusableCertificate as error:
+            if not self._may_be_missing:
+                raise
+            self._refused(error)
         self._periodic_check = PeriodicTask(self._wheel, self._interval, self._check)
 
     def reload(self) -> None:
         """Install the files again; if they cannot be used, log that and keep the old ones."""
+        self._complained = ""
         self._reloads.request()
 
     async def _reload(self) -> None:
-        self._known_versions = self._read_versions()
+        versions = self._read_versions()
         try:
             # In a thread, because the handshake takes milliseconds, and the files may lie on a
             # network file system that does not answer.
             use = await in_daemon_thread(self._prepare)
-        except UnusableCertificate as error:
-            self._log.error("certificate_refused", err=str(error))
+        except (UnusableCertificate, OSError) as error:
+            self._refused(error)
         else:
             use()
-            self._log.info("certificate_installed", path=str(self._files.certificate))
+            self._known_versions, self._complained = versions, ""
+            self._log.info(
+                "certificate_installed",
+                path=str(self._files.certificate),
+                not_after=iso_time(self._certificates.expires),
+            )
+
+    def _refused(self, error: Exception) -> None:
+        """Have the files tried again at the next check; log the same reason once."""
+        self._known_versions = []
+        if str(error) != self._complained:
+            self._complained = str(error)
+            self._log.error("certificate_refused", err=str(error))
 
     def _prepare(self) -> Callable[[], None]:
         return self._certificates.prepare(self._files.certificate, self._files.key)
@@ -85,7 +106,7 @@ class CertificateFiles:
 
     def _check(self) -> None:
         if self._read_versions() != self._known_versions:
-            self.reload()
+            self._reloads.request()
 
     def _read_versions(self) -> list[tuple[int, int, int]]:
         """Modification time in ns, inode and size of both files; zeros for a missing file."""
