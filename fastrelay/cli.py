@@ -1,6 +1,6 @@
 """The command line: ``fastrelay [flags]`` runs a relay, and ``check`` says what would run.
 
-``probe`` checks a relay that runs, and ``top`` shows one.
+``probe`` checks a relay that runs, ``top`` shows one, and ``files`` writes out what ships with it.
 """
 
 import contextlib
@@ -17,6 +17,7 @@ from fastrelay.config.sources import read_options
 from fastrelay.process.check import check
 from fastrelay.process.run import bind_and_run
 from fastrelay.process.standard_descriptors import occupy_standard_descriptors
+from fastrelay.tools.files import main as files
 from fastrelay.tools.probe.command import main as probe
 from fastrelay.tools.top.command import main as top
 
@@ -53,6 +54,8 @@ def _command(arguments: Sequence[str]) -> int:
             return probe(arguments[1:])
         if arguments and arguments[0] == "top":
             return top(arguments[1:])
+        if arguments and arguments[0] == "files":
+            return files(arguments[1:])
         return _relay(arguments)
     except ConfigurationError as refusal:
         _say(f"fastrelay: {refusal.what}\nfastrelay: {refusal.fix}\n")

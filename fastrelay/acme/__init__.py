@@ -2,5 +2,5 @@
 
 ``cache`` stores certificates and account keys, ``issuer`` talks to the CA, ``responder`` answers
 the CA's challenges, and ``renewal`` decides when to ask for a certificate. ``issuer`` and
-``renewal`` need the extra ``fastrelay[acme]`` and are only imported by a relay with ``--domain``.
+``renewal`` need the extra ``acme`` and are only imported by a relay with ``--domain``.
 """

@@ -1,7 +1,7 @@
 """Orders certificates from an ACME CA (RFC 8555).
 
 All calls block, so they run in a thread of their own. The protocol is implemented by certbot's
-``acme`` library, which the extra ``fastrelay[acme]`` installs.
+``acme`` library, which the extra ``acme`` installs.
 """
 
 import threading

@@ -1,4 +1,4 @@
 """Wakes phones through Firebase Cloud Messaging (protocol, push wake).
 
-All modules but ``waker`` need the extra ``fastrelay[push]``.
+All modules but ``waker`` need the extra ``push``.
 """

@@ -51,7 +51,7 @@ def make_source(
         )
     if isinstance(tls, TlsFiles):
         return CertificateFiles(tls, certificates, wheel, check, spacing, log)
-    # Imported here, because a relay that needs no CA may run without the extra fastrelay[acme].
+    # Imported here, because a relay that needs no CA may run without the extra acme.
     from fastrelay.acme.issuer import Issuer
     from fastrelay.acme.renewal import Renewal, RenewalTiming
 

@@ -10,7 +10,8 @@ from fastrelay.config.flags import FLAGS
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-PAGES = sorted((*DOCS.rglob("*.md"), ROOT / "README.md"))
+PAGES = sorted((*DOCS.rglob("*.md"), *ROOT.glob("*.md")))
+REPOSITORY = "https://github.com/pyrycode/fastrelay"
 OPERATORS = sorted((*(DOCS / "runbooks").glob("*.md"), DOCS / "operations.md", DOCS / "deploy.md"))
 
 
@@ -83,6 +84,25 @@ def test_every_threat_has_a_test_or_says_that_nothing_stands_against_it() -> Non
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
         assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", sorted(ROOT.glob("*.md")), ids=lambda page: page.name)
+def test_links_to_the_repository_lead_to_files_of_it(page: Path) -> None:
+    """Pages that are shown elsewhere, such as in the package index, have whole addresses."""
+    for target in re.findall(rf"{REPOSITORY}/(?:blob|tree)/main/([^)#\s]+)", page.read_text()):
+        assert (ROOT / target).exists(), target
+
+
+INSTALLED_BY_NAME = re.compile(r"pip install [^`\n]*?(?<![./\w-])fastrelay(?![-/\w])")
+
+
+def test_nothing_is_installed_by_its_name() -> None:
+    """The package is in no index, and there the name is anybody's: only paths are installed."""
+    assert INSTALLED_BY_NAME.search("/opt/fastrelay/bin/pip install 'fastrelay[acme]'")
+    assert INSTALLED_BY_NAME.search("pip install --upgrade fastrelay==1")
+    assert not INSTALLED_BY_NAME.search("/opt/fastrelay/bin/pip install './fastrelay-1.whl[acme]'")
+    for file in (*PAGES, *(DOCS / "deploy").iterdir(), *(ROOT / "fastrelay").rglob("*.py")):
+        assert not INSTALLED_BY_NAME.search(file.read_text()), file
 
 
 @pytest.mark.parametrize("page", OPERATORS, ids=names(OPERATORS))

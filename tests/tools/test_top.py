@@ -69,7 +69,7 @@ def test_without_the_extra(
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert main(["top", "--once"]) == 2
-    assert "pip install 'fastrelay[top]'" in capsys.readouterr().err
+    assert "pip install 'PATH[top]'" in capsys.readouterr().err
 
 
 def test_rates_and_quantiles() -> None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 
 from fastrelay.config.checks import CommandLineParser
-from fastrelay.config.errors import ConfigurationError
+from fastrelay.config.errors import ConfigurationError, install_extra
 from fastrelay.config.values import number
 
 EXIT_UNAVAILABLE = 1
@@ -41,9 +41,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--once", action="store_true", help="look twice, print, and exit")
     options = parser.parse_args(arguments)
     if importlib.util.find_spec("rich") is None:
-        raise ConfigurationError(
-            "fastrelay top needs the extra top", "pip install 'fastrelay[top]'"
-        )
+        raise ConfigurationError("fastrelay top needs the extra top", install_extra("top"))
     return _show(options.url, options.interval, once=options.once)
 
 
