@@ -13,7 +13,7 @@ usage: fastrelay [FLAG ...]        run a relay
        fastrelay check [FLAG ...]  say what would run, and with which limits
        fastrelay probe URL         check a relay that runs
        fastrelay top               show what a relay is doing
-       fastrelay files DIR         write out unit, alert rules, dashboard, examples
+       fastrelay files DIR         write out unit, alerts, dashboard, examples
 
 Joins phones to the daemon on their user's machine, by server-id.
 """

@@ -68,7 +68,8 @@ def _shipped() -> list[Path]:
     except metadata.PackageNotFoundError:
         recorded = []
     installed = [Path(str(file.locate())) for file in recorded if _INSTALLED in file.as_posix()]
-    checkout = Path(fastrelay.__file__).parents[1]
-    return installed or [
-        file for pattern in _IN_A_CHECKOUT for file in checkout.glob(pattern) if file.is_file()
-    ]
+    above = Path(fastrelay.__file__).parents[1]
+    # Installed with pip --target, the record says where the files would be without it.
+    patterns = (f"{_INSTALLED}*", *_IN_A_CHECKOUT)
+    found = [*installed, *(file for pattern in patterns for file in above.glob(pattern))]
+    return [file for file in found if file.is_file()]

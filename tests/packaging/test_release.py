@@ -138,22 +138,24 @@ def check_sdist(sdist: Path, directory: Path) -> None:
 
 def check_files_of_an_installation(wheel: Path, directory: Path) -> None:
     """Installed from the wheel alone, away from any checkout, the command has its files."""
-    target, written = directory / "installed", directory / "written"
-    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(target)]
-    subprocess.run([*pip, str(wheel)], check=True, capture_output=True, timeout=60)
-    program = (
-        f"import sys; sys.path.insert(0, {str(target)!r})\n"
-        "import fastrelay; from fastrelay.cli import main\n"
-        f"assert fastrelay.__file__.startswith({str(target)!r})\n"
-        f"sys.exit(main(['files', {str(written)!r}]))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=directory, capture_output=True, text=True, timeout=30
-    )
-    assert done.returncode == 0, done.stderr
-    for name in SHIPPED:
-        (source,) = [*(ROOT / "docs").glob(name), *(ROOT / "docs/deploy").glob(name)]
-        assert (written / name).read_bytes() == source.read_bytes()
+    for option in ("--target", "--prefix"):
+        place, written = directory / f"installed{option}", directory / f"written{option}"
+        pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--ignore-installed"]
+        command = [*pip, option, str(place), str(wheel)]
+        subprocess.run(command, check=True, capture_output=True, timeout=60)
+        (package,) = place.glob("**/fastrelay/cli.py")
+        program = (
+            f"import sys; sys.path.insert(0, {str(package.parents[1])!r})\n"
+            "import fastrelay; from fastrelay.cli import main\n"
+            f"assert fastrelay.__file__.startswith({str(place)!r})\n"
+            f"sys.exit(main(['files', {str(written)!r}]))"
+        )
+        command = [sys.executable, "-c", program]
+        done = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=30)
+        assert done.returncode == 0, done.stderr
+        for name in SHIPPED:
+            (source,) = [*(ROOT / "docs").glob(name), *(ROOT / "docs/deploy").glob(name)]
+            assert (written / name).read_bytes() == source.read_bytes()
 
 
 @pytest.mark.parametrize(

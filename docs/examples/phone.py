@@ -1,0 +1,19 @@
+"""A phone that sends one frame and prints the answer. Nothing is encrypted: see clients.md."""
+
+import asyncio
+import json
+import sys
+
+from websockets.asyncio.client import connect
+
+
+async def main(url: str, server_id: str) -> None:
+    headers = {"X-Pyrycode-Server": server_id, "X-Pyrycode-Token": "none"}
+    async with connect(f"{url}/v1/client", additional_headers=headers) as relay:
+        await relay.send(json.dumps({"hello": "daemon"}))
+        print(await relay.recv())
+
+
+if __name__ == "__main__":
+    arguments = sys.argv[1:] or ["ws://127.0.0.1:8080", "my-laptop"]
+    asyncio.run(main(*arguments))
