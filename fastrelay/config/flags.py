@@ -235,6 +235,22 @@ _LIMITS: Final = Group(
             computed=True,
             limit=True,
         ),
+        _setting(
+            "--phone-send-buffer",
+            "limits.phone_send_buffer",
+            "SIZE",
+            "on its way to one phone in the kernel, beyond every budget; 0: the kernel chooses",
+            parse=values.size(0, 1024 * MIB),
+            limit=True,
+        ),
+        _setting(
+            "--binary-send-buffer",
+            "limits.binary_send_buffer",
+            "SIZE",
+            "the same to one binary, as far as the kernel grants it; 0: the kernel chooses",
+            parse=values.size(0, 1024 * MIB),
+            limit=True,
+        ),
         Flag("--max-buffered-bytes", "SIZE", "the old name of --max-held-bytes", values.size(1)),
         _setting(
             "--grace",

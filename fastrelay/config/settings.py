@@ -120,7 +120,7 @@ class Intervals:
         ping: between two pings.
         pong: from a ping to its pong.
         message: from the first byte of a message to its last.
-        write: without the peer taking a single byte of what waits for it.
+        write: without the peer acknowledging a single byte of what waits for it.
         tls_stall: from a part of a TLS handshake message to the rest of it.
         takeover_probe: from a conflicting claim's ping to the incumbent's pong.
         grace: a server-id stays reserved after its binary has gone.
@@ -195,6 +195,8 @@ class Limits:
         plain_refill: seconds until it may make one more.
         phone_backlog_bytes: unsent bytes held for one phone.
         held_bytes: kept in memory for all peers together, whatever for.
+        phone_send_buffer: bytes that the kernel may take for one phone; 0: the kernel chooses.
+        binary_send_buffer: the same for one binary.
         binary_backlog_bytes: unsent bytes for one binary at which those of its phones stop being
             read that have some of them.
         useless_frames: pings, pongs, empty fragments and malformed envelopes of one connection
@@ -220,6 +222,8 @@ class Limits:
     plain_refill: float = 0.05
     phone_backlog_bytes: int = 4 * MIB
     held_bytes: int = 256 * MIB
+    phone_send_buffer: int = 256 * KIB
+    binary_send_buffer: int = MIB
     binary_backlog_bytes: int = 256 * KIB
     useless_frames: int = 1000
     useless_refill: float = 100.0

@@ -17,6 +17,7 @@ class Cause(Enum):
     WRITE_FAILED = "write_failed"
     TAKEN_OVER = "taken_over"
     SERVER_IN_USE = "server_in_use"
+    TRY_AGAIN = "try_again"
     BACKLOG_FULL = "backlog_full"
     MEMORY_LIMIT = "memory_limit"
     NO_BINARY = "no_binary"

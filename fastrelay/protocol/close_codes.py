@@ -29,6 +29,7 @@ USELESS_FRAMES: Final = CloseReason(1008, "too many useless frames", Cause.USELE
 NO_SERVER: Final = CloseReason(4404, "no server with that id", Cause.NO_SERVER)
 RECLAIMED: Final = CloseReason(4404, "binary reclaimed server-id", Cause.RECLAIMED)
 SERVER_IN_USE: Final = CloseReason(4409, "server-id already claimed", Cause.SERVER_IN_USE)
+TRY_AGAIN: Final = CloseReason(1013, "try again", Cause.TRY_AGAIN)
 PHONES_AT_CAP: Final = CloseReason(4429, "too many phones for server-id", Cause.PHONES_AT_CAP)
 
 

@@ -30,7 +30,7 @@ Only the frame's own bytes are charged to the phone's backlog.
 class LivenessObserver(Protocol):
     """Observes whether a binary is alive: see :mod:`fastrelay.routing.liveness_check`."""
 
-    def answered(self) -> None:
+    def answered(self, payload: bytes) -> None:
         """The binary sent a pong."""
 
     def gone(self) -> None:
@@ -197,14 +197,16 @@ class Binary:
 
     # -- liveness, and the end ----------------------------------------------------------------
 
-    def on_pong(self) -> None:
-        """The peer has answered a ping: tell the observer, if there is one."""
+    def on_pong(self, payload: bytes) -> None:
+        """The peer has sent a pong: tell the observer, if there is one."""
         if self.observer is not None:
-            self.observer.answered()
+            self.observer.answered(payload)
 
     def on_closing(self, cause: Cause, code: int | None) -> None:
-        """The connection begins to end: count it."""
+        """The connection begins to end: count it; a claim that waits need wait no longer."""
         self._context.counters.closes.binaries.count(cause, code)
+        if self.observer is not None and cause is not Cause.SHUTDOWN:
+            self.observer.gone()
 
     def on_closed(self, code: int | None, undelivered: int) -> None:
         """The connection has ended."""

@@ -235,7 +235,7 @@ class Phone:
 
     # -- the end ----------------------------------------------------------------------------
 
-    def on_pong(self) -> None:
+    def on_pong(self, payload: bytes) -> None:
         """Do nothing: no other part of the relay waits for a pong of a phone."""
 
     def on_closing(self, cause: Cause, code: int | None) -> None:

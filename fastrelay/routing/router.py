@@ -17,6 +17,8 @@ from fastrelay.protocol.close_codes import (
     RECLAIMED,
     SERVER_IN_USE,
     TAKEN_OVER,
+    TRY_AGAIN,
+    CloseReason,
 )
 from fastrelay.routing.binary import Binary
 from fastrelay.routing.context import RoutingContext
@@ -31,7 +33,7 @@ class RegistrationEvents(Protocol):
         """A binary's claim succeeded."""
 
     def server_id_conflict(self) -> None:
-        """A live binary holds the server-id: close 4409."""
+        """A live binary holds the server-id, close 4409, or a later claim won it, close 1013."""
 
     def client_accept(self) -> None:
         """A phone was registered."""
@@ -114,7 +116,7 @@ class Router:
         def settle(alive: bool, newcomers: dict[Binary, bytes]) -> None:
             self._liveness_checks.pop(server_id, None)
             if alive:
-                self._refuse(newcomers)
+                self._refuse(newcomers, SERVER_IN_USE)
             else:
                 self._take_over(incumbent, newcomers)
 
@@ -123,9 +125,10 @@ class Router:
         check.add(newcomer, initial_data)
         check.ask()
 
-    def _refuse(self, newcomers: Collection[Binary]) -> None:
-        for newcomer in newcomers:
-            newcomer.connection.close(SERVER_IN_USE)
+    def _refuse(self, newcomers: dict[Binary, bytes], close: CloseReason) -> None:
+        for newcomer, initial_data in newcomers.items():
+            newcomer.connection.close(close)
+            newcomer.connection.receive(initial_data)
             self._count_refusal(newcomer)
 
     def _count_refusal(self, newcomer: Binary) -> None:
@@ -135,22 +138,25 @@ class Router:
         )
 
     def _take_over(self, incumbent: Binary, newcomers: dict[Binary, bytes]) -> None:
-        """Give a dead incumbent's server-id to the first newcomer that is still connected."""
-        waiting = list(newcomers)
-        while waiting:
-            newcomer = waiting.pop(0)
+        """Give a dead incumbent's server-id to the latest newcomer that is still connected.
+
+        An earlier one may be a dial that its binary has abandoned. The others may try again: they
+        are not told 4409, for which binaries give up, because no live binary had the server-id.
+        """
+        for newcomer in reversed(tuple(newcomers)):
             if not newcomer.connection.is_open or newcomer.connection.peer_has_left():
-                self._refuse((newcomer,))
                 continue
+            initial_data = newcomers.pop(newcomer)
             claim = self._registry.take_over(newcomer.server_id, incumbent, newcomer)
             self._tallies.takeovers += 1
-            incumbent.connection.fail(TAKEN_OVER)
+            if incumbent.connection.is_open:
+                incumbent.connection.fail(TAKEN_OVER)
             self._log.info(
                 "server_id_takeover", server_id=newcomer.server_id, remote=newcomer.remote
             )
-            self._installed(newcomer, claim, newcomers[newcomer])
+            self._installed(newcomer, claim, initial_data)
             break
-        self._refuse(waiting)
+        self._refuse(newcomers, TRY_AGAIN)
 
     def _installed(self, binary: Binary, claim: Claim[Phone], initial_data: bytes) -> None:
         binary.conn_id = claim.conn_id
@@ -210,11 +216,13 @@ class Router:
             conn_id, binary = self._registry.register(server_id, phone)
         except NoServer:
             phone.connection.close(NO_SERVER)
+            phone.connection.receive(initial_data)
             self._events.client_no_server()
             self._log.limited("phone_register_no_server", server_id=server_id, remote=remote)
             return
         except AtCap:
             phone.connection.close(PHONES_AT_CAP)
+            phone.connection.receive(initial_data)
             self._events.client_phones_at_cap()
             self._log.limited("phone_register_at_cap", server_id=server_id, remote=remote)
             return

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from fastrelay.http.handshake import switch_protocols
 from fastrelay.http.status import StatusHook
+from fastrelay.net.sockets import bound_send_buffer
 from fastrelay.policy.caps import LiveConnections
 from fastrelay.routing.router import Router
 from fastrelay.server.admitted import Admitted, Role
@@ -30,6 +31,9 @@ class Owner:
     """Completes upgrades, and makes connections for the server-ids of this process.
 
     It needs only the :class:`Admitted`, and nothing else of the request.
+
+    Args:
+        send_buffers: the bytes that the kernel may take for a peer of each role; 0: it chooses.
     """
 
     def __init__(
@@ -38,11 +42,13 @@ class Owner:
         context: ConnectionContext,
         live: LiveConnections[Connection],
         observers: Mapping[Role, UpgradeObserver],
+        send_buffers: Mapping[Role, int],
     ) -> None:
         self._router = router
         self._context = context
         self._counts = router.context.counters.frames
         self._live = live
+        self._send_buffers = send_buffers
         join = {Role.BINARY: self._claim, Role.PHONE: self._register}
         self._steps = {role: (join[role], *observers[role]) for role in Role}
 
@@ -73,6 +79,7 @@ class Owner:
         )
 
     def _connect(self, admitted: Admitted, handler: Handler, sent: SentCounter) -> Connection:
+        bound_send_buffer(admitted.transport, self._send_buffers[admitted.role])
         connection = Connection(admitted.transport, handler, self._context, sent)
         self._live.add(connection, admitted.client)
         return connection

@@ -11,6 +11,7 @@ from fastrelay.loop.internal_errors import InternalErrors
 from fastrelay.loop.newcomers import Newcomers
 from fastrelay.loop.timer_wheel import PeriodicTask, TimerWheel
 from fastrelay.net.bound_sockets import BoundSockets
+from fastrelay.net.sockets import tells_tcp_bytes
 from fastrelay.policy.caps import LiveConnections
 from fastrelay.policy.held_bytes import HeldBytes, Kind
 from fastrelay.policy.pending import PendingConnections
@@ -24,6 +25,7 @@ from fastrelay.routing.context import RoutingContext
 from fastrelay.routing.phone import Phone
 from fastrelay.routing.router import Router
 from fastrelay.server.address_cap import capped_requests
+from fastrelay.server.admitted import Role
 from fastrelay.server.healthz import healthz
 from fastrelay.server.listeners import Listeners
 from fastrelay.server.machine import Alone, Counts, Limit, Machine
@@ -45,8 +47,8 @@ class Relay:
         machine: the other workers.
 
     Attributes:
-        errors, registry, router, waker, live, held, pending, listeners, wheel, periodic_tasks: the
-            state of the relay, each part of it in one place.
+        errors, registry, router, waker, live, held, pending, listeners, send_buffers, wheel,
+            periodic_tasks: the state of the relay, each part of it in one place.
 
     Raises:
         ConfigurationError: the certificate cache cannot be used.
@@ -71,6 +73,10 @@ class Relay:
         self.scheduler = FairScheduler(settings.intervals.traffic_slice)
         self.pending = PendingConnections(settings.limits.handshakes, tallies)
         limits = settings.limits
+        self.send_buffers = {
+            Role.PHONE: limits.phone_send_buffer,
+            Role.BINARY: limits.binary_send_buffer,
+        }
         self.live: LiveConnections[Connection] = LiveConnections(
             limits.connections, limits.connections_per_address, tallies, machine.others
         )
@@ -143,6 +149,12 @@ class Relay:
             has_push=self._settings.push is not None,
         )
         self.listeners.open(sockets, self._routes(), metrics)
+        if not tells_tcp_bytes():
+            self._log.warning(
+                "acknowledgements_unknown",
+                err="this system does not tell what peers have acknowledged:"
+                " whether one has stalled is judged by the relay's own buffers",
+            )
         intervals = self._settings.intervals
         self.periodic_tasks.append(PeriodicTask(self.wheel, intervals.log_flood, self._log.flush))
         sweeps = [
@@ -179,6 +191,7 @@ class Relay:
             capped_requests(settings),
             self._metrics,
             self._log,
+            self.send_buffers,
             self._machine,
         )
         health = healthz(

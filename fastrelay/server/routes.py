@@ -1,6 +1,6 @@
 """The public routes: connects the endpoints with their observers and the owner."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from fastrelay.http.connection import Route
@@ -27,9 +27,13 @@ def public_routes(
     is_capped: Callable[[Exchange], bool],
     counts: Counts,
     log: Log,
+    send_buffers: Mapping[Role, int],
     machine: Machine = Alone(),  # noqa: B008  # it has no state
 ) -> dict[str, Route]:
-    """``/v1/server`` and ``/v1/client``; ``buckets`` are ``None`` without a rate limit."""
+    """``/v1/server`` and ``/v1/client``; ``buckets`` are ``None`` without a rate limit.
+
+    For ``send_buffers`` see :class:`fastrelay.server.owner.Owner`.
+    """
     events, durations = counts.upgrades, counts.counters.durations
     observers = {
         Role.BINARY: UpgradeObserver(
@@ -43,7 +47,7 @@ def public_routes(
         Role.BINARY: events.server_header_reject,
         Role.PHONE: events.client_header_reject,
     }
-    adopt = machine.route(Owner(router, context, live, observers))
+    adopt = machine.route(Owner(router, context, live, observers, send_buffers))
 
     def route(role: Role) -> Route:
         first_status, observe_duration = observers[role]

@@ -9,7 +9,7 @@ from typing import Final
 
 from fastrelay.loop.fair_reads import LIGHT_BYTES
 from fastrelay.loop.internal_errors import report
-from fastrelay.net.sockets import peer_has_left
+from fastrelay.net.sockets import TcpBytes, peer_has_left, tcp_bytes, unacknowledged
 from fastrelay.policy.held_bytes import Kind
 from fastrelay.protocol.cause import Aborted, Cause
 from fastrelay.protocol.close_codes import (
@@ -35,7 +35,14 @@ _NO_PROTOCOL: Final = asyncio.Protocol()
 class Connection(Sender):
     """One peer's WebSocket after the 101. It owns its transport."""
 
-    __slots__ = ("_decoder", "_paused", "_quota", "_useless_full_at")
+    __slots__ = (
+        "_acknowledged_closing",
+        "_decoder",
+        "_paused",
+        "_quota",
+        "_received_before",
+        "_useless_full_at",
+    )
 
     def __init__(
         self,
@@ -49,6 +56,7 @@ class Connection(Sender):
         self._quota = context.scheduler.first
         self._paused = False
         self._useless_full_at = 0.0
+        self._received_before = self._acknowledged_closing = 0
         transport.set_write_buffer_limits(high=0)
         # uvloop keeps hold of the last protocol's data_received beside a buffered one's methods;
         # without this the request head's parser lives as long as the connection
@@ -115,6 +123,11 @@ class Connection(Sender):
                 self._handler.on_ignored(len(messages))
         for control in controls:
             self._take_control(control)
+        if controls and self._state is _OPEN:
+            # Not of a peer whose close frame or violation is behind the pong: it does not live on.
+            for control in controls:
+                if isinstance(control, Pong):
+                    self._handler.on_pong(control.payload)
         if decoder.useless:
             count, decoder.useless = decoder.useless, 0
             self.count_useless(count)
@@ -159,7 +172,6 @@ class Connection(Sender):
     def _take_control(self, control: Control) -> None:
         if isinstance(control, Pong):
             self._deadlines.pong = 0.0
-            self._handler.on_pong()
         elif isinstance(control, Closed):
             self._peer_closed(control.code)
         elif isinstance(control, Violation):
@@ -279,7 +291,27 @@ class Connection(Sender):
 
     def peer_has_left(self) -> bool:
         """Whether the peer has closed its side of TCP. No bytes are read from the socket."""
-        return peer_has_left(self._transport)
+        try:
+            return peer_has_left(self._transport)
+        except Exception as error:
+            self.crashed(error)
+            return True
+
+    def tcp_bytes(self) -> TcpBytes | None:
+        """See :func:`fastrelay.net.sockets.tcp_bytes`; with TLS it is ciphertext that counts."""
+        try:
+            return tcp_bytes(self._transport)
+        except Exception as error:
+            self.crashed(error)
+            return None
+
+    def unacknowledged(self) -> int:
+        """The bytes beyond recall that the peer's kernel has still to acknowledge."""
+        try:
+            return self._transport.get_write_buffer_size() + unacknowledged(self._transport)
+        except Exception as error:
+            self.crashed(error)
+            return 0
 
     def _move(self, event: Event) -> None:
         self._state = TRANSITIONS[self._state][event]
@@ -304,24 +336,48 @@ class Connection(Sender):
     def _arm_close_deadline(self) -> None:
         deadlines, wheel = self._deadlines, self._context.wheel
         if not deadlines.close:
+            told = self.tcp_bytes()
+            self._acknowledged_closing = 0 if told is None else told.acknowledged
             deadlines.close = wheel.now + self._context.intervals.close
             wheel.no_later(self, deadlines.close)
+
+    def _close_is_under_way(self) -> bool:
+        """Whether the peer has still to get what was sent to it, and goes on acknowledging it."""
+        told = self.tcp_bytes()
+        if told is None or told.acknowledged <= self._acknowledged_closing:
+            return False
+        self._acknowledged_closing = told.acknowledged
+        return self.unacknowledged() > 0
+
+    def _has_been_silent(self) -> bool:
+        """Whether nothing has come from the peer since the ping that is due to be answered.
+
+        Any byte is a sign of life, whether it was read or not and whatever it is a part of.
+        """
+        told = self.tcp_bytes()
+        return told is None or told.received <= self._received_before
 
     @contained
     def on_timer(self) -> None:
         """Act on every deadline that has passed, then schedule the next one."""
         wheel, intervals = self._context.wheel, self._context.intervals
+        write_due = self._deadlines.write
         for due in self._deadlines.take_due(wheel.now, intervals, paused=self._paused):
             if due is Due.CLOSE:
-                self.abort()
-                return
-            if due is Due.WRITE:
-                self._check_write_progress()
+                if not self._close_is_under_way():
+                    self.abort()
+                    return
+                self._deadlines.close = wheel.now + intervals.close
+            elif due is Due.WRITE:
+                self._check_write_progress(write_due)
             elif due is Due.MESSAGE:
                 self.fail(MESSAGE_TIMEOUT)
             elif due is Due.PONG:
-                self.fail(HEARTBEAT_TIMEOUT)
+                if self._has_been_silent():
+                    self.fail(HEARTBEAT_TIMEOUT)
             else:
+                told = self.tcp_bytes()
+                self._received_before = 0 if told is None else told.received
                 self.ping()
         if self._state is not _CLOSED or self._deadlines.close:
             wheel.at(self, self._deadlines.earliest())

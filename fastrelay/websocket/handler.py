@@ -20,14 +20,14 @@ class Handler(Protocol):
     def on_ignored(self, count: int) -> None:
         """Count messages that came after the relay's close frame and are dropped."""
 
-    def on_pong(self) -> None:
-        """The peer answered a ping."""
+    def on_pong(self, payload: bytes) -> None:
+        """The peer sent a pong, whether it answers a ping or not, and is not leaving."""
 
     def on_backlog(self, unsent: int) -> None:
         """The number of bytes that wait in this process for the peer has changed to ``unsent``."""
 
     def on_write_stalled(self) -> None:
-        """The peer has not taken a byte for the write interval; called once."""
+        """The peer has acknowledged no byte for the write interval; called once."""
 
     def on_closing(self, cause: Cause, code: int | None) -> None:
         """The connection begins to end; called exactly once, before :meth:`on_closed`.
@@ -50,7 +50,7 @@ class _NullHandler:
 
     def on_messages(self, messages: list[bytes]) -> None: ...
     def on_ignored(self, count: int) -> None: ...
-    def on_pong(self) -> None: ...
+    def on_pong(self, payload: bytes) -> None: ...
     def on_backlog(self, unsent: int) -> None: ...
     def on_write_stalled(self) -> None: ...
     def on_closing(self, cause: Cause, code: int | None) -> None: ...

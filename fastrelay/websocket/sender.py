@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from fastrelay.loop.fair_reads import FairReader
+from fastrelay.net.sockets import tcp_bytes
 from fastrelay.net.tls.layer import UNENCRYPTED
 from fastrelay.protocol.frames import Opcode, Piece, control_frame
 from fastrelay.websocket.containment import contained
@@ -27,8 +28,14 @@ and small enough that most of a backlog can still be dropped."""
 _MOST_PONGS: Final = 16
 """Of the pings of one read, so many are answered, and the last one (RFC 6455 §5.5.3)."""
 
+_FIRST_LOOK: Final = 0.1
+"""The part of the write interval after which the kernel is asked for the first time what the peer
+has acknowledged. So nothing is asked while a backlog flows, and a stall is seen 1.1 write intervals
+after its beginning at the latest."""
+
+_NOT_ASKED: Final = -1
+
 _OPEN, _CLOSED = State.OPEN, State.CLOSED  # cached: hot path
-_PING: Final = control_frame(Opcode.PING, b"")
 
 
 class Sender(FairReader):
@@ -40,6 +47,7 @@ class Sender(FairReader):
     """
 
     __slots__ = (
+        "_acknowledged",
         "_context",
         "_deadlines",
         "_handler",
@@ -71,6 +79,7 @@ class Sender(FairReader):
         self._queue: SendQueue | None = None
         self._undelivered = 0
         self._unanswered_ping: bytes | None = None
+        self._acknowledged = _NOT_ASKED
         self._write_mark = 0
         self.wheel_tick = 0
 
@@ -156,12 +165,13 @@ class Sender(FairReader):
                 marker.flushed()
 
     @contained
-    def ping(self) -> None:
+    def ping(self, payload: bytes = b"") -> None:
         """Send a ping, before everything that waits; :meth:`Handler.on_pong` tells of the pong."""
+        frame = control_frame(Opcode.PING, payload)
         if self.blocked:
-            self._waiting().put_first(_PING)
+            self._waiting().put_first(frame)
         else:
-            self._transport.write(_PING)
+            self._transport.write(frame)
 
     def _answer_pings(self, payloads: list[bytes]) -> None:
         """Answer the first pings of a read and the last one, before everything that waits."""
@@ -206,12 +216,13 @@ class Sender(FairReader):
     def _block(self) -> None:
         self.blocked = True
         self._write_mark = self._transport.get_write_buffer_size()
-        self._expect_write()
+        self._acknowledged = _NOT_ASKED
+        wheel = self._context.wheel
+        self._expect_write(wheel.now + self._context.intervals.write * _FIRST_LOOK)
 
-    def _expect_write(self) -> None:
-        wheel, deadlines = self._context.wheel, self._deadlines
-        deadlines.write = wheel.now + self._context.intervals.write
-        wheel.no_later(self, deadlines.write)
+    def _expect_write(self, due: float) -> None:
+        self._deadlines.write = due
+        self._context.wheel.no_later(self, due)
 
     @contained
     def resume_writing(self) -> None:
@@ -235,12 +246,29 @@ class Sender(FairReader):
         if not self.blocked:
             self._handler.on_backlog(0)
 
-    def _check_write_progress(self) -> None:
+    def _check_write_progress(self, due: float) -> None:
+        """Ask what the peer's kernel has acknowledged, at the deadline ``due``.
+
+        A peer that acknowledges bytes is not stalled, however slow it is: the kernel calls a socket
+        writable only when a third of its send buffer is free, so our own buffer does not show it.
+        """
+        interval = self._context.intervals.write
+        told = tcp_bytes(self._transport)
+        if self._acknowledged == _NOT_ASKED:
+            self._acknowledged = 0 if told is None else told.acknowledged
+            # Without an answer, our own buffer decides, whose size is known from the beginning.
+            self._expect_write(due + interval * (1 - _FIRST_LOOK if told is None else 1))
+            return
         # Bytes that TLS cannot encrypt yet are left out: TlsLayer has a deadline for them.
         unencrypted = self._transport.get_extra_info(UNENCRYPTED) or 0
         waiting = self._transport.get_write_buffer_size() - unencrypted
-        if waiting < self._write_mark or not waiting:
+        if told is None:
+            has_progressed = waiting < self._write_mark
+        else:
+            has_progressed = told.acknowledged > self._acknowledged
+            self._acknowledged = told.acknowledged
+        if has_progressed or not waiting:
             self._write_mark = waiting
-            self._expect_write()
+            self._expect_write(self._context.wheel.now + interval)
         else:
             self._handler.on_write_stalled()

@@ -40,7 +40,7 @@ class Wire:
         self.ended = False
         self.said: CloseReason | None = None
         self.notices: list[bytes] = []
-        self.pings = 0
+        self.asked = b""
 
     address = ""
     unowned = 0
@@ -56,8 +56,11 @@ class Wire:
 
     fail = close
 
-    def ping(self) -> None:
-        self.pings += 1
+    def ping(self, payload: bytes) -> None:
+        self.asked = payload
+
+    def tcp_bytes(self) -> None:
+        """It shows no sign of life but its pongs."""
 
     def pause_reading(self) -> None: ...
     def resume_reading(self) -> None: ...
@@ -169,7 +172,7 @@ class Model(RuleBasedStateMachine):
     def pong(self, server_id: str) -> None:
         slot = self.slots.get(server_id)
         if slot is not None and slot.holder is not None:
-            slot.holder.handler.on_pong()
+            slot.holder.handler.on_pong(slot.holder.asked)
             self._settle(server_id, alive=True)
 
     @rule(server_id=st.sampled_from(SERVER_IDS))
@@ -228,12 +231,12 @@ class Model(RuleBasedStateMachine):
         self.counts["binary"] += 1
 
     def _take_over(self, server_id: str, newcomers: list[Wire]) -> None:
-        for wire in newcomers[1:]:
-            self._says(wire, 4409, "reject_409")
+        for wire in newcomers[:-1]:
+            self._says(wire, 1013, "reject_409")
         holder = self.slots[server_id].holder
         if holder is not None:
             self._says(holder, 1011)
-        self._install(server_id, newcomers[0])
+        self._install(server_id, newcomers[-1])
 
     def _settle(self, server_id: str, *, alive: bool) -> None:
         slot = self.slots[server_id]

@@ -16,7 +16,7 @@ from fastrelay.loop.internal_errors import report
 from fastrelay.metrics import make_metrics
 from fastrelay.server.relay import Relay
 from tests.support.clock import Loop
-from tests.support.peer import CLOSE, PONG, TEXT, client_frame, request, upgrade_headers
+from tests.support.peer import CLOSE, PING, PONG, TEXT, client_frame, request, upgrade_headers
 
 
 class Fault(Exception):
@@ -150,7 +150,9 @@ class MemoryPeer:
         self.receive(b"".join(client_frame(json.dumps(message).encode()) for message in messages))
 
     def pong(self) -> None:
-        self.receive(client_frame(b"", PONG))
+        """Echo the last ping."""
+        pings = [payload for opcode, payload in self.frames() if opcode == PING]
+        self.receive(client_frame(pings[-1] if pings else b"", PONG))
 
     def frames(self) -> list[tuple[int, bytes]]:
         """What was written to the peer behind the 101: opcodes and payloads."""

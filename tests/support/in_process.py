@@ -101,6 +101,8 @@ class RelayInProcess(RunningRelay):
         """From the next accept on, the kernel takes about ``sent`` bytes for a peer, no more."""
         listener = self.relay.listeners._listeners[0]
         listener._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, sent)
+        for role in self.relay.send_buffers:
+            self.relay.send_buffers[role] = sent
 
 
 @asynccontextmanager

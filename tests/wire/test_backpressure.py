@@ -193,8 +193,8 @@ async def test_what_is_charged_is_what_is_held() -> None:
         binary, phone = await relay.binary(), await relay.phone(window=4096)
         conn_id = await conn_id_of(phone, binary)
         phone.stop_reading()
-        give(binary, conn_id, 60)
-        await relay.until(lambda: relay.value("frames_received_total", **DOWN) == 60)
+        give(binary, conn_id, 30)
+        await relay.until(lambda: relay.value("frames_received_total", **DOWN) == 30)
         before = relay.buffered
         tracemalloc.start()
         # A frame is a part of its envelope, and unknown fields are tolerated there.
@@ -203,7 +203,7 @@ async def test_what_is_charged_is_what_is_held() -> None:
             binary.send_json(envelope)
             await binary.writer.drain()
             await relay.until(
-                lambda n=number: relay.value("frames_received_total", **DOWN) == 61 + n
+                lambda n=number: relay.value("frames_received_total", **DOWN) == 31 + n
             )
         held = sum(
             trace.size

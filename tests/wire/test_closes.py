@@ -111,9 +111,15 @@ async def a_takeover(relay: RunningRelay) -> None:
 
 async def a_conflict(relay: RunningRelay) -> None:
     binary, newcomer = await relay.binary(), await relay.binary()
-    assert (await binary.frame()).opcode == 9
-    binary.send(b"\x8a\x80\0\0\0\0")
+    ping = await binary.frame()
+    assert ping.opcode == 9
+    binary.send(client_frame(ping.payload, PONG))
     assert (await newcomer.closed())[0] == 4409
+
+
+async def a_contest(relay: RunningRelay) -> None:
+    _, loser, _ = [await relay.binary() for _ in range(3)]
+    assert (await loser.closed())[0] == 1013
 
 
 async def refused_phones(relay: RunningRelay) -> None:
@@ -258,6 +264,7 @@ SCENES: dict[Scene, tuple[str, ...]] = {
     heartbeat_timeouts: ("phone heartbeat_timeout 1xxx", "binary heartbeat_timeout 1xxx"),
     a_takeover: ("binary taken_over 1xxx", "phone reclaimed 4xxx"),
     a_conflict: ("binary server_in_use 4xxx",),
+    a_contest: ("binary try_again 1xxx",),
     refused_phones: ("phone no_server 4xxx", "phone phones_at_cap 4xxx"),
     useless_frames: ("phone useless_frames 1xxx", "binary useless_frames 1xxx"),
     grace_expires: ("phone grace_expired 1xxx",),

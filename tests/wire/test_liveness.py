@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from tests.support.harness import RunningRelay, running_relay
 from tests.support.peer import PING, PONG, Peer, client_frame
 
@@ -48,13 +50,25 @@ async def test_a_binary_that_does_not_answer_is_released_into_grace() -> None:
         assert relay.value("connected_binaries") == 0
 
 
-async def test_frames_are_no_substitute_for_a_pong() -> None:
+@pytest.mark.parametrize("said", [client_frame(b"{}"), client_frame(b"{}")[:1]])
+async def test_any_byte_after_a_ping_is_a_sign_of_life(said: bytes) -> None:
     async with running_relay(intervals=PINGING) as relay:
+
+        async def says(peer: Peer) -> None:
+            assert (await peer.frame()).opcode == PING
+            peer.send(said)
+            while (await peer.frame()).opcode != PING:  # only who is alive is pinged again
+                pass
+            assert await peer.closed() == (1011, "heartbeat timeout")
+
+        await asyncio.gather(says(await relay.binary()), says(await relay.phone()))
+
+
+async def test_an_acknowledged_ping_is_no_sign_of_life() -> None:
+    async with running_relay(intervals=PINGING | {"close": 0.05}) as relay:
         binary = await relay.binary()
-        await binary.frame()
-        for _ in range(20):
-            binary.send_text("{}")
-        assert await binary.closed() == (1011, "heartbeat timeout")
+        binary.stop_reading()  # its kernel acknowledges
+        await relay.until(lambda: relay.log_of("server_released"))
 
 
 async def test_a_started_message_must_be_complete_in_time() -> None:
@@ -142,6 +156,63 @@ async def test_a_phone_that_reads_slowly_is_kept_and_gets_everything() -> None:
         assert relay.value("frames_forwarded_total", **DOWN) == 120
 
 
+async def trickle(peer: Peer, seconds: float) -> None:
+    """Read what one receive buffer holds, a few times a second."""
+    end = asyncio.get_running_loop().time() + seconds
+    while asyncio.get_running_loop().time() < end:
+        peer.read_on()
+        await asyncio.sleep(0.001)
+        peer.stop_reading()
+        await asyncio.sleep(0.2)
+
+
+async def test_a_phone_that_acknowledges_bytes_is_not_stalled_however_slow() -> None:
+    huge = {"phone_backlog_bytes": 2**30, "held_bytes": 2**30, "phone_send_buffer": 0}
+    async with running_relay(intervals={"write": 0.6}, limits=huge) as relay:
+        binary, phone = await relay.binary(), await relay.phone(window=16384)
+        conn_id = await conn_id_of(phone, binary)
+        phone.stop_reading()
+        flood(binary, conn_id, 80)
+        await trickle(phone, 2.0)
+        phone.read_on()
+        for _ in range(80):
+            assert await phone.text() == FLOOD
+
+
+async def test_a_binary_that_acknowledges_bytes_is_not_stalled_however_slow() -> None:
+    async with running_relay(intervals={"write": 0.6}, limits={"binary_send_buffer": 0}) as relay:
+        binary, phone = await relay.binary(window=16384), await relay.phone()
+        binary.stop_reading()
+        sending = asyncio.create_task(send_all(phone, 80))
+        await trickle(binary, 2.0)
+        assert not relay.log_of("server_released")
+        binary.read_on()
+        for _ in range(80):
+            assert len(await binary.text()) > len(FLOOD)
+        await sending
+
+
+async def test_what_the_kernel_takes_for_a_phone_is_bounded() -> None:
+    async with running_relay() as relay:
+        await stalled_phone(relay, 40)
+        await relay.until(lambda: relay.value("frames_received_total", **DOWN) == 40)
+        assert relay.value("phone_backlog_bytes") > 40 * len(FLOOD) - 1_000_000
+
+
+async def test_a_peer_that_still_gets_what_was_sent_is_not_dropped_in_closing() -> None:
+    async with running_relay(intervals={"close": 0.5}) as relay:
+        binary, phone = await relay.binary(), await relay.phone(window=16384)
+        conn_id = await conn_id_of(phone, binary)
+        phone.stop_reading()
+        flood(binary, conn_id, 4)
+        binary.send_json({"conn_id": conn_id, "close_code": 4001})
+        await trickle(phone, 1.5)
+        phone.read_on()
+        for _ in range(4):
+            assert await phone.text() == FLOOD
+        assert await phone.closed() == (4001, "")
+
+
 async def test_a_binary_that_takes_nothing_is_gone_and_grace_applies() -> None:
     async with running_relay(intervals={"write": 0.1}) as relay:
         binary, phone = await relay.binary(window=4096), await relay.phone()
@@ -162,13 +233,13 @@ async def send_all(phone: Peer, frames: int) -> None:
 
 async def test_pings_of_a_peer_that_does_not_read_are_answered_once() -> None:
     async with running_relay() as relay:
-        _, phone, _ = await stalled_phone(relay, 60)
-        await relay.until(lambda: relay.value("frames_received_total", **DOWN) == 60)
+        _, phone, _ = await stalled_phone(relay, 40)
+        await relay.until(lambda: relay.value("frames_received_total", **DOWN) == 40)
         phone.send(b"".join(client_frame(b"%d" % n, PING) for n in range(1000)))
         phone.send_text("1")
         await relay.until(
             lambda: relay.value("frames_received_total", direction="phone_to_binary") == 2
         )
         phone.read_on()
-        frames = [await phone.frame() for _ in range(61)]
+        frames = [await phone.frame() for _ in range(41)]
         assert [f.payload for f in frames if f.opcode == PONG] == [b"999"]

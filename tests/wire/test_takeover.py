@@ -1,6 +1,8 @@
 """A conflicting claim and what becomes of incumbent and newcomers (protocol, registry)."""
 
 import asyncio
+import os
+import socket
 
 import pytest
 
@@ -67,8 +69,8 @@ async def test_two_newcomers_and_a_silent_incumbent() -> None:
     async with running_relay(intervals=SOON) as relay:
         incumbent = await relay.binary()
         first, second = await relay.binary(), await relay.binary()
-        assert await second.closed() == (4409, "server-id already claimed")
-        await serves(first, relay)
+        assert await first.closed() == (1013, "try again")
+        await serves(second, relay)
         await expect_ping(incumbent)
         assert await incumbent.closed() == (1011, "heartbeat timeout")  # and no second ping
         assert outcomes(relay) == (2, 1)
@@ -117,10 +119,10 @@ async def test_a_newcomer_that_leaves_during_the_probe() -> None:
         assert (await incumbent.json())["frame"] == 1
 
 
-async def test_the_second_newcomer_wins_when_the_first_has_left() -> None:
+async def test_the_first_newcomer_wins_when_the_second_has_left() -> None:
     async with running_relay(intervals=SOON) as relay:
         await relay.binary()
-        leaver, stayer = await relay.binary(), await relay.binary()
+        stayer, leaver = await relay.binary(), await relay.binary()
         leaver.writer.write_eof()
         await relay.until(lambda: relay.log_of("server_id_takeover"))
         await serves(stayer, relay)
@@ -186,16 +188,160 @@ async def test_an_incumbent_that_is_being_closed_is_not_asked() -> None:
         assert outcomes(relay) == (2, 0)
 
 
-async def test_a_second_newcomer_finds_the_incumbent_being_closed() -> None:
+async def test_a_newcomer_does_not_wait_for_an_incumbent_that_is_being_closed() -> None:
     async with running_relay(intervals={"takeover_probe": 1000.0, "close": 1000.0}) as relay:
         incumbent, first = await relay.binary(), await relay.binary()
         await expect_ping(incumbent)
         incumbent.send(client_frame(b"", masked=False))
         assert await incumbent.closed(answer=False) == (1002, "frame not masked")
-        second = await relay.binary()
-        assert await second.closed() == (4409, "server-id already claimed")
+        await relay.until(lambda: len(relay.log_of("server_claimed")) == 2)
         await serves(first, relay)
-        assert outcomes(relay) == (2, 1)
+        assert outcomes(relay) == (2, 0)
+
+
+@pytest.mark.parametrize("payload", [b"", b"an old one"])
+async def test_a_pong_that_echoes_no_probe_keeps_nothing(payload: bytes) -> None:
+    async with running_relay(intervals={"takeover_probe": 0.2}) as relay:
+        incumbent = await relay.binary()
+        newcomer = await relay.binary()
+        assert len(await expect_ping(incumbent)) == 16
+        incumbent.send(client_frame(payload, PONG))
+        assert await incumbent.closed(answer=False) == (1011, "heartbeat timeout")
+        await serves(newcomer, relay)
+
+
+@pytest.mark.parametrize("end", ["the end of TCP", "a close frame", "a violation"])
+async def test_an_incumbent_that_dies_behind_its_pong_keeps_nothing(end: str) -> None:
+    async with running_relay() as relay:
+        incumbent = await relay.binary()
+        newcomer = await relay.binary()
+        pong = client_frame(await expect_ping(incumbent), PONG)
+        if end == "a close frame":
+            incumbent.send(pong + client_frame(close_payload(1000), CLOSE))
+        elif end == "a violation":
+            incumbent.send(pong + client_frame(b"", masked=False))
+        else:
+            descriptor = incumbent.writer.get_extra_info("socket").fileno()
+            with socket.socket(fileno=os.dup(descriptor)) as sock:  # both at once
+                sock.send(pong)
+                sock.shutdown(socket.SHUT_WR)
+        await relay.until(lambda: len(relay.log_of("server_claimed")) == 2)
+        await serves(newcomer, relay)
+        assert outcomes(relay) == (2, 0)
+
+
+async def test_each_probe_has_a_payload_of_its_own() -> None:
+    async with running_relay() as relay:
+        incumbent = await relay.binary()
+        seen = set()
+        for _ in range(3):
+            newcomer = await relay.binary()
+            payload = await expect_ping(incumbent)
+            seen.add(payload)
+            incumbent.send(client_frame(payload, PONG))
+            assert await newcomer.closed() == (4409, "server-id already claimed")
+        assert len(seen) == 3
+
+
+async def test_bytes_of_the_incumbent_extend_the_probe_and_not_without_end() -> None:
+    async with running_relay(intervals={"takeover_probe": 0.2}) as relay:
+        incumbent = await relay.binary()
+        newcomer = await relay.binary()
+        payload = await expect_ping(incumbent)
+        incumbent.send_text("{}")
+        await asyncio.sleep(0.3)
+        assert not relay.log_of("server_id_takeover")
+        incumbent.send(client_frame(payload, PONG))
+        assert await newcomer.closed() == (4409, "server-id already claimed")
+
+        newcomer = await relay.binary()
+        await expect_ping(incumbent)
+
+        async def chatter() -> None:
+            while True:
+                incumbent.send_text("{}")
+                await asyncio.sleep(0.02)
+
+        chattering = asyncio.create_task(chatter())
+        await relay.until(lambda: relay.log_of("server_id_takeover"))
+        chattering.cancel()
+        await asyncio.gather(chattering, return_exceptions=True)
+        await serves(newcomer, relay)
+
+
+async def flooded(relay: RunningRelay) -> tuple[Peer, Peer]:
+    """An incumbent that does not read, with more for it than kernels take, and its phone."""
+    incumbent, phone = await relay.binary(window=65536), await relay.phone()
+    incumbent.stop_reading()
+    for _ in range(30):
+        phone.send_text('"' + "f" * 100_000 + '"')
+    up = {"direction": "phone_to_binary"}
+    await relay.until(lambda: relay.value("frames_received_total", **up) > 5)
+    await asyncio.sleep(0.1)
+    return incumbent, phone
+
+
+async def test_an_incumbent_that_takes_what_was_before_the_probe_gets_more_time() -> None:
+    async with running_relay(intervals={"takeover_probe": 0.5}) as relay:
+        incumbent, _ = await flooded(relay)
+        newcomer = await relay.binary()
+        for _ in range(4):
+            await asyncio.sleep(0.2)
+            incumbent.read_on()
+            await asyncio.sleep(0.001)
+            incumbent.stop_reading()
+        assert not relay.log_of("server_id_takeover")
+        incumbent.read_on()
+        while (frame := await incumbent.frame()).opcode != PING:
+            pass
+        incumbent.send(client_frame(frame.payload, PONG))
+        assert await newcomer.closed() == (4409, "server-id already claimed")
+
+
+async def test_an_incumbent_that_takes_the_probe_and_no_more_gets_no_more_time() -> None:
+    async with running_relay(intervals={"takeover_probe": 0.3}) as relay:
+        incumbent = await relay.binary()
+        incumbent.stop_reading()  # its kernel acknowledges the ping
+        newcomer = await relay.binary()
+        started_at = asyncio.get_running_loop().time()
+        await relay.until(lambda: relay.log_of("server_id_takeover"))
+        assert asyncio.get_running_loop().time() - started_at < 0.55
+        await serves(newcomer, relay)
+
+
+async def attempt(relay: RunningRelay, path: str, behind: bytes, *, fin: bool = False) -> Peer:
+    """A claim or registration with bytes in one packet with its request head."""
+    client = await relay.http()
+    headers = {"X-Pyrycode-Server": "s1", "X-Pyrycode-Version": "1", "X-Pyrycode-Token": "t"}
+    client.send(request(path, upgrade_headers(headers)) + behind)
+    if fin:
+        client.writer.write_eof()
+    assert (await client.response())[0] == 101
+    return relay.own(Peer(client.reader, client.writer))
+
+
+@pytest.mark.parametrize("fin", [False, True])
+@pytest.mark.parametrize("what", ["close", "violation"])
+@pytest.mark.parametrize("path", ["/v1/client", "/v1/server", "full"])
+async def test_frames_behind_the_head_of_a_refused_attempt(path: str, what: str, fin: bool) -> None:
+    behind = client_frame(close_payload(1000), CLOSE)
+    if what == "violation":
+        behind = client_frame(b"", masked=False)
+    limits = {"phones": 0 if path == "full" else 16}
+    async with running_relay(intervals={"close": 1000.0}, limits=limits) as relay:
+        expected = 4404
+        if path == "full":
+            await relay.binary()
+            path, expected = "/v1/client", 4429
+        if path == "/v1/server":
+            incumbent = await relay.binary()
+        peer = await attempt(relay, path, behind, fin=fin and path == "/v1/client")
+        if path == "/v1/server":
+            incumbent.send(client_frame(await expect_ping(incumbent), PONG))
+            expected = 4409
+        frame = await peer.frame()
+        assert (frame.opcode, frame.payload[:2]) == (CLOSE, expected.to_bytes(2))
+        assert await peer.at_eof()
 
 
 async def test_what_a_displaced_incumbent_still_says_goes_nowhere() -> None:

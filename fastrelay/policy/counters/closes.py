@@ -34,6 +34,7 @@ _CODES_OF_BINARIES: Final[dict[Cause, tuple[str, ...]]] = _EITHER_SIDE | {
     Cause.WRITE_FAILED: (_NO_CODE,),
     Cause.TAKEN_OVER: ("1xxx",),
     Cause.SERVER_IN_USE: ("4xxx",),
+    Cause.TRY_AGAIN: ("1xxx",),
 }
 _CODES_OF_PHONES: Final[dict[Cause, tuple[str, ...]]] = _EITHER_SIDE | {
     Cause.WRITE_FAILED: ("1xxx",),
