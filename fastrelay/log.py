@@ -53,6 +53,8 @@ BOOT_KEYS: Final = frozenset(
         "max_message_bytes",
         "max_phones",
         "max_held_bytes",
+        "phone_send_buffer",
+        "binary_send_buffer",
         "grace",
         "upgrade_burst",
         "upgrade_refill",

@@ -93,7 +93,8 @@ async def test_starting_is_said_in_logfmt() -> None:
         listen = f"mode=insecure listen=127.0.0.1:{command.port} metrics=off push=off"
         listen += r' address_cap="\d+, loopback and private peers: none" workers=1'
         listen += r" max_connections=\d+"
-        listen += r" max_message_bytes=262144 max_phones=16 max_held_bytes=\d+ grace=30.0"
+        listen += r" max_message_bytes=262144 max_phones=16 max_held_bytes=\d+"
+        listen += r" phone_send_buffer=262144 binary_send_buffer=1048576 grace=30.0"
         listen += r" upgrade_burst=20 upgrade_refill=6.0"
         assert re.fullmatch(
             rf"time=\S+Z level=INFO msg=starting version={__version__} {listen}\n",
@@ -121,6 +122,8 @@ async def test_starting_is_said_in_json_with_the_metrics_served() -> None:
             "workers": 1,
             "max_message_bytes": 262144,
             "max_phones": 16,
+            "phone_send_buffer": 262144,
+            "binary_send_buffer": 1048576,
             "grace": 30.0,
             "upgrade_burst": 20,
             "upgrade_refill": 6.0,

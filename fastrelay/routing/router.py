@@ -4,7 +4,6 @@ The router carries out what the registry decides: it tells the peers, arms and c
 timers, counts and logs. Binaries and phones use the router, never the registry.
 """
 
-from collections.abc import Collection
 from typing import Protocol
 
 from fastrelay.config.settings import Intervals

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from fastrelay.config.settings import Settings
+from fastrelay.config.settings import Limits, Settings
 from fastrelay.http.connection import Route
 from fastrelay.log import Log
 from fastrelay.loop.fair_reads import FairScheduler
@@ -34,6 +34,10 @@ from fastrelay.websocket.connection import Connection
 from fastrelay.websocket.context import ConnectionContext, UselessFrames
 
 
+def _send_buffers(limits: Limits) -> dict[Role, int]:
+    return {Role.PHONE: limits.phone_send_buffer, Role.BINARY: limits.binary_send_buffer}
+
+
 class Relay:
     """A relay in the running loop.
 
@@ -62,8 +66,7 @@ class Relay:
         on_failure: Callable[[], None] = lambda: None,
         machine: Machine | None = None,
     ) -> None:
-        self._settings = settings
-        self._log = log
+        self._settings, self._log = settings, log
         self._loop = asyncio.get_running_loop()
         self._metrics = metrics
         self._machine = machine = machine or Alone()
@@ -73,10 +76,7 @@ class Relay:
         self.scheduler = FairScheduler(settings.intervals.traffic_slice)
         self.pending = PendingConnections(settings.limits.handshakes, tallies)
         limits = settings.limits
-        self.send_buffers = {
-            Role.PHONE: limits.phone_send_buffer,
-            Role.BINARY: limits.binary_send_buffer,
-        }
+        self.send_buffers = _send_buffers(limits)
         self.live: LiveConnections[Connection] = LiveConnections(
             limits.connections, limits.connections_per_address, tallies, machine.others
         )

@@ -81,8 +81,7 @@ async def test_a_frame_for_a_binary_that_has_gone() -> None:
 async def test_a_claim_that_is_refused_and_one_that_takes_over() -> None:
     async with running_relay(intervals={"takeover_probe": 0.05}) as relay:
         incumbent, refused = await relay.binary(), await relay.binary()
-        await incumbent.frame()
-        incumbent.send(client_frame(b"", PONG))
+        incumbent.send(client_frame((await incumbent.frame()).payload, PONG))
         assert (await refused.closed())[0] == 4409
         who = {"server_id": "s1", "remote": "127.0.0.1"}
         assert logged(relay, "server_id_conflict") == [who]

@@ -14,7 +14,7 @@ from fastrelay.metrics.exposition import render
 from fastrelay.net.bound_sockets import bind_all
 from fastrelay.server.relay import Relay
 from tests.support.harness import RunningRelay, running_relay
-from tests.support.peer import open_http, open_peer, request, upgrade_headers
+from tests.support.peer import PONG, client_frame, open_http, open_peer, request, upgrade_headers
 from tests.support.prometheus import prometheus
 
 ENDPOINTS = ("server", "client")
@@ -98,7 +98,7 @@ async def server_conflict(relay: RunningRelay) -> None:
     binary, newcomer = await relay.binary(), await relay.binary()
     ping = await binary.frame()
     assert ping.opcode == 9
-    binary.send(b"\x8a\x80\0\0\0\0")
+    binary.send(client_frame(ping.payload, PONG))
     assert await newcomer.closed() == (4409, "server-id already claimed")
 
 
