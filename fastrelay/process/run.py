@@ -138,6 +138,8 @@ def log_startup(settings: Settings, log: Log) -> None:
         max_message_bytes=settings.limits.message_bytes,
         max_phones=settings.limits.phones,
         max_held_bytes=settings.limits.held_bytes,
+        phone_send_buffer=settings.limits.phone_send_buffer,
+        binary_send_buffer=settings.limits.binary_send_buffer,
         grace=settings.intervals.grace,
         upgrade_burst=settings.limits.upgrade_burst,
         upgrade_refill=settings.limits.upgrade_refill,

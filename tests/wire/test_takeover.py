@@ -320,6 +320,13 @@ async def attempt(relay: RunningRelay, path: str, behind: bytes, *, fin: bool = 
     return relay.own(Peer(client.reader, client.writer))
 
 
+async def test_a_close_frame_behind_the_head_of_a_refused_attempt_ends_it() -> None:
+    async with running_relay(intervals={"close": 1000.0}) as relay:
+        peer = await attempt(relay, "/v1/client", client_frame(close_payload(1000), CLOSE))
+        assert (await peer.frame()).opcode == CLOSE
+        assert await peer.at_eof()
+
+
 @pytest.mark.parametrize("fin", [False, True])
 @pytest.mark.parametrize("what", ["close", "violation"])
 @pytest.mark.parametrize("path", ["/v1/client", "/v1/server", "full"])

@@ -16,8 +16,10 @@ from tests.wire.test_takeover import *  # noqa: F403
 
 # These end one direction of TCP under a peer, which asyncio's TLS cannot.
 del test_a_newcomer_that_leaves_during_the_probe  # noqa: F821
-del test_a_second_newcomer_finds_the_incumbent_being_closed  # noqa: F821
-del test_the_second_newcomer_wins_when_the_first_has_left  # noqa: F821
+del test_a_newcomer_does_not_wait_for_an_incumbent_that_is_being_closed  # noqa: F821
+del test_the_first_newcomer_wins_when_the_second_has_left  # noqa: F821
+del test_an_incumbent_that_dies_behind_its_pong_keeps_nothing  # noqa: F821  # it writes plaintext
+del test_frames_behind_the_head_of_a_refused_attempt  # noqa: F821
 
 
 @pytest.fixture(autouse=True)
