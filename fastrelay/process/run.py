@@ -107,7 +107,7 @@ async def serve(settings: Settings, sockets: BoundSockets, log: Log) -> int:
     exit_code = await exit_requests.get()
     notifier.stopping()
     log.info("draining", version=__version__)
-    await drain(relay, exit_requests)
+    await drain(relay.drain, exit_requests)
     await relay.stop()
     await notifier.close()
     log.info("stopped", version=__version__)

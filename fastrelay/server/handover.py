@@ -18,6 +18,8 @@ from fastrelay.http.responses import Response, retry_later
 from fastrelay.loop.internal_errors import report
 from fastrelay.loop.timer_wheel import TimerWheel
 from fastrelay.net import packets
+from fastrelay.net.splice import Splices, splice_pair
+from fastrelay.net.tls.layer import TlsLayer
 from fastrelay.policy.pending import PendingConnections
 from fastrelay.policy.shared.connections import SharedConnections, Transfer
 from fastrelay.server.admitted import Admitted, Role
@@ -56,7 +58,7 @@ _decode: Final = msgspec.msgpack.Decoder(_Message).decode
 class _Handing:
     """One connection on its way to another worker; an item of the timer wheel."""
 
-    __slots__ = ("_refuse", "_way", "admitted", "transfer", "until", "wheel_tick")
+    __slots__ = ("_refuse", "_way", "admitted", "inner", "transfer", "until", "wheel_tick")
 
     def __init__(
         self, admitted: Admitted, refuse: Callable[[Response], None], way: "Outgoing", until: float
@@ -66,6 +68,7 @@ class _Handing:
         self._way = way
         self.until = until
         self.transfer: Transfer | None = None
+        self.inner: socket.socket | None = None  # of a splice, if the transport does TLS
         self.wheel_tick = 0
 
     def on_timer(self) -> None:
@@ -89,6 +92,7 @@ class Outgoing:
         receiver: the number of that worker.
         counted: counts connections on their way.
         pending: where they count until they are adopted.
+        splices: where TLS connections go that were adopted.
         patience: seconds until the sender answers with 503 itself.
         keys_of: the keys of an address.
     """
@@ -100,6 +104,7 @@ class Outgoing:
         counted: SharedConnections,
         wheel: TimerWheel,
         pending: PendingConnections,
+        splices: Splices,
         patience: float,
         keys_of: Callable[[str], tuple[str, ...]],
     ) -> None:
@@ -108,6 +113,7 @@ class Outgoing:
         self._counted = counted
         self._wheel = wheel
         self._pending = pending
+        self._splices = splices
         self._patience = patience
         self._keys_of = keys_of
         self._loop = asyncio.get_running_loop()
@@ -151,8 +157,7 @@ class Outgoing:
             started_at=admitted.started_at,
         )
         try:
-            descriptor = admitted.transport.get_extra_info("socket").fileno()
-            sent = packets.send(self._sock, _encode(message), (descriptor,))
+            sent = self._send_message(handing, _encode(message))
         except OSError:
             self._counted.end(self._receiver, transfer)
             self.forget(handing)
@@ -164,6 +169,25 @@ class Outgoing:
         handing.transfer = transfer
         self._sent[transfer] = handing
         return True
+
+    def _send_message(self, handing: _Handing, content: bytes) -> bool:
+        """Send it with the connection's socket, or with one end of a pair if this does TLS."""
+        transport = handing.admitted.transport
+        if not isinstance(transport, TlsLayer):
+            descriptor = transport.get_extra_info("socket").fileno()
+            return packets.send(self._sock, content, (descriptor,))
+        inner, passed = splice_pair()
+        with passed:
+            try:
+                sent = packets.send(self._sock, content, (passed.fileno(),))
+            except OSError:
+                inner.close()
+                raise
+        if sent:
+            handing.inner = inner
+        else:
+            inner.close()
+        return sent
 
     def _read_answers(self) -> None:
         try:
@@ -185,11 +209,17 @@ class Outgoing:
         handing = self._sent.pop(transfer, None)
         if handing is None:
             return  # it came too late, and the place was given back
+        inner, handing.inner = handing.inner, None
         self.forget(handing)
-        if adopted:
+        if adopted and inner is not None:
+            admitted = handing.admitted
+            self._splices.join(admitted.transport, inner, admitted.client, admitted.server_id)
+        elif adopted:
             # The socket is shared with the owner now, so this sends nothing to the peer.
             handing.admitted.transport.abort()
         else:
+            if inner is not None:
+                inner.close()
             handing.refuse()
 
     def give_up(self, handing: _Handing) -> None:
@@ -201,6 +231,9 @@ class Outgoing:
         """It is on its way no more."""
         self._wheel.cancel(handing)
         self._pending.discard(handing)
+        if handing.inner is not None:
+            handing.inner.close()
+            handing.inner = None
         if handing.transfer is not None:
             self._sent.pop(handing.transfer, None)
             self._counted.end(self._receiver, handing.transfer)

@@ -1,5 +1,6 @@
 """One worker among several: what it shares with the others, and how they reach each other."""
 
+import asyncio
 import socket
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -9,7 +10,9 @@ from fastrelay.config.settings import Settings
 from fastrelay.http.connection import Route
 from fastrelay.http.responses import SERVICE_UNAVAILABLE
 from fastrelay.log import LineCounts, Log
+from fastrelay.loop.fair_reads import FairScheduler
 from fastrelay.loop.timer_wheel import TimerWheel
+from fastrelay.net.splice import Splices
 from fastrelay.policy.caps import LiveConnections, Others
 from fastrelay.policy.counters.tallies import Connected
 from fastrelay.policy.counters.wakes import WakeCounts
@@ -50,6 +53,7 @@ class Workers:
 
     Attributes:
         counts: the counts of this worker.
+        splices: the TLS connections that others own.
     """
 
     def __init__(
@@ -146,8 +150,11 @@ class Workers:
         live: LiveConnections[Connection],
         wheel: TimerWheel,
         pending: PendingConnections,
+        scheduler: FairScheduler,
+        held: HeldBytes,
     ) -> None:
         """Give it the parts of the relay that handing over needs."""
+        self.splices = Splices(wheel, scheduler, held, self._settings.intervals.close)
         self._live = live
         self._wheel = wheel
         self._pending = pending
@@ -187,6 +194,7 @@ class Workers:
             self._counted,
             self._wheel,
             self._pending,
+            self.splices,
             self._settings.intervals.handover,
             nested_keys,
         )
@@ -197,8 +205,14 @@ class Workers:
         for way in self._outgoing.values():
             way.close()
 
+    async def splices_ended(self) -> None:
+        """Wait until no connection of another worker goes through this one."""
+        while len(self.splices):
+            await asyncio.sleep(self._settings.intervals.tick)
+
     def close(self) -> None:
-        """Close the ways to all other workers."""
+        """Close the ways to all other workers, and drop their connections that go through here."""
+        self.splices.abort()
         self.refuse_all()
         for way in self._incoming.values():
             way.close()

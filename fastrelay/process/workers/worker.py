@@ -138,7 +138,7 @@ class Worker:
             on_failure=lambda: self._say(Report.FAILED),
             machine=machine,
         )
-        machine.attach(relay.live, relay.wheel, relay.pending)
+        machine.attach(relay.live, relay.wheel, relay.pending, relay.scheduler, relay.held)
         asyncio.get_running_loop().set_exception_handler(relay.errors.from_loop)
         self._beat()
         relay.periodic_tasks.append(PeriodicTask(relay.wheel, settings.intervals.tick, self._beat))
@@ -147,11 +147,18 @@ class Worker:
         await self._ends.get()
         machine.refuse_all()
         self._close_public()
-        await drain(relay, self._ends)
-        await relay.stop()
+        await drain(self._drain, self._ends)
         machine.close()
+        await relay.stop()
         self._channel.close()
         return 0
+
+    async def _drain(self) -> None:
+        """Drain the relay, and let the other workers drain what goes through this one."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._inherited.settings.intervals.drain):
+                await self._relay.drain()
+                await self._machine.splices_ended()
 
     def _say(self, report: Report, *values: Value) -> None:
         self._channel.say(report, *values)

@@ -1,0 +1,259 @@
+"""Joins a TLS connection to the process that owns it, through a Unix socket pair.
+
+The *outer* end is the TLS layer of the peer's connection, the *inner* end this process's side of
+the pair. Bytes that come from one are written to the other, and an end is read only while the other
+one has nothing to send. So no more is held here than one read of each.
+"""
+
+import asyncio
+import select
+import socket
+from collections.abc import Iterator
+from typing import Final, cast
+
+from fastrelay.loop.fair_reads import FairReader, FairScheduler
+from fastrelay.loop.internal_errors import report
+from fastrelay.loop.timer_wheel import TimerWheel
+from fastrelay.policy.held_bytes import HeldBytes, Kind
+
+SEND_BUFFER: Final = 16 * 1024
+"""Bytes of the pair's send buffers. What waits in them is no progress of the peer, and the owner
+cannot tell; with the system's default a slow peer would seem to be stalled."""
+
+
+def splice_pair() -> tuple[socket.socket, socket.socket]:
+    """Two connected stream sockets, neither of which blocks, with small buffers."""
+    ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    for end in ends:
+        end.setblocking(False)
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+    return ends
+
+
+class Splices:
+    """All splices of one process.
+
+    Args:
+        linger: seconds from the end of the owner's side until the peer is dropped.
+        held: the budget of bytes kept for peers.
+    """
+
+    def __init__(
+        self, wheel: TimerWheel, scheduler: FairScheduler, held: HeldBytes, linger: float
+    ) -> None:
+        self.wheel = wheel
+        self.scheduler = scheduler
+        self.held = held
+        self.linger = linger
+        self._loop = asyncio.get_running_loop()
+        self._joining: set[asyncio.Task[object]] = set()
+        self._open: set[OuterEnd] = set()
+
+    def __len__(self) -> int:
+        """The number of splices."""
+        return len(self._open)
+
+    def __iter__(self) -> Iterator["OuterEnd"]:
+        """The outer ends; a copy, because dropping one removes it."""
+        return iter(tuple(self._open))
+
+    def join(
+        self, outer: asyncio.Transport, inner: socket.socket, address: str, tenant: str
+    ) -> None:
+        """Splice a TLS connection that is not read now with the inner end of its pair.
+
+        Args:
+            address, tenant: what is held of the peer is charged to them.
+        """
+        end = OuterEnd(outer, self, address, tenant)
+        self._open.add(end)
+        outer.set_protocol(end)
+        outer.set_write_buffer_limits(high=0)
+        making = self._loop.connect_accepted_socket(end.make_inner, inner)
+        task: asyncio.Task[object] = self._loop.create_task(making)
+        self._joining.add(task)
+        task.add_done_callback(self._joined)
+
+    def _joined(self, task: asyncio.Task[object]) -> None:
+        self._joining.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            report(error)
+
+    def ended(self, end: "OuterEnd") -> None:
+        """The peer's connection is gone."""
+        self._open.discard(end)
+
+    def abort(self) -> None:
+        """Drop all of them."""
+        for end in self:
+            end.abort()
+
+
+class OuterEnd(FairReader):
+    """The protocol of the peer's connection; an item of the timer wheel, and a holder of bytes."""
+
+    __slots__ = ("_address", "_inner", "_splices", "_tenant", "_transport", "wheel_tick")
+
+    def __init__(
+        self, transport: asyncio.Transport, splices: Splices, address: str, tenant: str
+    ) -> None:
+        self._transport = transport
+        self._splices = splices
+        self._address = address
+        self._tenant = tenant
+        self._inner: InnerEnd | None = None
+        self.wheel_tick = 0
+
+    def make_inner(self) -> "InnerEnd":
+        """The protocol of the inner end."""
+        self._inner = InnerEnd(self)
+        return self._inner
+
+    # -- what the peer sends ------------------------------------------------------------------
+
+    @property
+    def receive_buffer(self) -> memoryview:
+        return self._splices.scheduler.whole
+
+    def process_read(self, nbytes: int) -> None:
+        if self._inner is not None:
+            self._inner.write(bytes(self.receive_buffer[:nbytes]))
+
+    def connected(self) -> None:
+        """The inner end is there: begin to read the peer."""
+        self._transport.resume_reading()
+
+    def read_peer(self, *, paused: bool) -> None:
+        """Read the peer only while the inner end has nothing to send."""
+        if not self._transport.is_closing():
+            if paused:
+                self._transport.pause_reading()
+            else:
+                self._transport.resume_reading()
+
+    def eof_received(self) -> None:
+        """The peer has ended its side; the TLS layer closes, since TLS has no half-close here."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        splices = self._splices
+        splices.wheel.cancel(self)
+        splices.held.tls.hold(self, 0)
+        splices.ended(self)
+        inner, self._inner = self._inner, None
+        if inner is not None:
+            inner.peer_gone(exc)
+
+    # -- what the owner sends -----------------------------------------------------------------
+
+    def write(self, data: bytes) -> None:
+        """Send to the peer."""
+        self._transport.write(data)
+
+    def pause_writing(self) -> None:
+        if self._inner is not None:
+            self._inner.read_owner(paused=True)
+
+    def resume_writing(self) -> None:
+        if self._inner is not None:
+            self._inner.read_owner(paused=False)
+
+    def owner_ended(self, *, whole: bool) -> None:
+        """The owner has ended its side, or (``whole``) both: the peer has a while to do the same.
+
+        Its end is not seen a second time, so the peer is dropped then.
+        """
+        if not self._transport.is_closing():
+            if whole:
+                self._transport.close()
+            else:
+                self._transport.write_eof()
+                self._transport.resume_reading()
+        self._splices.wheel.after(self, self._splices.linger)
+
+    def on_timer(self) -> None:
+        self.abort()
+
+    def abort(self) -> None:
+        """Drop the connection."""
+        self._transport.abort()
+
+    # -- what is held -------------------------------------------------------------------------
+
+    def hold_undecrypted(self, size: int) -> None:
+        """So many bytes of the peer's are kept by TLS; may end any connection."""
+        self._splices.held.tls.hold(self, size)
+
+    def held_for(self, kind: Kind) -> tuple[str, str]:
+        """See :class:`fastrelay.policy.held_bytes.Holder`."""
+        return self._address, self._tenant
+
+    def evict(self, kind: Kind) -> None:
+        """What is kept has to go, and the connection with it."""
+        self._splices.held.tls.hold(self, 0)
+        self.abort()
+
+
+class InnerEnd(asyncio.Protocol):
+    """The protocol of this process's end of the pair."""
+
+    __slots__ = ("_outer", "_transport")
+
+    def __init__(self, outer: OuterEnd) -> None:
+        self._outer: OuterEnd | None = outer
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transport has the interface, but not the base class.
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=0)
+        if self._outer is None:
+            self._transport.abort()
+        else:
+            self._outer.connected()
+
+    def data_received(self, data: bytes) -> None:
+        if self._outer is not None:
+            self._outer.write(data)
+
+    def write(self, data: bytes) -> None:
+        """Send to the owner."""
+        self._transport.write(data)
+
+    def pause_writing(self) -> None:
+        if self._outer is not None:
+            self._outer.read_peer(paused=True)
+
+    def resume_writing(self) -> None:
+        if self._outer is not None:
+            self._outer.read_peer(paused=False)
+
+    def read_owner(self, *, paused: bool) -> None:
+        """Read the owner only while the peer takes what it is sent."""
+        if not self._transport.is_closing():
+            if paused:
+                self._transport.pause_reading()
+            else:
+                self._transport.resume_reading()
+
+    def eof_received(self) -> bool:
+        if self._outer is not None:
+            self._outer.owner_ended(whole=self._is_hung_up())
+        return True  # keep it open: the peer may still send
+
+    def _is_hung_up(self) -> bool:
+        """Whether the owner has closed its end, and not only ended what it sends."""
+        poll = select.poll()
+        poll.register(self._transport.get_extra_info("socket").fileno(), 0)
+        return any(event & select.POLLHUP for _, event in poll.poll(0))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        outer, self._outer = self._outer, None
+        if outer is not None:
+            outer.owner_ended(whole=True)
+
+    def peer_gone(self, exc: Exception | None) -> None:
+        """The peer's connection is gone: what it sent before still goes to the owner."""
+        self._outer = None
+        if exc is None:
+            self._transport.close()
+        else:
+            self._transport.abort()

@@ -1,0 +1,161 @@
+"""TLS connections whose owner is another worker: bytes, slow peers, and every way to end."""
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from tests.support.harness import SECURE, START, relay_with_workers, running_relay
+from tests.support.in_subprocess import RelayInSubprocess
+from tests.support.peer import Peer
+
+MESSAGE = 250_000
+
+
+@asynccontextmanager
+async def secure_workers(**changed: Any) -> AsyncIterator[RelayInSubprocess]:
+    start, secure = START.set(relay_with_workers), SECURE.set(True)
+    try:
+        async with running_relay(**changed) as relay:
+            yield relay
+    finally:
+        START.reset(start)
+        SECURE.reset(secure)
+
+
+async def spliced(
+    relay: RelayInSubprocess, side: str, server_id: str, owner: int, window: int = 0
+) -> Peer:
+    """A connection that another worker than its owner has accepted."""
+    while True:
+        peer = await getattr(relay, side)(server_id, window=window)
+        if await relay.owner_of(peer) != owner:  # with TLS: who holds the socket
+            return peer
+        await peer.close()
+        await asyncio.sleep(0.01)
+
+
+async def envelope_of(binary: Peer) -> bytes:
+    """The next envelope with a frame; notices of phones that were not spliced are passed over."""
+    while b'"frame":' not in (text := await binary.text()):
+        pass
+    return text
+
+
+async def conn_id_of(phone: Peer, binary: Peer) -> str:
+    phone.send_text("1")
+    return str(json.loads(await envelope_of(binary))["conn_id"])
+
+
+async def pair(relay: RelayInSubprocess) -> tuple[int, Peer, Peer]:
+    """The worker that owns ``s1``, a binary of it, and a phone that goes through the other."""
+    binary = await relay.binary()
+    owner = next(index for index in (0, 1) if relay.value("worker_connections", worker=str(index)))
+    return owner, binary, await spliced(relay, "phone", "s1", owner)
+
+
+async def test_large_messages_both_ways_byte_for_byte() -> None:
+    async with secure_workers() as relay:
+        _, binary, phone = await pair(relay)
+        said = [json.dumps(f"{number}" * MESSAGE).encode() for number in range(8)]
+        for text in said:
+            phone.send_text(text)
+        for text in said:
+            envelope = await envelope_of(binary)
+            assert envelope.endswith(b'"frame":' + text + b"}")
+        conn_id = json.loads(envelope)["conn_id"].encode()
+        for text in said:
+            binary.send_text(b'{"conn_id":"' + conn_id + b'","frame":' + text + b"}")
+        for text in said:
+            assert await phone.text() == text
+
+
+async def test_a_slow_phone_is_not_stalled_and_one_that_takes_nothing_is() -> None:
+    async with secure_workers(intervals={"write": 1.5}) as relay:
+        owner, binary, _ = await pair(relay)
+        slow = await spliced(relay, "phone", "s1", owner, window=8192)
+        conn_id = await conn_id_of(slow, binary)
+        slow.stop_reading()
+        message = f'{{"conn_id":"{conn_id}","frame":{json.dumps("x" * MESSAGE)}}}'
+        for _ in range(8):
+            binary.send_text(message)
+        for _ in range(30):  # longer than the write deadline, a little at a time
+            slow.read_on()
+            await asyncio.sleep(0.005)
+            slow.stop_reading()
+            await asyncio.sleep(0.1)
+        assert not relay.value(
+            "connections_closed_total", side="phone", cause="write_failed", code="1xxx"
+        )
+        slow.stop_reading()
+        for _ in range(8):
+            binary.send_text(message)
+        await relay.until(
+            lambda: (
+                relay.value(
+                    "connections_closed_total", side="phone", cause="write_failed", code="1xxx"
+                )
+                == 1
+            ),
+            15,
+        )
+
+
+@pytest.mark.parametrize("way", ["close", "vanish"])
+async def test_a_peer_that_ends_is_seen_to_end(way: str) -> None:
+    async with secure_workers() as relay:
+        _, binary, phone = await pair(relay)
+        conn_id = await conn_id_of(phone, binary)
+        if way == "close":
+            await phone.say_goodbye(4001)
+        else:
+            await phone.close()
+        code = 4001 if way == "close" else 1001
+        assert await binary.json() == {"conn_id": conn_id, "close_code": code}
+        await relay.until(lambda: relay.live == 1)
+
+
+async def test_what_the_owner_closes_is_closed() -> None:
+    async with secure_workers(intervals={"close": 0.3}) as relay:
+        _, binary, phone = await pair(relay)
+        conn_id = await conn_id_of(phone, binary)
+        binary.send_json({"conn_id": conn_id, "close_code": 4401})
+        assert await phone.closed() == (4401, "")
+        assert await phone.at_eof()
+        again = await spliced(relay, "phone", "s1", 2)
+        conn_id = await conn_id_of(again, binary)
+        binary.send_json({"conn_id": conn_id, "close_code": 4402})
+        assert await again.closed(answer=False) == (4402, "")
+        assert await again.at_eof()  # it does not answer, and is dropped
+        await relay.until(lambda: relay.live == 1)
+
+
+async def test_a_drain_reaches_peers_behind_another_worker() -> None:
+    async with secure_workers() as relay:
+        _, binary, phone = await pair(relay)
+        draining = asyncio.create_task(relay.drain())
+        for peer in (binary, phone):
+            assert await peer.closed() == (1001, "shutting down")
+            assert await peer.at_eof()
+        await draining
+
+
+async def test_a_killed_worker_takes_binaries_it_carried_and_their_phones_get_4404() -> None:
+    intervals = {"grace": 0.2, "worker_restart": 0.05}
+    async with secure_workers(intervals=intervals) as relay:
+        first = await relay.binary()
+        owner = next(i for i in (0, 1) if relay.value("worker_connections", worker=str(i)))
+        await first.close()
+        await relay.until(lambda: relay.value("connected_binaries") == 0)
+        binary = await spliced(relay, "binary", "s1", owner)
+        os.kill(relay.workers[1 - owner], signal.SIGKILL)
+        assert await binary.at_eof()
+        await relay.until(lambda: relay.value("grace_expiries_total") >= 1)
+        await relay.until(lambda: relay.value("worker_up", worker=str(1 - owner)) == 1)
+        late = await relay.phone()
+        assert await late.closed() == (4404, "no server with that id")
