@@ -15,6 +15,10 @@ COMMANDS: Final = {
         "whether a change left the cost as it was: this checkout beside another",
     ),
     "load": ("bench.load.command", "one load on one relay, ours, a peer's, or any by command"),
+    "workers": (
+        "bench.workers.command",
+        "one process beside a supervisor and two workers: CPU as sums, evenness, memory",
+    ),
     "tail": (
         "bench.compare.tail",
         "p99.9 with 10,000 connections, log and scrape, and without",

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.harness import SECURE, START, relay_with_workers, running_relay
 from tests.support.in_subprocess import RelayInSubprocess
-from tests.support.peer import Peer
+from tests.support.peer import CLOSE, TEXT, Peer, client_frame, close_payload
 
 MESSAGE = 250_000
 
@@ -75,35 +75,36 @@ async def test_large_messages_both_ways_byte_for_byte() -> None:
             assert await phone.text() == text
 
 
-async def test_a_slow_phone_is_not_stalled_and_one_that_takes_nothing_is() -> None:
-    async with secure_workers(intervals={"write": 1.5}) as relay:
+def write_failures(relay: RelayInSubprocess) -> float:
+    return relay.value("connections_closed_total", side="phone", cause="write_failed", code="1xxx")
+
+
+@asynccontextmanager
+async def backlog(write: float) -> AsyncIterator[tuple[RelayInSubprocess, Peer]]:
+    """A relay with a write deadline, and a spliced phone that megabytes wait for."""
+    async with secure_workers(intervals={"write": write}) as relay:
         owner, binary, _ = await pair(relay)
-        slow = await spliced(relay, "phone", "s1", owner, window=8192)
-        conn_id = await conn_id_of(slow, binary)
-        slow.stop_reading()
-        message = f'{{"conn_id":"{conn_id}","frame":{json.dumps("x" * MESSAGE)}}}'
-        for _ in range(8):
-            binary.send_text(message)
+        phone = await spliced(relay, "phone", "s1", owner, window=8192)
+        conn_id = await conn_id_of(phone, binary)
+        phone.stop_reading()
+        for _ in range(14):
+            binary.send_text(f'{{"conn_id":"{conn_id}","frame":{json.dumps("x" * MESSAGE)}}}')
+        yield relay, phone
+
+
+async def test_a_phone_that_takes_nothing_is_closed() -> None:
+    async with backlog(0.5) as (relay, _):
+        await relay.until(lambda: write_failures(relay) == 1, 10)
+
+
+async def test_a_slow_phone_is_not_stalled() -> None:
+    async with backlog(1.0) as (relay, phone):
         for _ in range(30):  # longer than the write deadline, a little at a time
-            slow.read_on()
-            await asyncio.sleep(0.005)
-            slow.stop_reading()
+            phone.read_on()
+            await asyncio.sleep(0.002)
+            phone.stop_reading()
             await asyncio.sleep(0.1)
-        assert not relay.value(
-            "connections_closed_total", side="phone", cause="write_failed", code="1xxx"
-        )
-        slow.stop_reading()
-        for _ in range(8):
-            binary.send_text(message)
-        await relay.until(
-            lambda: (
-                relay.value(
-                    "connections_closed_total", side="phone", cause="write_failed", code="1xxx"
-                )
-                == 1
-            ),
-            15,
-        )
+        assert write_failures(relay) == 0
 
 
 @pytest.mark.parametrize("way", ["close", "vanish"])
@@ -139,8 +140,12 @@ async def test_a_drain_reaches_peers_behind_another_worker() -> None:
     async with secure_workers() as relay:
         _, binary, phone = await pair(relay)
         draining = asyncio.create_task(relay.drain())
+        while (frame := await binary.frame()).opcode == TEXT:
+            pass  # notices of phones
+        assert frame.payload == close_payload(1001, "shutting down")
+        binary.send(client_frame(frame.payload, CLOSE))
+        assert await phone.closed() == (1001, "shutting down")
         for peer in (binary, phone):
-            assert await peer.closed() == (1001, "shutting down")
             assert await peer.at_eof()
         await draining
 

@@ -1,0 +1,1 @@
+"""What more workers cost, and how evenly they share the load."""
