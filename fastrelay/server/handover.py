@@ -31,8 +31,10 @@ OWNER_AWAY: Final = retry_later(RETRY_AFTER)
 _MOST_AT_ONCE: Final = 16
 """Connections that are adopted in one iteration of the event loop."""
 
-_ADOPTED: Final = b"A"
-_REFUSED: Final = b"R"
+_ANSWERS_AT_ONCE: Final = 24
+_ANSWER_DELAY: Final = 0.005
+"""Seconds that adoptions wait for others, to be told in one message: most of what a message costs
+is waking the other process. No peer waits for it, and it is not needed to count connections."""
 
 
 class _Message(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
@@ -53,6 +55,8 @@ class _Message(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(_Message).decode
+_decode_answers: Final = msgspec.msgpack.Decoder(list[tuple[bool, int, int]]).decode
+"""Of each connection whether it was adopted, its place and its number."""
 
 
 class _Handing:
@@ -119,7 +123,7 @@ class Outgoing:
         self._loop = asyncio.get_running_loop()
         self._sent: dict[Transfer, _Handing] = {}
         self._waiting: deque[_Handing] = deque()
-        self._buffer = bytearray(64)
+        self._buffer = bytearray(packets.MOST_BYTES)
         self.is_open = True
         self._loop.add_reader(sock, self._read_answers)
 
@@ -192,10 +196,8 @@ class Outgoing:
     def _read_answers(self) -> None:
         try:
             while (packet := packets.receive(self._sock, self._buffer)) is not None:
-                answer, place, number = msgspec.msgpack.decode(
-                    packet.content, type=tuple[bytes, int, int]
-                )
-                self._answered(Transfer(place, number), adopted=answer == _ADOPTED)
+                for adopted, place, number in _decode_answers(packet.content):
+                    self._answered(Transfer(place, number), adopted=adopted)
         except BlockingIOError:
             pass
         except (OSError, packets.BrokenPacket, msgspec.MsgspecError):
@@ -283,6 +285,8 @@ class Incoming:
         self._loop = asyncio.get_running_loop()
         self._buffer = bytearray(packets.MOST_BYTES)
         self._adopting: set[asyncio.Task[object]] = set()
+        self._answers: list[tuple[bool, int, int]] = []
+        self._timer: asyncio.TimerHandle | None = None
         self.is_open = True
         self._loop.add_reader(sock, self._read)
 
@@ -311,7 +315,7 @@ class Incoming:
             raise
         if self._loop.time() >= message.until or not self._may_adopt():
             sock.close()
-            self._answer(_REFUSED, message)
+            self._answer(message, adopted=False)
             return
         sock.setblocking(False)
         making = self._loop.connect_accepted_socket(partial(_Adopting, self, message), sock)
@@ -342,13 +346,24 @@ class Incoming:
         # A connection that failed is at its end too: the sender has nothing to answer any more.
         if not task.cancelled():
             task.exception()
-        self._answer(_ADOPTED, message)
+        self._answer(message, adopted=True)
 
-    def _answer(self, answer: bytes, message: _Message) -> None:
+    def _answer(self, message: _Message, *, adopted: bool) -> None:
+        """Tell the sender at once, or soon if its peer does not wait for that."""
+        self._answers.append((adopted, message.place, message.number))
+        if not adopted or len(self._answers) >= _ANSWERS_AT_ONCE:
+            self._send_answers()
+        elif self._timer is None:
+            self._timer = self._loop.call_later(_ANSWER_DELAY, self._send_answers)
+
+    def _send_answers(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        answers, self._answers = self._answers, []
         if self.is_open:
-            content = msgspec.msgpack.encode((answer, message.place, message.number))
             try:
-                packets.send(self._sock, content)
+                packets.send(self._sock, msgspec.msgpack.encode(answers))
             except OSError:
                 self.close()
 
@@ -358,6 +373,8 @@ class Incoming:
             self.is_open = False
             self._loop.remove_reader(self._sock)
             self._sock.close()
+            if self._timer is not None:
+                self._timer.cancel()
 
 
 class _Adopting(asyncio.Protocol):
