@@ -124,12 +124,13 @@ class Outgoing:
         self._sent: dict[Transfer, _Handing] = {}
         self._waiting: deque[_Handing] = deque()
         self._buffer = bytearray(packets.MOST_BYTES)
+        self._takes_more = True
         self.is_open = True
         self._loop.add_reader(sock, self._read_answers)
 
     def hand_over(self, admitted: Admitted, refuse: Callable[[Response], None]) -> None:
         """Hand a connection over; it is answered, here or there, within ``patience``."""
-        if not self.is_open:
+        if not self._takes_more:
             refuse(OWNER_AWAY)
             return
         if admitted.transport.is_closing():
@@ -225,9 +226,14 @@ class Outgoing:
             handing.refuse()
 
     def give_up(self, handing: _Handing) -> None:
-        """It took too long: answer with 503 here."""
+        """There is no answer: answer with 503 here, unless the owner has begun to."""
+        transfer = handing.transfer
+        is_adopted = transfer is not None and self._counted.is_adopted(self._receiver, transfer)
         self.forget(handing)
-        handing.refuse()
+        if is_adopted:
+            handing.admitted.transport.abort()
+        else:
+            handing.refuse()
 
     def forget(self, handing: _Handing) -> None:
         """It is on its way no more."""
@@ -243,11 +249,17 @@ class Outgoing:
         elif handing in self._waiting:
             self._waiting.remove(handing)
 
+    def stop(self) -> None:
+        """Hand nothing over any more; what was sent may still be adopted."""
+        self._takes_more = False
+        for handing in tuple(self._waiting):
+            self.give_up(handing)
+
     def close(self) -> None:
         """The other worker is gone: answer all that is on its way with 503."""
         if not self.is_open:
             return
-        self.is_open = False
+        self.is_open = self._takes_more = False
         self._loop.remove_reader(self._sock)
         self._sock.close()
         for handing in (*self._sent.values(), *self._waiting):
@@ -336,10 +348,9 @@ class Incoming:
             transport=transport,
             started_at=message.started_at,
         )
-        try:
-            self._owner.adopt(admitted)
-        finally:
-            self._counted.adopted(self._sender, Transfer(message.place, message.number))
+        # First, so that the sender never writes a 503 behind a 101, even if this process is killed.
+        self._counted.adopted(self._sender, Transfer(message.place, message.number))
+        self._owner.adopt(admitted)
 
     def _made(self, message: _Message, task: "asyncio.Task[object]") -> None:
         self._adopting.discard(task)

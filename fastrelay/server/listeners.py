@@ -75,6 +75,7 @@ class Listeners:
         self._log = log
         self._on_failure = on_failure
         self._listeners: list[Listener] = []
+        self._closed: list[Listener] = []
         self._listen_publicly: Callable[[socket.socket], Listener]
         self.certificates = Certificates()
         self._responder = ChallengeResponder()
@@ -127,7 +128,7 @@ class Listeners:
             if self._source is not None:
                 self._source.start()
         except (OSError, ValueError):
-            self._close()
+            self.stop_accepting()
             raise
 
     def add_public(self, sock: socket.socket) -> Listener:
@@ -151,8 +152,8 @@ class Listeners:
     async def close(self) -> None:
         """Accept no more, and drop pending connections; the certificate stays in use."""
         self._drop_pending()
-        closed = self._close()
-        for listener in closed:
+        self.stop_accepting()
+        for listener in self._closed:
             await listener.opened()
         self._drop_pending()
 
@@ -176,11 +177,12 @@ class Listeners:
         for pending in self._all_pending:
             pending.drop_all()
 
-    def _close(self) -> list[Listener]:
-        closed, self._listeners = self._listeners, []
-        for listener in closed:
+    def stop_accepting(self) -> None:
+        """Close the listening sockets."""
+        for listener in self._listeners:
             listener.close()
-        return closed
+        self._closed += self._listeners
+        self._listeners = []
 
     def _listen(
         self, sock: socket.socket, make_protocol: ProtocolFactory, prelude: Prelude | None = None

@@ -203,7 +203,7 @@ class Workers:
         """Adopt no more connections, and hand none over."""
         self._is_open = False
         for way in self._outgoing.values():
-            way.close()
+            way.stop()
 
     async def splices_ended(self) -> None:
         """Wait until no connection of another worker goes through this one."""
@@ -213,9 +213,10 @@ class Workers:
     def close(self) -> None:
         """Close the ways to all other workers, and drop their connections that go through here."""
         self.splices.abort()
-        self.refuse_all()
-        for way in self._incoming.values():
-            way.close()
+        for outgoing in self._outgoing.values():
+            outgoing.close()
+        for incoming in self._incoming.values():
+            incoming.close()
 
     # -- what the others see of this one ------------------------------------------------------
 

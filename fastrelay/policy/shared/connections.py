@@ -15,7 +15,7 @@ KEYS: Final = 3
 
 
 class ConnectionRows(NamedTuple):
-    """The rows of one worker, which it alone writes; all of them are zeroed when it has died.
+    """The rows of one worker, which it alone writes; all but the last are zeroed when it has died.
 
     Attributes:
         counts: two integers: its live WebSockets, and its transfers that are not ended.
@@ -141,6 +141,11 @@ class SharedConnections:
         """It was adopted, or will not be."""
         self._own.open[receiver * MOST_TRANSFERS + transfer.place] = 0
         self._own.counts[1] -= 1
+
+    def is_adopted(self, receiver: int, transfer: Transfer) -> bool:
+        """Whether the receiver has begun to answer the peer; also if it has died since."""
+        numbers = self._rows[receiver].adopted
+        return numbers[self._index * MOST_TRANSFERS + transfer.place] == transfer.number
 
     def adopted(self, sender: int, transfer: Transfer) -> None:
         """A connection from ``sender`` is counted here now."""

@@ -149,7 +149,8 @@ class SharedState:
         _zero(row)
         _zero(self._gauges[index])
         _zero(self.pulses[index].cells)
-        for rows in self._connections[index]:
+        # What it has adopted its senders still have to know.
+        for rows in self._connections[index]._replace(adopted=self._connections[index].counts):
             _zero(rows)
 
     def sums(self) -> "Sums":

@@ -28,6 +28,8 @@ class Order(StrEnum):
     """Look for another certificate."""
     PUBLISH = "publish"
     """A number that comes back when all that was done before can be seen by others."""
+    CLOSE = "close"
+    """Accept no more; the drain follows when all workers do so."""
     DRAIN = "drain"
     """Drain, then end."""
     STOP = "stop"

@@ -223,7 +223,7 @@ class Supervisor:
         elif what == Report.WAKE:
             server_id, conn_id, token = map(str, values)
             self._services.wake(server_id, conn_id, token)
-        elif what == Report.FAILED:
+        elif what == Report.FAILED and not self._is_ending:
             self._exit_requests.put_nowait(EXIT_LISTENER_FAILED)
 
     def _ready(self, member: Member) -> None:
@@ -332,9 +332,11 @@ class Supervisor:
         self._is_ending = True
         for timer in self._restart_timers.values():
             timer.cancel()
-        self._tell_all(Order.DRAIN)
+        self._tell_all(Order.CLOSE)
         for sock in self._public:
             sock.close()
+        await self._services.published()  # so that nobody accepts when the first peer is told
+        self._tell_all(Order.DRAIN)
         limit = self._settings.intervals.drain + self._settings.intervals.close
         ending = asyncio.create_task(self._all_gone(limit + _SECONDS_TO_END))
         second = asyncio.create_task(self._exit_requests.get())

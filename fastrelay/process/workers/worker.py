@@ -23,6 +23,7 @@ from fastrelay.log import WHOLE_LINES, Log
 from fastrelay.loop.timer_wheel import PeriodicTask
 from fastrelay.net.bound_sockets import BoundSockets
 from fastrelay.net.listener import Listener
+from fastrelay.net.tls.certificates import UnusableCertificate
 from fastrelay.policy.shared.flood import SharedFlood
 from fastrelay.policy.shared.layout import SharedState
 from fastrelay.process.ending import drain
@@ -119,6 +120,7 @@ class Worker:
         self._ends: asyncio.Queue[None] = asyncio.Queue()
         self._accepting_for: dict[int, Listener] = {}
         self._last_beat = 0.0
+        self._exit_code = 0
 
     async def serve(self) -> int:
         """Serve until told to end, or until the supervisor is gone; returns the exit code."""
@@ -151,7 +153,7 @@ class Worker:
         machine.close()
         await relay.stop()
         self._channel.close()
-        return 0
+        return self._exit_code
 
     async def _drain(self) -> None:
         """Drain the relay, and let the other workers drain what goes through this one."""
@@ -172,7 +174,7 @@ class Worker:
 
     def _obey(self, order: str, values: list[Value], sockets: tuple[socket.socket, ...]) -> None:
         if order == Order.SERVE:
-            self._relay.start(BoundSockets(self._own_socket().dup()))
+            self._start()
         elif order == Order.CONNECT:
             outgoing, incoming = sockets
             self._machine.connect(int(values[0]), outgoing, incoming)
@@ -187,10 +189,24 @@ class Worker:
         elif order == Order.PUBLISH:
             self._machine.publish()
             self._say(Report.PUBLISHED, values[0])
+        elif order == Order.CLOSE:
+            self._close_public()
         elif order == Order.DRAIN:
             self._ends.put_nowait(None)
         elif order == Order.STOP:
             self._ends.put_nowait(None)
+            self._ends.put_nowait(None)
+
+    def _start(self) -> None:
+        if not self._inherited.public:
+            return  # the drain has begun
+        try:
+            own = self._inherited.public[self._inherited.index]
+            self._relay.start(BoundSockets(own.dup()))
+        except UnusableCertificate as error:
+            # The supervisor could use it, so it was replaced since; the next start may find another.
+            self._log.error("certificate_refused", err=str(error))
+            self._exit_code = 1
             self._ends.put_nowait(None)
 
     def _accept_for(self, index: int) -> None:
@@ -198,14 +214,12 @@ class Worker:
             sock = self._inherited.public[index].dup()
             self._accepting_for[index] = self._relay.listeners.add_public(sock)
 
-    def _own_socket(self) -> socket.socket:
-        return self._inherited.public[self._inherited.index]
-
     def _close_public(self) -> None:
         """Hold the listening sockets no more, so that none is accepted from once all do so."""
         for sock in self._inherited.public:
             sock.close()
         self._inherited.public.clear()
+        self._relay.listeners.stop_accepting()
 
     def _supervisor_gone(self) -> None:
         self._ends.put_nowait(None)
