@@ -1,7 +1,7 @@
 """Which worker owns which server-id: a keyed hash, and no second rule.
 
 Clients choose server-ids, so without a secret key they could choose ids that all have one owner.
-See ``docs/decisions/0012-owner-by-keyed-hash.md``.
+See ``docs/decisions/0013-owner-by-keyed-hash.md``.
 """
 
 from hashlib import blake2b
