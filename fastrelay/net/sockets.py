@@ -66,10 +66,13 @@ def bound_send_buffer(transport: asyncio.BaseTransport, size: int) -> None:
 
     The kernel grants less than ``size`` where its limit for processes without privileges is
     smaller. Bytes beyond what is under way are kept few in any case, so that a pong or a close
-    frame is not behind them. Nothing is changed where the system has no such options.
+    frame is not behind them. Nothing is changed where the system has no such options, or where it
+    is no TCP: the end of a splice has a buffer of its own.
     """
     try:
         sock = transport.get_extra_info("socket")
+        if sock.family == socket.AF_UNIX:
+            return
         if size:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
         if hasattr(socket, "TCP_NOTSENT_LOWAT"):

@@ -14,6 +14,7 @@ from typing import Final, cast
 from fastrelay.loop.fair_reads import FairReader, FairScheduler
 from fastrelay.loop.internal_errors import report
 from fastrelay.loop.timer_wheel import TimerWheel
+from fastrelay.net.sockets import bound_send_buffer
 from fastrelay.policy.held_bytes import HeldBytes, Kind
 
 SEND_BUFFER: Final = 16 * 1024
@@ -58,13 +59,20 @@ class Splices:
         return iter(tuple(self._open))
 
     def join(
-        self, outer: asyncio.Transport, inner: socket.socket, address: str, tenant: str
+        self,
+        outer: asyncio.Transport,
+        inner: socket.socket,
+        address: str,
+        tenant: str,
+        send_buffer: int,
     ) -> None:
         """Splice a TLS connection that is not read now with the inner end of its pair.
 
         Args:
             address, tenant: what is held of the peer is charged to them.
+            send_buffer: see :func:`bound_send_buffer`; for the peer's connection.
         """
+        bound_send_buffer(outer, send_buffer)
         end = OuterEnd(outer, self, address, tenant)
         self._open.add(end)
         outer.set_protocol(end)

@@ -8,7 +8,7 @@ says whether it has adopted it. Until then the sender keeps its transport, which
 import asyncio
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final, Protocol, cast
 
@@ -109,6 +109,7 @@ class Outgoing:
         wheel: TimerWheel,
         pending: PendingConnections,
         splices: Splices,
+        send_buffers: Mapping[Role, int],
         patience: float,
         keys_of: Callable[[str], tuple[str, ...]],
     ) -> None:
@@ -118,6 +119,7 @@ class Outgoing:
         self._wheel = wheel
         self._pending = pending
         self._splices = splices
+        self._send_buffers = send_buffers
         self._patience = patience
         self._keys_of = keys_of
         self._loop = asyncio.get_running_loop()
@@ -216,7 +218,13 @@ class Outgoing:
         self.forget(handing)
         if adopted and inner is not None:
             admitted = handing.admitted
-            self._splices.join(admitted.transport, inner, admitted.client, admitted.server_id)
+            self._splices.join(
+                admitted.transport,
+                inner,
+                admitted.client,
+                admitted.server_id,
+                self._send_buffers[admitted.role],
+            )
         elif adopted:
             # The socket is shared with the owner now, so this sends nothing to the peer.
             handing.admitted.transport.abort()

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Protocol
 
-from fastrelay.config.settings import Settings
+from fastrelay.config.settings import Limits, Settings
 from fastrelay.http.connection import Route
 from fastrelay.http.responses import Response
 from fastrelay.log import LineCounts, Log
@@ -16,7 +16,7 @@ from fastrelay.policy.held_bytes import HeldBytes
 from fastrelay.policy.token_buckets import Buckets, TokenBuckets
 from fastrelay.push.waker import StoppableWaker, make_waker
 from fastrelay.routing.router import RegistrationEvents
-from fastrelay.server.admitted import Admitted
+from fastrelay.server.admitted import Admitted, Role
 from fastrelay.server.owner import Owner
 
 Refuse = Callable[[Response], None]
@@ -63,6 +63,11 @@ class Limit(Enum):
 
     UPGRADES = "upgrades"
     PLAIN = "plain"
+
+
+def send_buffers(limits: Limits) -> dict[Role, int]:
+    """The bytes that the kernel may take for a peer of each role; 0: it chooses."""
+    return {Role.PHONE: limits.phone_send_buffer, Role.BINARY: limits.binary_send_buffer}
 
 
 class Machine(Protocol):

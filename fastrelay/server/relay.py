@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from fastrelay.config.settings import Limits, Settings
+from fastrelay.config.settings import Settings
 from fastrelay.http.connection import Route
 from fastrelay.log import Log
 from fastrelay.loop.fair_reads import FairScheduler
@@ -25,17 +25,12 @@ from fastrelay.routing.context import RoutingContext
 from fastrelay.routing.phone import Phone
 from fastrelay.routing.router import Router
 from fastrelay.server.address_cap import capped_requests
-from fastrelay.server.admitted import Role
 from fastrelay.server.healthz import healthz
 from fastrelay.server.listeners import Listeners
-from fastrelay.server.machine import Alone, Counts, Limit, Machine
+from fastrelay.server.machine import Alone, Counts, Limit, Machine, send_buffers
 from fastrelay.server.routes import public_routes
 from fastrelay.websocket.connection import Connection
 from fastrelay.websocket.context import ConnectionContext, UselessFrames
-
-
-def _send_buffers(limits: Limits) -> dict[Role, int]:
-    return {Role.PHONE: limits.phone_send_buffer, Role.BINARY: limits.binary_send_buffer}
 
 
 class Relay:
@@ -76,7 +71,7 @@ class Relay:
         self.scheduler = FairScheduler(settings.intervals.traffic_slice)
         self.pending = PendingConnections(settings.limits.handshakes, tallies)
         limits = settings.limits
-        self.send_buffers = _send_buffers(limits)
+        self.send_buffers = send_buffers(limits)
         self.live: LiveConnections[Connection] = LiveConnections(
             limits.connections, limits.connections_per_address, tallies, machine.others
         )

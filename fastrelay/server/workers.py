@@ -27,7 +27,7 @@ from fastrelay.push.forwarded import ForwardedWaker
 from fastrelay.push.waker import NoWaker, StoppableWaker
 from fastrelay.server.admitted import Admitted
 from fastrelay.server.handover import OWNER_AWAY, Incoming, Outgoing
-from fastrelay.server.machine import Adopt, Counts, Limit, Refuse
+from fastrelay.server.machine import Adopt, Counts, Limit, Refuse, send_buffers
 from fastrelay.server.owner import Owner
 from fastrelay.websocket.connection import Connection
 
@@ -195,6 +195,7 @@ class Workers:
             self._wheel,
             self._pending,
             self.splices,
+            send_buffers(self._settings.limits),
             self._settings.intervals.handover,
             nested_keys,
         )

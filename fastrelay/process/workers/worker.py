@@ -204,7 +204,7 @@ class Worker:
             own = self._inherited.public[self._inherited.index]
             self._relay.start(BoundSockets(own.dup()))
         except UnusableCertificate as error:
-            # The supervisor could use it, so it was replaced since; the next start may find another.
+            # It was replaced since the supervisor looked at it; the next start may find another.
             self._log.error("certificate_refused", err=str(error))
             self._exit_code = 1
             self._ends.put_nowait(None)
