@@ -9,13 +9,11 @@ import asyncio
 import socket
 from collections import deque
 from collections.abc import Callable, Mapping
-from functools import partial
-from typing import Final, Protocol, cast
+from typing import Final
 
 import msgspec
 
 from fastrelay.http.responses import Response, retry_later
-from fastrelay.loop.internal_errors import report
 from fastrelay.loop.timer_wheel import TimerWheel
 from fastrelay.net import packets
 from fastrelay.net.splice import Splices, splice_pair
@@ -23,40 +21,12 @@ from fastrelay.net.tls.layer import TlsLayer
 from fastrelay.policy.pending import PendingConnections
 from fastrelay.policy.shared.connections import SharedConnections, Transfer
 from fastrelay.server.admitted import Admitted, Role
+from fastrelay.server.handed_over import HandedOver, decode_answers, encode
 
 RETRY_AFTER: Final = 2
 """Seconds after which a client may try again whose owner was not there: a restart takes one."""
 
 OWNER_AWAY: Final = retry_later(RETRY_AFTER)
-_MOST_AT_ONCE: Final = 16
-"""Connections that are adopted in one iteration of the event loop."""
-
-_ANSWERS_AT_ONCE: Final = 24
-_ANSWER_DELAY: Final = 0.005
-"""Seconds that adoptions wait for others, to be told in one message: most of what a message costs
-is waking the other process. No peer waits for it, and it is not needed to count connections."""
-
-
-class _Message(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
-    """What is sent with the descriptor: an :class:`Admitted`, and how it is counted on its way."""
-
-    place: int
-    number: int
-    until: float
-    role: str
-    server_id: str
-    version: str
-    device_name: str
-    client: str
-    accept_token: bytes
-    initial_data: bytes
-    started_at: float
-
-
-_encode: Final = msgspec.msgpack.Encoder().encode
-_decode: Final = msgspec.msgpack.Decoder(_Message).decode
-_decode_answers: Final = msgspec.msgpack.Decoder(list[tuple[bool, int, int]]).decode
-"""Of each connection whether it was adopted, its place and its number."""
 
 
 class _Handing:
@@ -150,7 +120,7 @@ class Outgoing:
         transfer = self._counted.begin(self._receiver, self._keys_of(admitted.client))
         if transfer is None:
             return False
-        message = _Message(
+        message = HandedOver(
             place=transfer.place,
             number=transfer.number,
             until=handing.until,
@@ -164,7 +134,7 @@ class Outgoing:
             started_at=admitted.started_at,
         )
         try:
-            sent = self._send_message(handing, _encode(message))
+            sent = self._send_message(handing, encode(message))
         except OSError:
             self._counted.end(self._receiver, transfer)
             self.forget(handing)
@@ -199,7 +169,7 @@ class Outgoing:
     def _read_answers(self) -> None:
         try:
             while (packet := packets.receive(self._sock, self._buffer)) is not None:
-                for adopted, place, number in _decode_answers(packet.content):
+                for adopted, place, number in decode_answers(packet.content):
                     self._answered(Transfer(place, number), adopted=adopted)
         except BlockingIOError:
             pass
@@ -272,137 +242,3 @@ class Outgoing:
         self._sock.close()
         for handing in (*self._sent.values(), *self._waiting):
             self.give_up(handing)
-
-
-class Adopter(Protocol):
-    """Makes connections for the server-ids of this worker."""
-
-    def adopt(self, admitted: Admitted) -> None:
-        """See :meth:`fastrelay.server.owner.Owner.adopt`."""
-
-
-class Incoming:
-    """The way from one other worker.
-
-    Args:
-        sender: the number of that worker.
-        may_adopt: whether there is room for one more connection.
-    """
-
-    def __init__(
-        self,
-        sender: int,
-        sock: socket.socket,
-        counted: SharedConnections,
-        owner: Adopter,
-        may_adopt: Callable[[], bool],
-    ) -> None:
-        self._sender = sender
-        self._sock = sock
-        self._counted = counted
-        self._owner = owner
-        self._may_adopt = may_adopt
-        self._loop = asyncio.get_running_loop()
-        self._buffer = bytearray(packets.MOST_BYTES)
-        self._adopting: set[asyncio.Task[object]] = set()
-        self._answers: list[tuple[bool, int, int]] = []
-        self._timer: asyncio.TimerHandle | None = None
-        self.is_open = True
-        self._loop.add_reader(sock, self._read)
-
-    def _read(self) -> None:
-        try:
-            for _ in range(_MOST_AT_ONCE):
-                packet = packets.receive(self._sock, self._buffer)
-                if packet is None:
-                    self.close()
-                    return
-                self._received(packet)
-        except BlockingIOError:
-            pass
-        except OSError:
-            self.close()  # the other worker is gone, and had answers of this one to read
-        except (packets.BrokenPacket, msgspec.MsgspecError, ValueError) as error:
-            report(error)
-            self.close()
-
-    def _received(self, packet: packets.Packet) -> None:
-        try:
-            message = _decode(packet.content)
-            (sock,) = packet.sockets
-        except (msgspec.MsgspecError, ValueError):
-            packet.close()
-            raise
-        if self._loop.time() >= message.until or not self._may_adopt():
-            sock.close()
-            self._answer(message, adopted=False)
-            return
-        sock.setblocking(False)
-        making = self._loop.connect_accepted_socket(partial(_Adopting, self, message), sock)
-        task: asyncio.Task[object] = self._loop.create_task(making)
-        self._adopting.add(task)
-        task.add_done_callback(partial(self._made, message))
-
-    def adopt(self, message: _Message, transport: asyncio.Transport) -> None:
-        """Write the 101 and make the connection."""
-        admitted = Admitted(
-            role=Role(message.role),
-            server_id=message.server_id,
-            version=message.version,
-            device_name=message.device_name,
-            client=message.client,
-            accept_token=message.accept_token,
-            initial_data=message.initial_data,
-            transport=transport,
-            started_at=message.started_at,
-        )
-        # First, so that the sender never writes a 503 behind a 101, even if this process is killed.
-        self._counted.adopted(self._sender, Transfer(message.place, message.number))
-        self._owner.adopt(admitted)
-
-    def _made(self, message: _Message, task: "asyncio.Task[object]") -> None:
-        self._adopting.discard(task)
-        # A connection that failed is at its end too: the sender has nothing to answer any more.
-        if not task.cancelled():
-            task.exception()
-        self._answer(message, adopted=True)
-
-    def _answer(self, message: _Message, *, adopted: bool) -> None:
-        """Tell the sender at once, or soon if its peer does not wait for that."""
-        self._answers.append((adopted, message.place, message.number))
-        if not adopted or len(self._answers) >= _ANSWERS_AT_ONCE:
-            self._send_answers()
-        elif self._timer is None:
-            self._timer = self._loop.call_later(_ANSWER_DELAY, self._send_answers)
-
-    def _send_answers(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        answers, self._answers = self._answers, []
-        if self.is_open:
-            try:
-                packets.send(self._sock, msgspec.msgpack.encode(answers))
-            except OSError:
-                self.close()
-
-    def close(self) -> None:
-        """The other worker is gone."""
-        if self.is_open:
-            self.is_open = False
-            self._loop.remove_reader(self._sock)
-            self._sock.close()
-            if self._timer is not None:
-                self._timer.cancel()
-
-
-class _Adopting(asyncio.Protocol):
-    """The first protocol of a connection that was handed over: it becomes a WebSocket at once."""
-
-    def __init__(self, way: Incoming, message: _Message) -> None:
-        self._way = way
-        self._message = message
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transport has the interface, but not the base class.
-        self._way.adopt(self._message, cast("asyncio.Transport", transport))

@@ -26,7 +26,8 @@ from fastrelay.policy.token_buckets import Buckets
 from fastrelay.push.forwarded import ForwardedWaker
 from fastrelay.push.waker import NoWaker, StoppableWaker
 from fastrelay.server.admitted import Admitted
-from fastrelay.server.handover import OWNER_AWAY, Incoming, Outgoing
+from fastrelay.server.adopting import Incoming
+from fastrelay.server.handover import OWNER_AWAY, Outgoing
 from fastrelay.server.machine import Adopt, Counts, Limit, Refuse, send_buffers
 from fastrelay.server.owner import Owner
 from fastrelay.websocket.connection import Connection

@@ -1,0 +1,161 @@
+"""Adopts connections that other workers have accepted: the receiving side of a handover.
+
+A transport is made only for a connection that can be served now, because uvloop begins to read at
+once.
+"""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from functools import partial
+from typing import Final, Protocol, cast
+
+import msgspec
+
+from fastrelay.loop.internal_errors import report
+from fastrelay.net import packets
+from fastrelay.policy.shared.connections import SharedConnections, Transfer
+from fastrelay.server.admitted import Admitted, Role
+from fastrelay.server.handed_over import HandedOver, decode
+
+_MOST_AT_ONCE: Final = 16
+"""Connections that are adopted in one iteration of the event loop."""
+
+_ANSWERS_AT_ONCE: Final = 24
+_ANSWER_DELAY: Final = 0.005
+"""Seconds that adoptions wait for others, to be told in one message: most of what a message costs
+is waking the other process. No peer waits for it, and it is not needed to count connections."""
+
+
+class Adopter(Protocol):
+    """Makes connections for the server-ids of this worker."""
+
+    def adopt(self, admitted: Admitted) -> None:
+        """See :meth:`fastrelay.server.owner.Owner.adopt`."""
+
+
+class Incoming:
+    """The way from one other worker.
+
+    Args:
+        sender: the number of that worker.
+        may_adopt: whether there is room for one more connection.
+    """
+
+    def __init__(
+        self,
+        sender: int,
+        sock: socket.socket,
+        counted: SharedConnections,
+        owner: Adopter,
+        may_adopt: Callable[[], bool],
+    ) -> None:
+        self._sender = sender
+        self._sock = sock
+        self._counted = counted
+        self._owner = owner
+        self._may_adopt = may_adopt
+        self._loop = asyncio.get_running_loop()
+        self._buffer = bytearray(packets.MOST_BYTES)
+        self._adopting: set[asyncio.Task[object]] = set()
+        self._answers: list[tuple[bool, int, int]] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self.is_open = True
+        self._loop.add_reader(sock, self._read)
+
+    def _read(self) -> None:
+        try:
+            for _ in range(_MOST_AT_ONCE):
+                packet = packets.receive(self._sock, self._buffer)
+                if packet is None:
+                    self.close()
+                    return
+                self._received(packet)
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.close()  # the other worker is gone, and had answers of this one to read
+        except (packets.BrokenPacket, msgspec.MsgspecError, ValueError) as error:
+            report(error)
+            self.close()
+
+    def _received(self, packet: packets.Packet) -> None:
+        try:
+            message = decode(packet.content)
+            (sock,) = packet.sockets
+        except (msgspec.MsgspecError, ValueError):
+            packet.close()
+            raise
+        if self._loop.time() >= message.until or not self._may_adopt():
+            sock.close()
+            self._answer(message, adopted=False)
+            return
+        sock.setblocking(False)
+        making = self._loop.connect_accepted_socket(partial(_Adopting, self, message), sock)
+        task: asyncio.Task[object] = self._loop.create_task(making)
+        self._adopting.add(task)
+        task.add_done_callback(partial(self._made, message))
+
+    def adopt(self, message: HandedOver, transport: asyncio.Transport) -> None:
+        """Write the 101 and make the connection."""
+        admitted = Admitted(
+            role=Role(message.role),
+            server_id=message.server_id,
+            version=message.version,
+            device_name=message.device_name,
+            client=message.client,
+            accept_token=message.accept_token,
+            initial_data=message.initial_data,
+            transport=transport,
+            started_at=message.started_at,
+        )
+        # First, so that the sender never writes a 503 behind a 101, even if this process is killed.
+        self._counted.adopted(self._sender, Transfer(message.place, message.number))
+        self._owner.adopt(admitted)
+
+    def _made(self, message: HandedOver, task: "asyncio.Task[object]") -> None:
+        self._adopting.discard(task)
+        # A connection that failed is at its end too: the sender has nothing to answer any more.
+        if not task.cancelled():
+            task.exception()
+        self._answer(message, adopted=True)
+
+    def _answer(self, message: HandedOver, *, adopted: bool) -> None:
+        """Tell the sender at once, or soon if its peer does not wait for that."""
+        self._answers.append((adopted, message.place, message.number))
+        if not adopted or len(self._answers) >= _ANSWERS_AT_ONCE:
+            self._send_answers()
+        elif self._timer is None:
+            self._timer = self._loop.call_later(_ANSWER_DELAY, self._send_answers)
+
+    def _send_answers(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        answers, self._answers = self._answers, []
+        if self.is_open:
+            try:
+                packets.send(self._sock, msgspec.msgpack.encode(answers))
+            except OSError:
+                self.close()
+
+    def close(self) -> None:
+        """The other worker is gone."""
+        if self.is_open:
+            self.is_open = False
+            self._loop.remove_reader(self._sock)
+            self._sock.close()
+            if self._timer is not None:
+                self._timer.cancel()
+
+
+class _Adopting(asyncio.Protocol):
+    """The first protocol of a connection that was handed over: it becomes a WebSocket at once."""
+
+    def __init__(self, way: Incoming, message: HandedOver) -> None:
+        self._way = way
+        self._message = message
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transport has the interface, but not the base class.
+        self._way.adopt(self._message, cast("asyncio.Transport", transport))
