@@ -453,4 +453,4 @@ def test_there_is_no_second_way_into_the_log() -> None:
             if isinstance(node, ast.Attribute) and "stderr" in node.attr:
                 writers.add(module)
     commands = {"cli.py", "tools/probe/command.py", "tools/top/command.py"}
-    assert writers == commands | {"process/run.py", "process/log_writer.py"}
+    assert writers == commands | {"process/own_log.py", "process/log_writer.py"}

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import sys
 
 import uvloop
 
@@ -20,15 +19,13 @@ from fastrelay.process.bind_refusals import refusal_of
 from fastrelay.process.early import hold_back_signals
 from fastrelay.process.ending import drain
 from fastrelay.process.garbage_collection import configure_gc
-from fastrelay.process.log_writer import CLOSED, LogWriter, stderr_through
+from fastrelay.process.own_log import own_log
 from fastrelay.process.systemd import Notifier
 from fastrelay.server.address_cap import caps_local_peers
 from fastrelay.server.relay import Relay
 
 EXIT_DRAINED = 0
 EXIT_LISTENER_FAILED = 1
-
-_STDERR = 2
 
 
 def bind_and_run(settings: Settings) -> int:
@@ -52,18 +49,7 @@ def certificate_error(error: UnusableCertificate) -> ConfigurationError:
 
 def run(settings: Settings, sockets: BoundSockets) -> int:
     """Serve on bound sockets, in an event loop of its own; see :func:`serve`."""
-    # Without one at start, Python has no stream either, and its number may be any other file's.
-    writer = LogWriter(CLOSED if sys.__stderr__ is None else _STDERR)
-    log = Log(
-        writer.write,
-        settings.log_level,
-        as_json=settings.log_format == "json",
-        flood_interval=settings.intervals.log_flood,
-        strict=False,
-        counts=writer.counts,
-    )
-    writer.start(log.loss_line)
-    with contextlib.closing(sockets), contextlib.closing(writer), stderr_through(writer):
+    with contextlib.closing(sockets), own_log(settings) as log:
         return uvloop.run(_serve_and_end(settings, sockets, log))
 
 
@@ -106,11 +92,11 @@ async def serve(settings: Settings, sockets: BoundSockets, log: Log) -> int:
     notifier.ready()
     exit_code = await exit_requests.get()
     notifier.stopping()
-    log.info("draining", version=__version__)
+    log_draining(log)
     await drain(relay.drain, exit_requests)
     await relay.stop()
     await notifier.close()
-    log.info("stopped", version=__version__)
+    log_stopped(log)
     return exit_code
 
 
@@ -121,7 +107,18 @@ def _start(relay: Relay, sockets: BoundSockets) -> None:
         raise certificate_error(error) from None
 
 
+def log_draining(log: Log) -> None:
+    """Say that the drain begins."""
+    log.info("draining", version=__version__)
+
+
+def log_stopped(log: Log) -> None:
+    """Say that it is over."""
+    log.info("stopped", version=__version__)
+
+
 def log_startup(settings: Settings, log: Log) -> None:
+    """Say that the relay serves, and every limit in effect."""
     mode = "insecure" if settings.tls is None else "tls"
     if isinstance(settings.tls, Acme):
         mode = "acme"

@@ -6,14 +6,12 @@ import os
 import secrets
 import signal
 import socket
-import sys
 import time
 from dataclasses import replace
 from typing import Final
 
 import uvloop
 
-from fastrelay import __version__
 from fastrelay.acme.cache import CertificateCache
 from fastrelay.config.flags import CREDENTIALS
 from fastrelay.config.serialised import to_json
@@ -29,12 +27,14 @@ from fastrelay.policy.watch import EarlyDeaths, Restarts, Watch
 from fastrelay.process.bind_refusals import refusal_of
 from fastrelay.process.early import hold_back_signals
 from fastrelay.process.garbage_collection import configure_gc
-from fastrelay.process.log_writer import CLOSED, LogWriter, stderr_through
+from fastrelay.process.own_log import own_log
 from fastrelay.process.run import (
     EXIT_DRAINED,
     EXIT_LISTENER_FAILED,
     certificate_error,
+    log_draining,
     log_startup,
+    log_stopped,
 )
 from fastrelay.process.shared_memory import attach, create
 from fastrelay.process.systemd import Notifier
@@ -42,7 +42,6 @@ from fastrelay.process.workers.channel import Order, Report, Value
 from fastrelay.process.workers.member import Equipment, Member, State, environment_of_workers
 from fastrelay.process.workers.services import Services
 
-_STDERR: Final = 2
 _SECONDS_TO_END: Final = 3.0
 """What a worker may take to end, beside its drain, before it is killed."""
 
@@ -65,25 +64,15 @@ def supervise(settings: Settings, public: list[socket.socket], others: BoundSock
     memory = create(size_of(settings.workers))
     shared = SharedState(attach(memory), settings.workers)
     shared.initialise(secrets.token_bytes(KEY_BYTES), time.monotonic())
-    writer = LogWriter(CLOSED if sys.__stderr__ is None else _STDERR)
     interval = settings.intervals.log_flood
-    log = Log(
-        writer.write,
-        settings.log_level,
-        as_json=settings.log_format == "json",
-        flood_interval=interval,
-        strict=False,
-        counts=writer.counts,
-        flood=SharedFlood(shared.flood_rows, settings.workers, shared.keyed, interval, WHOLE_LINES),
-    )
-    writer.start(log.loss_line)
+    rows, index = shared.flood_rows, settings.workers
+    flood = SharedFlood(rows, index, shared.keyed, interval, WHOLE_LINES)
     with contextlib.ExitStack() as stack:
         stack.callback(os.close, memory)
         stack.callback(others.close)
         for sock in public:
             stack.callback(sock.close)
-        stack.enter_context(contextlib.closing(writer))
-        stack.enter_context(stderr_through(writer))
+        log = stack.enter_context(own_log(settings, flood))
         supervisor = Supervisor(settings, public, others, shared, memory, log)
         return uvloop.run(supervisor.run())
 
@@ -162,10 +151,10 @@ class Supervisor:
         exit_code = await self._exit_requests.get()
         starting.cancel()
         notifier.stopping()
-        self._log.info("draining", version=__version__)
+        log_draining(self._log)
         await self._end()
         await notifier.close()
-        self._log.info("stopped", version=__version__)
+        log_stopped(self._log)
         hold_back_signals()
         return exit_code
 

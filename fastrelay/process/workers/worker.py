@@ -28,7 +28,7 @@ from fastrelay.policy.shared.flood import SharedFlood
 from fastrelay.policy.shared.layout import SharedState
 from fastrelay.process.ending import drain
 from fastrelay.process.garbage_collection import configure_gc
-from fastrelay.process.log_writer import CLOSED, LogWriter, stderr_through
+from fastrelay.process.own_log import own_log
 from fastrelay.process.shared_memory import attach
 from fastrelay.process.standard_descriptors import occupy_standard_descriptors
 from fastrelay.process.workers.channel import Channel, Order, Report, Value
@@ -36,7 +36,6 @@ from fastrelay.server.relay import Relay
 from fastrelay.server.workers import Workers
 
 IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
-_STDERR = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,19 +94,9 @@ def _inherited(descriptor: int) -> socket.socket:
 def run(inherited: Inheritance) -> int:
     """Serve in an event loop of its own; returns the exit code."""
     settings, shared, index = inherited.settings, inherited.shared, inherited.index
-    writer = LogWriter(CLOSED if sys.__stderr__ is None else _STDERR)
     interval = settings.intervals.log_flood
-    log = Log(
-        writer.write,
-        settings.log_level,
-        as_json=settings.log_format == "json",
-        flood_interval=interval,
-        strict=False,
-        counts=writer.counts,
-        flood=SharedFlood(shared.flood_rows, index, shared.keyed, interval, WHOLE_LINES),
-    )
-    writer.start(log.loss_line)
-    with contextlib.closing(writer), stderr_through(writer):
+    flood = SharedFlood(shared.flood_rows, index, shared.keyed, interval, WHOLE_LINES)
+    with own_log(settings, flood) as log:
         return uvloop.run(Worker(inherited, log).serve())
 
 
