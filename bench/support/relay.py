@@ -22,6 +22,8 @@ OURS = (
 """The command that runs fastrelay with everything on but the rate limit."""
 
 _PATIENCE = 40.0
+_ONE_PROCESS = {"FASTRELAY_WORKERS": "1"}
+"""What is measured is one process, unless its command says otherwise."""
 
 
 class Relay(NamedTuple):
@@ -59,7 +61,13 @@ def running(command: str = OURS, log: Path | None = None) -> Iterator[Relay]:
         output: int | IO[bytes] = (
             subprocess.DEVNULL if log is None else stack.enter_context(log.open("wb"))
         )
-        process = subprocess.Popen(words, stdout=output, stderr=output, start_new_session=True)
+        process = subprocess.Popen(
+            words,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            env=_ONE_PROCESS | os.environ,
+        )
         stack.callback(_end, process)
         try:
             _wait_until_it_listens(process, port)

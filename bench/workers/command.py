@@ -36,7 +36,7 @@ class Pair:
         self.generators: list[Generator] = []
         ca_file = "" if certificate is None else str(certificate.chain)
         for count in (1, workers):
-            relay = stack.enter_context(running(f"{_command(certificate)} --workers {count}"))
+            relay = stack.enter_context(running(_command(certificate, count)))
             self.relays.append(relay)
             self.generators.append(stack.enter_context(Generator(relay, ca_file)))
 
@@ -86,11 +86,12 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _command(certificate: Certificate | None) -> str:
+def _command(certificate: Certificate | None, workers: int) -> str:
+    command = f"{OURS} --workers {workers}"
     if certificate is None:
-        return OURS
+        return command
     files = f"--tls-cert {certificate.chain} --tls-key {certificate.key}"
-    return OURS.replace(_LISTEN, f"--https-listen 127.0.0.1:{{port}} {files}")
+    return command.replace(_LISTEN, f"--https-listen 127.0.0.1:{{port}} {files}")
 
 
 def _compare(options: object, certificate: Certificate | None) -> Iterator[str]:
@@ -143,7 +144,7 @@ def _memory(workers: int) -> Iterator[str]:
     """PSS of a relay with N and with N + 1 workers, idle."""
     found = []
     for count in (1, workers, workers + 1):
-        with running(f"{OURS} --workers {count}") as relay:
+        with running(_command(None, count)) as relay:
             _wait_for_workers(relay, count)
             found.append(pss(relay.pid))
     yield f"memory (PSS): one process {found[0] / 1e6:.1f} MB; supervisor and {workers} workers"
