@@ -3,12 +3,20 @@
 A pending ``call_later`` costs about half a kilobyte, and each of ten thousand connections has a
 ping, a pong, a write and a close deadline. So an object with timeouts schedules only the earliest
 of them here. Its entry lies in the bucket of its tick, and the event loop holds one timer in all.
+
+Before the items of a tick are called, the event loop polls its sockets once: what a peer has sent
+while the loop was late must count, and the loop calls timers first. When the process was stopped
+or the loop was blocked, that is, when a tick comes more than a second late, the clock of the wheel
+is set back by as much, so all timeouts move.
 """
 
 import asyncio
 import math
 from collections.abc import Callable
 from typing import Final, Protocol
+
+STALL: Final = 1.0
+"""Seconds by which a tick is late when the process has stalled. Less is a loop that is slow."""
 
 _RETRY_DELAY: Final = 1.0
 """Seconds until an item whose callback raised is called again, unless it has scheduled itself."""
@@ -32,9 +40,12 @@ class TimerWheel:
         loop: the event loop whose clock is used.
         tick: seconds.
         on_tick: called at every tick with the seconds by which the tick came late.
+        on_stall: called with the seconds of each stall, after the clock was set back and before any
+            timeout is judged; ``None``: stalls are not told from lateness, and no timeout moves.
 
     Attributes:
-        now: the time of the event loop's clock at the last tick, in seconds. It is exact enough for
+        now: the time of the wheel's clock at the last tick, in seconds. The wheel's clock is the
+            event loop's without the stalls. It is exact enough for
             timeouts, and reading an attribute is cheaper than a call. It only advances while an
             item is scheduled.
     """
@@ -44,9 +55,12 @@ class TimerWheel:
         loop: asyncio.AbstractEventLoop,
         tick: float,
         on_tick: Callable[[float], None] = lambda late: None,
+        on_stall: Callable[[float], None] | None = None,
     ) -> None:
         self._loop = loop
         self._on_tick = on_tick
+        self._on_stall = on_stall
+        self._stalled = self._expected = 0.0
         self._tick = tick
         self._buckets: dict[int, set[Timed]] = {}
         self._current = 0
@@ -59,10 +73,10 @@ class TimerWheel:
 
     def after(self, item: Timed, delay: float) -> None:
         """Schedule ``item`` in ``delay`` seconds; this replaces its earlier schedule."""
-        self.at(item, self._loop.time() + delay)
+        self.at(item, self._time() + delay)
 
     def at(self, item: Timed, due: float) -> None:
-        """Schedule ``item`` for the loop time ``due``; this replaces its earlier schedule."""
+        """Schedule ``item`` for the wheel's time ``due``; this replaces its earlier schedule."""
         if self._handle is None:
             self._start()
         tick = max(math.ceil(due / self._tick), self._current + 1)
@@ -76,7 +90,7 @@ class TimerWheel:
         item.wheel_tick = tick
 
     def no_later(self, item: Timed, due: float) -> None:
-        """Schedule ``item`` for the loop time ``due``, unless it is scheduled earlier already."""
+        """Schedule ``item`` for the wheel's time ``due``, unless it is scheduled earlier."""
         if not item.wheel_tick or item.wheel_tick * self._tick > due:
             self.at(item, due)
 
@@ -97,22 +111,65 @@ class TimerWheel:
             self._handle.cancel()
             self._handle = None
 
+    def _time(self) -> float:
+        return self._loop.time() - self._stalled
+
     def _start(self) -> None:
-        self.now = self._loop.time()
+        self.now = self._time()
         self._current = math.floor(self.now / self._tick)
-        self._handle = self._loop.call_at((self._current + 1) * self._tick, self._advance)
+        self._wait()
+
+    def _wait(self) -> None:
+        """Wait for the next tick."""
+        self._expected = (self._current + 1) * self._tick + self._stalled
+        self._handle = self._loop.call_at(self._expected, self._advance)
 
     def _advance(self) -> None:
-        self.now = self._loop.time()
+        self._on_tick(self._loop.time() - self._expected)
+        self._notice_stall()
+        self._after_polling()
+
+    def _notice_stall(self) -> bool:
+        """Whether the process has stalled since it was expected here; sets the clock back."""
+        time = self._loop.time()
+        late, self._expected = time - self._expected, time
+        if late <= STALL or self._on_stall is None:
+            return False
+        self._stalled += late
+        try:
+            self._on_stall(late)
+        except Exception as error:
+            self._loop.call_exception_handler(
+                {"message": "the callback for stalls failed", "exception": error}
+            )
+        return True
+
+    def _after_polling(self) -> None:
+        """Call the items that are due after the event loop has polled its sockets.
+
+        uvloop calls what is due at once before it polls, and what that call schedules at once after
+        it has polled. So it takes two steps.
+        """
+        call_at, time = self._loop.call_at, self._loop.time
+
+        def before_polling() -> None:
+            self._handle = call_at(time(), self._call_due)
+
+        self._handle = call_at(time(), before_polling)
+
+    def _call_due(self) -> None:
+        if self._notice_stall():
+            self._after_polling()
+            return
+        self.now = self._time()
         last, self._current = self._current, math.floor(self.now / self._tick)
-        self._on_tick(self.now - (last + 1) * self._tick)
         for tick in range(last + 1, self._current + 1):
             bucket = self._buckets.get(tick)
             while bucket:
                 self._fire(bucket.pop())
             self._buckets.pop(tick, None)
         if self._buckets:
-            self._handle = self._loop.call_at((self._current + 1) * self._tick, self._advance)
+            self._wait()
         else:
             self._handle = None
 

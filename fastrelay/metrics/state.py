@@ -74,6 +74,16 @@ class StateMetrics(Collector):
             tallies.evictions,
         )
         yield CounterMetricFamily(
+            f"{PREFIX}loop_stalls",
+            "How often the process did not run for a second.",
+            tallies.stalls,
+        )
+        yield CounterMetricFamily(
+            f"{PREFIX}loop_stall_seconds",
+            "How long it did not run then.",
+            tallies.stall_milliseconds / 1000,
+        )
+        yield CounterMetricFamily(
             f"{PREFIX}internal_errors",
             "Exceptions in the relay itself; each ends at most one connection.",
             tallies.internal_errors,

@@ -9,7 +9,7 @@ from fastrelay.log import Log
 from fastrelay.loop.fair_reads import FairScheduler
 from fastrelay.loop.internal_errors import InternalErrors
 from fastrelay.loop.newcomers import Newcomers
-from fastrelay.loop.timer_wheel import PeriodicTask, TimerWheel
+from fastrelay.loop.timer_wheel import STALL, PeriodicTask, TimerWheel
 from fastrelay.net.bound_sockets import BoundSockets
 from fastrelay.net.sockets import tells_tcp_bytes
 from fastrelay.policy.caps import LiveConnections
@@ -67,7 +67,7 @@ class Relay:
         self._machine = machine = machine or Alone()
         counters, tallies = metrics.counters, metrics.counters.tallies
         self.errors = InternalErrors(log, tallies)
-        self.wheel = TimerWheel(self._loop, settings.intervals.tick, counters.durations.lag.observe)
+        self.wheel = self._make_wheel()
         self.scheduler = FairScheduler(settings.intervals.traffic_slice)
         self.pending = PendingConnections(settings.limits.handshakes, tallies)
         limits = settings.limits
@@ -103,6 +103,18 @@ class Relay:
             tallies,
         )
         self.periodic_tasks: list[PeriodicTask] = []
+
+    def _make_wheel(self) -> TimerWheel:
+        lag, tick = self._metrics.counters.durations.lag, self._settings.intervals.tick
+        return TimerWheel(self._loop, tick, lag.observe, self._has_stalled)
+
+    def _has_stalled(self, seconds: float) -> None:
+        tallies = self._metrics.counters.tallies
+        tallies.stalls += 1
+        tallies.stall_milliseconds += round(seconds * 1000)
+        self._log.warning("loop_stalled", duration=round(seconds, 3))
+        for connection in self.live:
+            connection.stalled(seconds)
 
     def _make_held(self) -> HeldBytes:
         limits, evicted = self._settings.limits, self._metrics.counters.held_evicted
@@ -205,7 +217,14 @@ class Relay:
             connection.close(SHUTTING_DOWN)
         deadline = self._loop.time() + self._settings.intervals.drain
         while (len(self.live) or self.waker.in_flight) and self._loop.time() < deadline:
-            await asyncio.sleep(self._settings.intervals.tick)
+            deadline += await self._sleep(self._settings.intervals.tick)
+
+    async def _sleep(self, seconds: float) -> float:
+        """Sleep; returns how long the process stalled meanwhile, 0.0 if it was only late."""
+        due = self._loop.time() + seconds
+        await asyncio.sleep(seconds)
+        late = self._loop.time() - due
+        return late if late > STALL else 0.0
 
     async def stop(self) -> None:
         """Drop all remaining connections, cancel all wakes, and stop every task and timer."""

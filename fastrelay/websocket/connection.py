@@ -134,7 +134,7 @@ class Connection(Sender):
         if decoder.unfinished:
             if messages or not deadlines.message:
                 wheel = self._context.wheel
-                deadlines.message = wheel.now + self._context.intervals.message
+                deadlines.begin_message(wheel.now + self._context.intervals.message)
                 wheel.no_later(self, deadlines.message)
             self.hold_undecoded(decoder.held)
         elif deadlines.message:
@@ -348,6 +348,12 @@ class Connection(Sender):
             return False
         self._acknowledged_closing = told.acknowledged
         return self.unacknowledged() > 0
+
+    @contained
+    def stalled(self, seconds: float) -> None:
+        """The relay has stalled, and all deadlines have moved by ``seconds``."""
+        self._deadlines.stalled(seconds)
+        self._context.wheel.no_later(self, self._deadlines.earliest())
 
     def _has_been_silent(self) -> bool:
         """Whether nothing has come from the peer since the ping that is due to be answered.

@@ -5,8 +5,13 @@ scheduled in the timer wheel.
 """
 
 from enum import Enum, auto
+from typing import Final
 
 from fastrelay.config.settings import Intervals
+
+_MOST_MOVED: Final = 30.0
+"""Seconds by which stalls of the relay may move the deadline of one message, in all. A sender could
+else keep a half message for as long as it can make the relay stall."""
 
 
 class Due(Enum):
@@ -30,16 +35,17 @@ class Deadlines:
     Attributes:
         close: the close handshake must have ended, and the socket must be gone.
         message: the message that has begun must have ended.
+        message_moved: the seconds by which stalls have moved that.
         ping: the next ping is to be sent.
         pong: the last ping must have been answered.
         write: the peer must have taken a byte of what waits for it.
     """
 
-    __slots__ = ("close", "message", "ping", "pong", "write")
+    __slots__ = ("close", "message", "message_moved", "ping", "pong", "write")
 
     def __init__(self, ping: float) -> None:
         self.close = 0.0
-        self.message = 0.0
+        self.message = self.message_moved = 0.0
         self.ping = ping
         self.pong = 0.0
         self.write = 0.0
@@ -48,6 +54,20 @@ class Deadlines:
         """The earliest deadline that runs; there always is one."""
         times = (self.close, self.write, self.message, self.pong or self.ping)
         return min(time for time in times if time)
+
+    def begin_message(self, due: float) -> None:
+        """A message has begun, which must have ended at ``due``."""
+        self.message, self.message_moved = due, 0.0
+
+    def stalled(self, seconds: float) -> None:
+        """The relay has stalled, and the clock was set back by ``seconds``: limit what that gives.
+
+        All other deadlines move by the whole stall.
+        """
+        if self.message:
+            granted = min(seconds, _MOST_MOVED - self.message_moved)
+            self.message_moved += granted
+            self.message -= seconds - granted
 
     def restart_after_pause(self, now: float, intervals: Intervals) -> None:
         """Restart the deadlines for what the peer sends, because the relay did not read it."""

@@ -3,6 +3,8 @@
 import asyncio
 import itertools
 import math
+import socket
+import time
 import weakref
 from collections.abc import Callable
 from typing import cast
@@ -345,3 +347,80 @@ async def test_on_a_real_loop() -> None:
     assert loop.time() - begin > 0.019  # its clock has milliseconds
     every.cancel()
     wheel.close()
+
+
+# -- stalls ----------------------------------------------------------------------------------------
+
+
+def stalling(loop: Loop) -> tuple[TimerWheel, list[float]]:
+    """A wheel that tells stalls, and their lengths."""
+    stalls: list[float] = []
+    wheel = TimerWheel(
+        cast("asyncio.AbstractEventLoop", loop), TICK, lambda late: None, stalls.append
+    )
+    return wheel, stalls
+
+
+def test_a_stall_moves_all_timeouts_by_its_length_and_is_told_once(loop: Loop) -> None:
+    wheel, stalls = stalling(loop)
+    begin, item = loop.now, Item(loop)
+    wheel.after(item, 5)
+    loop.late = 12.0
+    loop.advance(TICK)
+    loop.late = 0.0
+    assert stalls == [pytest.approx(12.0)]
+    loop.advance(begin + 16.9 - loop.now)
+    assert not item.calls
+    loop.advance(1.0)
+    assert len(item.calls) == 1
+    assert len(stalls) == 1
+
+
+def test_a_loop_that_is_merely_slow_moves_nothing(loop: Loop) -> None:
+    wheel, stalls = stalling(loop)
+    begin, item = loop.now, Item(loop)
+    wheel.after(item, 5)
+    loop.late = 0.9
+    loop.advance(8)
+    assert (len(item.calls), stalls) == (1, [])
+    assert item.calls[0] - begin < 5 + 2 * TICK + 0.9
+
+
+def test_a_callback_for_stalls_that_raises_costs_no_timeout(loop: Loop) -> None:
+    def fails(seconds: float) -> None:
+        raise RuntimeError
+
+    wheel = TimerWheel(cast("asyncio.AbstractEventLoop", loop), TICK, on_stall=fails)
+    item = Item(loop)
+    wheel.after(item, 1)
+    loop.late = 5.0
+    loop.advance(TICK)
+    loop.late = 0.0
+    loop.advance(2)
+    assert len(item.calls) == 1
+    assert len(loop.faults) == 1
+
+
+async def test_sockets_are_read_before_a_timeout_is_judged() -> None:
+    """The loop is blocked while bytes arrive; they are seen before the timeout is."""
+    loop = asyncio.get_running_loop()
+    wheel, events = TimerWheel(loop, 0.01), list[str]()
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+
+        class Deadline:
+            wheel_tick = 0
+
+            def on_timer(self) -> None:
+                events.append("judged")
+
+        loop.add_reader(ours, lambda: (events.append("read"), loop.remove_reader(ours)))
+        wheel.after(Deadline(), 0.05)
+        await asyncio.sleep(0)
+        time.sleep(0.2)  # noqa: ASYNC251  # the loop is blocked
+        theirs.send(b"x")
+        async with asyncio.timeout(5):
+            while len(events) < 2:
+                await asyncio.sleep(0.001)
+    wheel.close()
+    assert events == ["read", "judged"]

@@ -45,9 +45,10 @@ class Loop:
 
     def advance(self, seconds: float) -> None:
         end = self.now + seconds
-        while self._timers and self._timers[0][0] <= end:
+        while self._timers and self._timers[0][0] <= max(end, self.now):
             when, _, handle = heapq.heappop(self._timers)
-            self.now = max(self.now, when + self.late)
+            if when > self.now:  # it is awaited; what is due at once is not late
+                self.now = when + self.late
             if not handle.cancelled:
                 handle.callback()
         self.now = max(self.now, end)

@@ -370,3 +370,22 @@ def test_the_end_is_told_at_once_and_once() -> None:
     assert scene.handler.ends == [None]
     scene.connection.connection_lost(None)
     assert scene.handler.ends == [None]
+
+
+# -- stalls of the relay itself --------------------------------------------------------------------
+
+
+def test_stalls_move_the_deadline_of_one_message_by_thirty_seconds_in_all() -> None:
+    scene = Scene()
+    scene.says(client_frame(b'"begun"')[:5])
+    message = scene.connection._deadlines.message
+    scene.connection.stalled(20.0)  # the clock is set back, so nothing has to change
+    assert scene.connection._deadlines.message == message
+    scene.connection.stalled(20.0)
+    assert scene.connection._deadlines.message == message - 10
+    scene.connection.stalled(5.0)
+    assert scene.connection._deadlines.message == message - 15
+    scene.says(client_frame(b'"begun"')[5:] + client_frame(b'"begun"')[:5])
+    message = scene.connection._deadlines.message
+    scene.connection.stalled(20.0)  # another message
+    assert scene.connection._deadlines.message == message

@@ -13,6 +13,8 @@ class Tallies:
         reserve: refused because only the reserve was left, and the address had its few already.
         address_full: refused because the address, or a network that holds it, was at its own cap.
         pending_full: connections dropped because too many were not upgraded yet.
+        stalls: how often the process has stalled.
+        stall_milliseconds: how long, in all.
         plain_requests: plain requests over the limit, answered with 429.
         tls_handshakes: TLS handshakes over the limit, dropped.
     """
@@ -26,6 +28,8 @@ class Tallies:
         "plain_requests",
         "relay_full",
         "reserve",
+        "stall_milliseconds",
+        "stalls",
         "takeovers",
         "tls_handshakes",
     )
@@ -33,6 +37,7 @@ class Tallies:
     def __init__(self) -> None:
         self.takeovers = self.evictions = self.grace_expiries = self.internal_errors = 0
         self.relay_full = self.reserve = self.address_full = 0
+        self.stalls = self.stall_milliseconds = 0
         self.pending_full = self.plain_requests = self.tls_handshakes = 0
 
 
