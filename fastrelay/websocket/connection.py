@@ -185,7 +185,8 @@ class Connection(Sender):
         """
         now, limits = self._context.wheel.now, self._context.useless
         self._useless_full_at = max(self._useless_full_at, now) + count / limits.refill
-        if self._useless_full_at - now > limits.burst / limits.refill and self._state is _OPEN:
+        spent = round((self._useless_full_at - now) * limits.refill, 3)  # the sums are not exact
+        if spent > limits.burst and self._state is _OPEN:
             self._fail_connection(USELESS_FRAMES)
             # Further frames would cost as much, so the peer is not read until the close deadline.
             self._paused = True

@@ -194,9 +194,9 @@ async def test_a_binary_that_acknowledges_bytes_is_not_stalled_however_slow() ->
 
 async def test_what_the_kernel_takes_for_a_phone_is_bounded() -> None:
     async with running_relay() as relay:
-        await stalled_phone(relay, 40)
-        await relay.until(lambda: relay.value("frames_received_total", **DOWN) == 40)
-        assert relay.value("phone_backlog_bytes") > 40 * len(FLOOD) - 1_000_000
+        await stalled_phone(relay, 30)
+        await relay.until(lambda: relay.value("frames_received_total", **DOWN) == 30)
+        assert relay.value("phone_backlog_bytes") > 30 * len(FLOOD) - 1_000_000
 
 
 async def test_a_peer_that_still_gets_what_was_sent_is_not_dropped_in_closing() -> None:
@@ -233,13 +233,13 @@ async def send_all(phone: Peer, frames: int) -> None:
 
 async def test_pings_of_a_peer_that_does_not_read_are_answered_once() -> None:
     async with running_relay() as relay:
-        _, phone, _ = await stalled_phone(relay, 40)
-        await relay.until(lambda: relay.value("frames_received_total", **DOWN) == 40)
+        _, phone, _ = await stalled_phone(relay, 30)
+        await relay.until(lambda: relay.value("frames_received_total", **DOWN) == 30)
         phone.send(b"".join(client_frame(b"%d" % n, PING) for n in range(1000)))
         phone.send_text("1")
         await relay.until(
             lambda: relay.value("frames_received_total", direction="phone_to_binary") == 2
         )
         phone.read_on()
-        frames = [await phone.frame() for _ in range(41)]
+        frames = [await phone.frame() for _ in range(31)]
         assert [f.payload for f in frames if f.opcode == PONG] == [b"999"]
