@@ -32,6 +32,8 @@ def stages() -> list[Stage]:
         instruction, _, arguments = line.partition(" ")
         if instruction == "FROM":
             found.append([])
+        elif not found:
+            continue  # the ARG that names the base image
         found[-1].append((instruction, arguments.strip()))
     return found
 
