@@ -61,7 +61,9 @@ def _series(axes: Axes, lines: list[Line], defaults: dict[str, Any]) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda second, _: f"{second:.0f} s"))
     axes.grid(alpha=0.25)
     axes.tick_params(labelsize=8)
-    axes.legend(fontsize=7.5, loc="upper left", framealpha=0.75, ncols=1 if len(moving) < 5 else 2)
+    if moving:
+        columns = 1 if len(moving) < 5 else 2
+        axes.legend(fontsize=7.5, loc="upper left", framealpha=0.75, ncols=columns)
 
 
 def _formatter(unit: str, highest: float) -> Any:
