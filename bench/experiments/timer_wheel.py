@@ -20,7 +20,11 @@ class CallLater:
     """As much of a :class:`fastrelay.loop.timer_wheel.TimerWheel` as the relay uses."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, tick: float, on_tick: Callable[[float], None]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        tick: float,
+        on_tick: Callable[[float], None],
+        on_stall: Callable[..., None],
     ) -> None:
         self._loop = loop
         self._handles: dict[Any, asyncio.TimerHandle] = {}

@@ -18,6 +18,7 @@ from fastrelay.push.waker import make_waker
 from fastrelay.routing.context import RoutingContext
 from fastrelay.routing.router import Router
 from fastrelay.server.address_cap import capped_requests
+from fastrelay.server.admitted import Role
 from fastrelay.server.routes import public_routes
 from fastrelay.websocket.connection import Connection
 from fastrelay.websocket.context import ConnectionContext
@@ -55,7 +56,8 @@ def make_site(loop: asyncio.AbstractEventLoop) -> Site:
         limits.connections, limits.connections_per_address
     )
     context = ConnectionContext(wheel, intervals, limits.message_bytes, live, held)
-    routes = public_routes(router, context, live, None, capped_requests(settings), metrics, log)
+    is_capped, send_buffers = capped_requests(settings), dict.fromkeys(Role, 0)
+    routes = public_routes(router, context, live, None, is_capped, metrics, log, send_buffers)
     return Site(
         routes,
         socket_peer,

@@ -99,7 +99,7 @@ class Visit:
     upgraded: h11.Request | None = None
     early: bytes = b""
 
-    def adopt(self, admitted: Admitted) -> None:
+    def adopt(self, admitted: Admitted, refuse: object) -> None:
         """Where a connection would begin."""
         self.early = admitted.initial_data
         assert admitted.transport is self.transport  # type: ignore[comparison-overlap]
@@ -183,7 +183,7 @@ def site_for(
     routes: dict[str, Route] = {
         "/v1/server": endpoint(Role.BINARY),
         "/v1/client": endpoint(Role.PHONE),
-        "/healthz": healthz(lambda: 0, lambda: 0, lambda: 0.0),
+        "/healthz": healthz(lambda: (0, 0), lambda: 0.0),
     }
     return Site(
         {path: visited.observed(route) for path, route in routes.items()},

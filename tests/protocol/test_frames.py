@@ -102,13 +102,14 @@ def test_the_reasons_are_those_of_the_protocol() -> None:
         (1011, "heartbeat timeout"),
         (1011, "phone backlog full"),
         (1011, "phone write failed"),
+        (1013, "try again"),
         (4404, "no server with that id"),
         (4404, "binary reclaimed server-id"),
         (4409, "server-id already claimed"),
         (4429, "too many phones for server-id"),
     }
     assert {close.code for close in every_reason()} - {4404, 4409, 4429} == {
-        *(1000, 1001, 1007, 1008, 1009, 1011),
+        *(1000, 1001, 1007, 1008, 1009, 1011, 1013),
     }
     assert protocol_error("why")[:2] == (1002, "why")
 

@@ -42,7 +42,8 @@ async def test_the_access_token_is_used_again() -> None:
         assert len(fake.grants) == 1
 
 
-async def test_an_access_token_about_to_expire_is_renewed() -> None:
+async def test_an_access_token_about_to_expire_is_renewed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fastrelay.push.access_token._LEAST_LIFETIME", 0.0)
     async with google() as fake, pushing(fake) as relay:
         fake.expires_in = 60  # which is the margin
         binary = await relay.binary()
