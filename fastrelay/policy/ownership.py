@@ -26,6 +26,11 @@ class KeyedHash:
         hasher.update(text.encode())
         return int.from_bytes(hasher.digest(), "little")
 
+    def places(self, text: str, count: int) -> set[int]:
+        """The two places of ``text`` in a table of ``count``, a power of two; rarely one."""
+        number = self.of(text)
+        return {number & (count - 1), (number >> 32) & (count - 1)}
+
 
 def owner_of(server_id: str, keyed: KeyedHash, workers: int) -> int:
     """The worker, from 0 to ``workers`` - 1, that owns a server-id."""

@@ -123,11 +123,11 @@ def test_buckets_are_one_for_all_and_refill(shared: SharedState) -> None:
 
 
 def test_a_stranger_with_one_place_in_common_empties_no_bucket() -> None:
-    class Colliding:
+    class Colliding(KeyedHash):
         def of(self, text: str) -> int:
             return {"a": 1 | 2 << 32, "b": 2 | 3 << 32}[text]
 
-    buckets = SharedTokenBuckets([0.0] * 8, 2, 1.0, Colliding(), lambda: 10.0)  # type: ignore[arg-type]
+    buckets = SharedTokenBuckets([0.0] * 8, 2, 1.0, Colliding(b"key"), lambda: 10.0)
     assert [buckets.take("a") for _ in range(3)] == [0.0, 0.0, 1.0]
     assert [buckets.take("b") for _ in range(3)] == [0.0, 0.0, 1.0]
 

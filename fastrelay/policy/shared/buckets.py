@@ -6,7 +6,6 @@ from typing import Final
 from fastrelay.policy.ownership import KeyedHash
 
 BUCKETS: Final = 1 << 20
-_MASK: Final = BUCKETS - 1
 
 
 class SharedTokenBuckets:
@@ -38,8 +37,7 @@ class SharedTokenBuckets:
     def take(self, key: str) -> float:
         """Take a token of ``key``; see :meth:`TokenBuckets.take`."""
         now = self._clock()
-        number = self._keyed.of(key)
-        places = {number & _MASK, (number >> 32) & _MASK}
+        places = self._keyed.places(key, BUCKETS)
         wait = min([max(self._full_at[place], now) for place in places]) - now - self._tolerance
         if wait > 0:
             return wait

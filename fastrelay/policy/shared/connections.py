@@ -6,7 +6,6 @@ from typing import Final, NamedTuple
 from fastrelay.policy.ownership import KeyedHash
 
 PLACES: Final = 1 << 16
-_MASK: Final = PLACES - 1
 MOST_TRANSFERS: Final = 64
 """Connections of one worker that another one has not acknowledged; more of them wait."""
 
@@ -74,12 +73,8 @@ class SharedConnections:
 
     def _change(self, keys: Sequence[str], by: int) -> None:
         for key in keys:
-            for place in self._places(key):
+            for place in self._keyed.places(key, PLACES):
                 self._own.by_address[place] += by
-
-    def _places(self, key: str) -> set[int]:
-        number = self._keyed.of(key)
-        return {number & _MASK, (number >> 32) & _MASK}
 
     # -- counted by the others ----------------------------------------------------------------
 
@@ -92,7 +87,7 @@ class SharedConnections:
 
     def room_of(self, key: str, here: int, most: int) -> bool:
         """The same of the connections whose address has this key."""
-        places = self._places(key)
+        places = self._keyed.places(key, PLACES)
         live = here + sum([min([row.by_address[at] for at in places]) for row in self._others])
         if self._on_their_way() + live < most:
             return True

@@ -6,7 +6,6 @@ from typing import Final
 from fastrelay.policy.ownership import KeyedHash
 
 PLACES: Final = 1 << 10
-_MASK: Final = PLACES - 1
 _COUNT_BITS: Final = 8
 
 
@@ -38,20 +37,18 @@ class SharedFlood:
         """Whether one more line of the event may be written at ``now``; if so, count it."""
         if not self._interval:
             return True
-        number = self._keyed.of(event)
-        places = {number & _MASK, (number >> 32) & _MASK}
-        current = int(now / self._interval) << _COUNT_BITS
-        written = {
-            place: sum(
-                [row[place] - current for row in self._rows if row[place] >> 8 == current >> 8]
-            )
-            for place in places
-        }
-        if min(written.values()) >= self._most:
+        places = self._keyed.places(event, PLACES)
+        interval = int(now / self._interval)
+        written = [sum([_written(row[place], interval) for row in self._rows]) for place in places]
+        if min(written) >= self._most:
             return False
         for place in places:
-            own = self._own[place]
-            counted = own - current if own >> _COUNT_BITS == current >> _COUNT_BITS else 0
+            counted = _written(self._own[place], interval)
             if counted < self._most:
-                self._own[place] = current + counted + 1
+                self._own[place] = (interval << _COUNT_BITS) + counted + 1
         return True
+
+
+def _written(cell: int, interval: int) -> int:
+    """The lines that a cell counts in the interval with this number."""
+    return cell - (interval << _COUNT_BITS) if cell >> _COUNT_BITS == interval else 0
