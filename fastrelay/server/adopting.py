@@ -14,8 +14,8 @@ import msgspec
 
 from fastrelay.loop.internal_errors import report
 from fastrelay.net import packets
-from fastrelay.policy.shared.connections import SharedConnections, Transfer
-from fastrelay.server.admitted import Admitted, Role
+from fastrelay.policy.shared.connections import SharedConnections
+from fastrelay.server.admitted import Admitted
 from fastrelay.server.handed_over import HandedOver, decode
 
 _MOST_AT_ONCE: Final = 16
@@ -98,20 +98,9 @@ class Incoming:
 
     def adopt(self, message: HandedOver, transport: asyncio.Transport) -> None:
         """Write the 101 and make the connection."""
-        admitted = Admitted(
-            role=Role(message.role),
-            server_id=message.server_id,
-            version=message.version,
-            device_name=message.device_name,
-            client=message.client,
-            accept_token=message.accept_token,
-            initial_data=message.initial_data,
-            transport=transport,
-            started_at=message.started_at,
-        )
         # First, so that the sender never writes a 503 behind a 101, even if this process is killed.
-        self._counted.adopted(self._sender, Transfer(message.place, message.number))
-        self._owner.adopt(admitted)
+        self._counted.adopted(self._sender, message.transfer)
+        self._owner.adopt(message.admitted(transport))
 
     def _made(self, message: HandedOver, task: "asyncio.Task[object]") -> None:
         self._adopting.discard(task)

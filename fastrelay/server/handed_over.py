@@ -1,8 +1,12 @@
 """What a worker sends to another one with the descriptor of a connection, and the answers."""
 
-from typing import Final
+import asyncio
+from typing import Final, Self
 
 import msgspec
+
+from fastrelay.policy.shared.connections import Transfer
+from fastrelay.server.admitted import Admitted, Role
 
 
 class HandedOver(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
@@ -11,7 +15,7 @@ class HandedOver(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     place: int
     number: int
     until: float
-    role: str
+    role: Role
     server_id: str
     version: str
     device_name: str
@@ -19,6 +23,42 @@ class HandedOver(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     accept_token: bytes
     initial_data: bytes
     started_at: float
+
+    @classmethod
+    def of(cls, admitted: Admitted, transfer: Transfer, until: float) -> Self:
+        """All of ``admitted`` but its transport; the owner may adopt it until then."""
+        return cls(
+            place=transfer.place,
+            number=transfer.number,
+            until=until,
+            role=admitted.role,
+            server_id=admitted.server_id,
+            version=admitted.version,
+            device_name=admitted.device_name,
+            client=admitted.client,
+            accept_token=admitted.accept_token,
+            initial_data=admitted.initial_data,
+            started_at=admitted.started_at,
+        )
+
+    @property
+    def transfer(self) -> Transfer:
+        """Where its sender counts it."""
+        return Transfer(self.place, self.number)
+
+    def admitted(self, transport: asyncio.Transport) -> Admitted:
+        """The same in this process, with the transport that was made here."""
+        return Admitted(
+            role=self.role,
+            server_id=self.server_id,
+            version=self.version,
+            device_name=self.device_name,
+            client=self.client,
+            accept_token=self.accept_token,
+            initial_data=self.initial_data,
+            transport=transport,
+            started_at=self.started_at,
+        )
 
 
 encode: Final = msgspec.msgpack.Encoder().encode

@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from fastrelay.address import nested_keys
 from fastrelay.http.responses import Response, retry_later
 from fastrelay.loop.timer_wheel import TimerWheel
 from fastrelay.net import packets
@@ -68,7 +69,6 @@ class Outgoing:
         pending: where they count until they are adopted.
         splices: where TLS connections go that were adopted.
         patience: seconds until the sender answers with 503 itself.
-        keys_of: the keys of an address.
     """
 
     def __init__(
@@ -81,7 +81,6 @@ class Outgoing:
         splices: Splices,
         send_buffers: Mapping[Role, int],
         patience: float,
-        keys_of: Callable[[str], tuple[str, ...]],
     ) -> None:
         self._receiver = receiver
         self._sock = sock
@@ -91,7 +90,6 @@ class Outgoing:
         self._splices = splices
         self._send_buffers = send_buffers
         self._patience = patience
-        self._keys_of = keys_of
         self._loop = asyncio.get_running_loop()
         self._sent: dict[Transfer, _Handing] = {}
         self._waiting: deque[_Handing] = deque()
@@ -117,22 +115,10 @@ class Outgoing:
     def _send(self, handing: _Handing) -> bool:
         """Send it; returns whether that was possible now."""
         admitted = handing.admitted
-        transfer = self._counted.begin(self._receiver, self._keys_of(admitted.client))
+        transfer = self._counted.begin(self._receiver, nested_keys(admitted.client))
         if transfer is None:
             return False
-        message = HandedOver(
-            place=transfer.place,
-            number=transfer.number,
-            until=handing.until,
-            role=admitted.role.value,
-            server_id=admitted.server_id,
-            version=admitted.version,
-            device_name=admitted.device_name,
-            client=admitted.client,
-            accept_token=admitted.accept_token,
-            initial_data=admitted.initial_data,
-            started_at=admitted.started_at,
-        )
+        message = HandedOver.of(admitted, transfer, handing.until)
         try:
             sent = self._send_message(handing, encode(message))
         except OSError:

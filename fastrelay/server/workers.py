@@ -5,7 +5,6 @@ import socket
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from fastrelay.address import nested_keys
 from fastrelay.config.settings import Settings
 from fastrelay.http.connection import Route
 from fastrelay.http.responses import SERVICE_UNAVAILABLE
@@ -198,7 +197,6 @@ class Workers:
             self.splices,
             send_buffers(self._settings.limits),
             self._settings.intervals.handover,
-            nested_keys,
         )
 
     def refuse_all(self) -> None:
