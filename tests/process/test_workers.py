@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from fastrelay.config.settings import Address
-from fastrelay.net.bound_sockets import bind, bind_group
+from fastrelay.config.settings import Address, Intervals, Settings
+from fastrelay.net.bound_sockets import bind, bind_for_workers, bind_group
 from tests.support.harness import START, relay_with_workers, running_relay
-from tests.support.in_subprocess import RelayInSubprocess
+from tests.support.in_subprocess import RelayInSubprocess, start_process
 from tests.support.peer import Peer, request, upgrade_headers
 
 FAST = {"worker_silent": 0.2, "worker_hung": 0.6, "handover": 0.5, "worker_restart": 0.05}
@@ -245,3 +245,29 @@ def test_a_second_relay_on_the_port_is_refused(host: str) -> None:
     finally:
         for sock in group:
             sock.close()
+
+
+async def test_a_broken_listener_of_the_supervisor_ends_the_relay(tmp_path: Path) -> None:
+    local = Address("127.0.0.1", 0)
+    settings = Settings(
+        listen=local, metrics_listen=local, workers=2, intervals=Intervals(tick=0.005)
+    )
+    public, others = bind_for_workers(settings, 2)
+    log = tmp_path / "log"
+    with contextlib.ExitStack() as stack:
+        for sock in (*public, others):
+            stack.enter_context(contextlib.closing(sock))
+        sockets = others._replace(public=public[0])
+        process = await start_process(settings, sockets, public[1:], log)
+        try:
+            async with asyncio.timeout(20):
+                while " msg=starting " not in log.read_text():
+                    await asyncio.sleep(0.005)
+                assert others.metrics is not None
+                others.metrics.shutdown(socket.SHUT_RDWR)  # of the socket that both hold
+                assert await process.wait() == 1
+        finally:
+            if process.returncode is None:
+                process.terminate()
+                await process.wait()
+    assert log.read_text().count(" msg=listener_failed ") == 1

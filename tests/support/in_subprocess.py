@@ -150,7 +150,7 @@ async def relay_in_subprocess(settings: Settings, flood: float) -> AsyncIterator
             for sock in (*public, others):
                 stack.enter_context(contextlib.closing(sock))
             sockets = others._replace(public=public[0])
-            process = await _start(settings, sockets, public[1:], log)
+            process = await start_process(settings, sockets, public[1:], log)
             running = RelayInSubprocess(process, sockets, log, secure=settings.tls is not None)
         try:
             await running.started()
@@ -168,9 +168,14 @@ def relay_with_workers(
     return relay_in_subprocess(replace(settings, workers=workers), flood)
 
 
-async def _start(
+async def start_process(
     settings: Settings, sockets: BoundSockets, more: list[socket.socket], log: Path
 ) -> Process:
+    """Start a relay on sockets that the caller has bound, and goes on to hold.
+
+    Args:
+        more: the public sockets of the second worker and of those behind it.
+    """
     reader, writer = os.pipe()
     inherited = [sock.fileno() for sock in (*sockets, *more) if sock is not None]
     with log.open("wb") as stderr:

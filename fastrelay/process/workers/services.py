@@ -30,12 +30,20 @@ _PATIENCE: Final = 0.5
 class Services:
     """See the module.
 
+    Args:
+        on_failure: called when one of its own listening sockets is broken.
+
     Attributes:
         errors: counts exceptions that no part expects.
     """
 
     def __init__(
-        self, settings: Settings, shared: SharedState, members: Sequence[Member], log: Log
+        self,
+        settings: Settings,
+        shared: SharedState,
+        members: Sequence[Member],
+        log: Log,
+        on_failure: Callable[[], None],
     ) -> None:
         self._settings = settings
         self._shared = shared
@@ -57,10 +65,9 @@ class Services:
             Newcomers(intervals.newcomers, self._loop.call_soon),
             PlainRequests(None, lambda client, what: None, tallies),
             log,
-            self._listener_failed,
+            on_failure,
             tallies,
         )
-        self._on_failure: Callable[[], None] = lambda: None
         self._tasks: list[PeriodicTask] = []
         self._rounds = Rounds(members, self._publish)
         self._expires = 0.0
@@ -97,13 +104,6 @@ class Services:
     def every(self, interval: float, action: Callable[[], None]) -> None:
         """Call ``action`` every ``interval`` seconds until the end."""
         self._tasks.append(PeriodicTask(self._wheel, interval, action))
-
-    def on_failure(self, action: Callable[[], None]) -> None:
-        """Call ``action`` when a listening socket is broken."""
-        self._on_failure = action
-
-    def _listener_failed(self) -> None:
-        self._on_failure()
 
     # -- metrics ------------------------------------------------------------------------------
 

@@ -134,7 +134,9 @@ class Supervisor:
             loop.add_signal_handler(number, self._exit_requests.put_nowait, EXIT_DRAINED)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
         self._members = self._make_members()
-        self._services = services = Services(self._settings, self._shared, self._members, self._log)
+        self._services = services = Services(
+            self._settings, self._shared, self._members, self._log, self._listener_failed
+        )
         loop.set_exception_handler(services.errors.from_loop)
         try:
             services.start(self._others, self._tell_all)
@@ -212,7 +214,12 @@ class Supervisor:
         elif what == Report.WAKE:
             server_id, conn_id, token = map(str, values)
             self._services.wake(server_id, conn_id, token)
-        elif what == Report.FAILED and not self._is_ending:
+        elif what == Report.FAILED:
+            self._listener_failed()
+
+    def _listener_failed(self) -> None:
+        """A listening socket of a worker or of the supervisor is broken: end."""
+        if not self._is_ending:
             self._exit_requests.put_nowait(EXIT_LISTENER_FAILED)
 
     def _ready(self, member: Member) -> None:
