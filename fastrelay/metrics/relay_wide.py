@@ -10,11 +10,9 @@ from prometheus_client.registry import Collector
 
 from fastrelay.config.metric_names import PREFIX
 from fastrelay.metrics import expose_counters
-from fastrelay.metrics.connections import expose_connections
 from fastrelay.metrics.exposition import ExactRegistry
 from fastrelay.metrics.process import ProcessMetrics, ProcessUse, own_use, use_of
-from fastrelay.metrics.push import PushMetrics
-from fastrelay.metrics.state import State, StateMetrics
+from fastrelay.metrics.state import State, expose_state
 from fastrelay.metrics.upgrades import UpgradeMetrics
 from fastrelay.policy.shared.layout import Sums
 
@@ -77,18 +75,15 @@ def expose_relay_wide(shown: RelayWide) -> CollectorRegistry:
     expose_counters(sums.counters, registry)
     UpgradeMetrics(registry, sums.counters.upgrades)
     state = State(
-        tallies=sums.counters.tallies,
+        counters=sums.counters,
+        connected=sums.gauges.connected,
         held=lambda: list(sums.gauges.held),
         held_limit=shown.held_limit,
-        held_evicted=sums.counters.held_evicted,
         log_lines=lambda: (sums.gauges.log_lines[0], sums.gauges.log_lines[1]),
         certificate_expiry=shown.certificate_expiry,
     )
-    StateMetrics(state, ProcessMetrics(lambda: use_of_all(shown.workers())), registry)
-    if shown.has_push:
-        PushMetrics(sums.counters.wakes, registry)
-    connected = sums.gauges.connected
-    expose_connections(registry, lambda: connected.binaries, lambda: connected.phones)
+    process = ProcessMetrics(lambda: use_of_all(shown.workers()))
+    expose_state(state, process, registry, has_push=shown.has_push)
     registry.register(WorkerMetrics(shown.workers))
     return registry
 

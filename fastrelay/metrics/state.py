@@ -14,7 +14,11 @@ from prometheus_client.registry import Collector
 
 from fastrelay import __version__
 from fastrelay.config.metric_names import PREFIX
-from fastrelay.policy.counters.tallies import Tallies
+from fastrelay.metrics.connections import expose_connections
+from fastrelay.metrics.process import ProcessMetrics
+from fastrelay.metrics.push import PushMetrics
+from fastrelay.policy.counters import Counters
+from fastrelay.policy.counters.tallies import Connected, Tallies
 from fastrelay.policy.held_bytes import Kind
 
 _REFUSALS: Final = (
@@ -33,21 +37,37 @@ class State:
     """The current numbers, or functions that return them.
 
     Attributes:
-        tallies: events that are counted one by one.
+        counters: what has been counted.
+        connected: the binaries and phones that are connected now.
         held: the bytes kept for peers, in the order of :class:`Kind`.
         held_limit: their budget.
-        held_evicted: the connections evicted because of them, in the same order.
         log_lines: the lines of log that were lost, and those that wait to be written.
         certificate_expiry: when the certificate expires, in seconds since the epoch; ``None``
             without TLS.
     """
 
-    tallies: Tallies
+    counters: Counters
+    connected: Connected
     held: Callable[[], Sequence[int]]
     held_limit: int
-    held_evicted: Sequence[int]
     log_lines: Callable[[], tuple[int, int]]
     certificate_expiry: Callable[[], float] | None
+
+    @property
+    def tallies(self) -> Tallies:
+        """Events that are counted one by one."""
+        return self.counters.tallies
+
+
+def expose_state(
+    state: State, process: ProcessMetrics, registry: CollectorRegistry, *, has_push: bool
+) -> None:
+    """Add the state of a relay to a registry that has its counters already."""
+    StateMetrics(state, process, registry)
+    if has_push:
+        PushMetrics(state.counters.wakes, registry)
+    connected = state.connected
+    expose_connections(registry, lambda: connected.binaries, lambda: connected.phones)
 
 
 class StateMetrics(Collector):
@@ -127,7 +147,7 @@ def _held_bytes(state: State) -> Iterable[Metric]:
         "Connections closed because the budget of held bytes was used up.",
         labels=["kind"],
     )
-    for (kind, total), count in zip(held.items(), state.held_evicted, strict=True):
+    for (kind, total), count in zip(held.items(), state.counters.held_evicted, strict=True):
         by_kind.add_metric([kind.value], total)
         evicted.add_metric([kind.value], count)
     yield by_kind
