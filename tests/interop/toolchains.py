@@ -1,7 +1,6 @@
 """Client programs in several languages: how each is built and started."""
 
 import fcntl
-import os
 import shlex
 import shutil
 import subprocess
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+
+from tests.support.programs import skip_unless_ci
 
 REPOSITORY = Path(__file__).parents[2]
 CLIENTS = Path(__file__).parent / "clients"
@@ -77,8 +78,8 @@ def _check(toolchain: Toolchain) -> None:
         subprocess.run(toolchain.check, check=True, capture_output=True, timeout=20)
     except (FileNotFoundError, subprocess.CalledProcessError):
         missing = f"`{shlex.join(toolchain.check)}` fails: {toolchain.install}"
-        if toolchain.in_debian and os.environ.get("CI") == "true":
-            pytest.fail(missing)
+        if toolchain.in_debian:
+            skip_unless_ci(missing)
         pytest.skip(missing)
 
 

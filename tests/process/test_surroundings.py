@@ -21,7 +21,7 @@ from fastrelay.process.bind_refusals import refusal_of
 from fastrelay.process.standard_descriptors import occupy_standard_descriptors
 from fastrelay.process.systemd import Notifier
 from tests.support.command import COMMAND, refused
-from tests.support.programs import needs
+from tests.support.programs import needs, skip_unless_ci
 
 
 @contextlib.contextmanager
@@ -152,7 +152,7 @@ seen=$?; kill $relay; wait $relay; ended=$?; exit $((seen + ended))
         check=False,
     )
     if done.returncode in (1, 77) and "not permitted" in done.stderr:
-        pytest.skip("this user may not mount")
+        skip_unless_ci("this user may not mount")
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     assert "internal_error" not in done.stderr
@@ -201,7 +201,7 @@ def test_a_signal_to_process_1(tmp_path: Path) -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE) as outer:
         assert outer.stdout
         if outer.stdout.readline() != b"importing\n":
-            pytest.skip("this user may not make a pid namespace")
+            skip_unless_ci("this user may not make a pid namespace")
         children = Path(f"/proc/{outer.pid}/task/{outer.pid}/children").read_text().split()
         os.kill(int(children[0]), signal.SIGTERM)
         assert outer.wait(10) == 0
@@ -221,27 +221,32 @@ def test_sighup_at_any_time_kills_nothing(tmp_path: Path) -> None:
 # -- the notify socket -----------------------------------------------------------------------------
 
 
+def fill(place: Path) -> None:
+    """Send datagrams to a socket until it has no room for another one."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as filler:
+        filler.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                filler.sendto(b"full", str(place))
+
+
 async def test_notifications_wait_for_room(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(tmp_path / "notify"))
         systemd.setblocking(False)
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as filler:
-            filler.setblocking(False)
-            with contextlib.suppress(BlockingIOError):
-                while True:
-                    filler.sendto(b"full", str(tmp_path / "notify"))
-            notifier = Notifier({"NOTIFY_SOCKET": str(tmp_path / "notify")})
-            notifier.ready()
-            notifier.alive()
-            notifier.alive()
-            notifier.stopping()
-            received = []
-            async with asyncio.timeout(10):
-                while b"STOPPING=1" not in received:
-                    try:
-                        received.append(systemd.recv(100))
-                    except BlockingIOError:
-                        await asyncio.sleep(0.005)
+        fill(tmp_path / "notify")
+        notifier = Notifier({"NOTIFY_SOCKET": str(tmp_path / "notify")})
+        notifier.ready()
+        notifier.alive()
+        notifier.alive()
+        notifier.stopping()
+        received = []
+        async with asyncio.timeout(10):
+            while b"STOPPING=1" not in received:
+                try:
+                    received.append(systemd.recv(100))
+                except BlockingIOError:
+                    await asyncio.sleep(0.005)
         await notifier.close()
     assert [message for message in received if message != b"full"] == [
         b"READY=1",
@@ -253,14 +258,10 @@ async def test_notifications_wait_for_room(tmp_path: Path) -> None:
 async def test_a_notify_socket_that_stays_full_holds_up_nothing(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(tmp_path / "notify"))
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as filler:
-            filler.setblocking(False)
-            with contextlib.suppress(BlockingIOError):
-                while True:
-                    filler.sendto(b"full", str(tmp_path / "notify"))
-            notifier = Notifier({"NOTIFY_SOCKET": str(tmp_path / "notify")})
-            notifier.ready()
-            await notifier.close(0.01)
+        fill(tmp_path / "notify")
+        notifier = Notifier({"NOTIFY_SOCKET": str(tmp_path / "notify")})
+        notifier.ready()
+        await notifier.close(0.01)
 
 
 def test_a_watchdog_of_nonsense_is_none() -> None:
