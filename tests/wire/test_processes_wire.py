@@ -1,10 +1,13 @@
-"""What is claimed of the wire holds for a relay in a process of its own: some tests once more."""
+"""What is claimed of the wire holds for a relay in processes of its own: some tests once more.
+
+It is one process, or a supervisor and two workers.
+"""
 
 from collections.abc import Iterator
 
 import pytest
 
-from tests.support.harness import START, relay_in_subprocess
+from tests.support.harness import START, relay_in_subprocess, relay_with_workers
 from tests.wire.test_close import (  # noqa: F401
     test_frames_behind_the_head_are_the_first_frames,
     test_ping_is_answered_with_its_payload,
@@ -15,7 +18,12 @@ from tests.wire.test_drain import test_no_new_connection_while_draining  # noqa:
 from tests.wire.test_http import (  # noqa: F401
     test_a_refused_attempt_takes_a_token,
     test_both_endpoints_share_the_bucket_of_an_address,
+    test_over_a_cap_is_503_and_a_slot_comes_back,
     test_the_device_name_is_any_text_logged_escaped_and_cut,
+)
+from tests.wire.test_metrics import (  # noqa: F401
+    test_a_rate_limit_deny_advances_its_cells_and_no_other,
+    test_a_terminal_advances_its_cells_and_no_other,
 )
 from tests.wire.test_registry_wire import (  # noqa: F401
     test_a_phone_without_a_binary_is_refused,
@@ -26,13 +34,14 @@ from tests.wire.test_registry_wire import (  # noqa: F401
 from tests.wire.test_routing import (  # noqa: F401
     test_a_notice_carries_the_code_the_phone_sent,
     test_directives_and_frames_of_one_read_keep_their_order,
+    test_frames_flow_both_ways_byte_for_byte,
     test_one_byte_more_than_the_limit_reaches_nobody,
 )
 
 
-@pytest.fixture(autouse=True)
-def in_a_process() -> Iterator[None]:
+@pytest.fixture(autouse=True, params=[relay_in_subprocess, relay_with_workers])
+def in_processes(request: pytest.FixtureRequest) -> Iterator[None]:
     """Relays of this module are processes."""
-    token = START.set(relay_in_subprocess)
+    token = START.set(request.param)
     yield
     START.reset(token)
