@@ -6,6 +6,7 @@ import json
 import socket
 import statistics
 import time
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from bench.lines.line import slow_line
@@ -144,7 +145,11 @@ async def _measure(
         await far.upgrade(phone_handshake(server_id))
         far.send(b"0")
         conn_id = json.loads(await near.message())["conn_id"]
-        others = [_answer(near), _bulk_down(near, slow, cell.payload, conn_id), _pings(far, slow)]
+        others = [
+            _answer(near),
+            _bulk_down(near, slow, cell.payload, conn_id),
+            _smalls(slow, _pinging(far)),
+        ]
     else:
         await far.upgrade(binary_handshake(server_id))
         await near.upgrade(phone_handshake(server_id))
@@ -153,7 +158,7 @@ async def _measure(
         await honest.upgrade(phone_handshake(server_id))
         others = [
             *(_answer(near), _answer(honest)),
-            *(_bulk_up(near, cell.payload), _smalls(honest, slow)),
+            *(_bulk_up(near, cell.payload), _smalls(slow, _sending(honest))),
         ]
     began = time.monotonic()
     reading = asyncio.create_task(slow.read())
@@ -198,21 +203,20 @@ async def _bulk_up(phone: Client, payload: int) -> None:
         await phone.writer.drain()
 
 
-async def _pings(phone: Client, slow: _Slow) -> None:
+async def _smalls(slow: _Slow, send: Callable[[str], None]) -> None:
+    """Send a small frame again and again, each with a name of its own."""
     number = 0
     while True:
         await asyncio.sleep(_SMALL_EVERY)
         number += 1
         name = f"small {number}"
         slow.pending[name] = time.monotonic()
-        phone.writer.write(client_frame(name.encode(), PING))
+        send(name)
 
 
-async def _smalls(phone: Client, slow: _Slow) -> None:
-    number = 0
-    while True:
-        await asyncio.sleep(_SMALL_EVERY)
-        number += 1
-        name = f"small {number}"
-        slow.pending[name] = time.monotonic()
-        phone.send(json.dumps(name).encode())
+def _pinging(phone: Client) -> Callable[[str], None]:
+    return lambda name: phone.writer.write(client_frame(name.encode(), PING))
+
+
+def _sending(phone: Client) -> Callable[[str], None]:
+    return lambda name: phone.send(json.dumps(name).encode())
