@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
-from bench.compare.contenders import Contender, Workshop
+from bench.compare.contenders import Contender, Workshop, importing_from
 from bench.compare.plan import Load
 from bench.load.pairs import Home, Line, Wrong, through
 from bench.support.wire import client_frame
@@ -45,21 +45,22 @@ def count_instructions(
     shop: Workshop,
     name: str,
     loads: Sequence[Load],
-    environment: str = "env PYTHONPATH=",
+    checkout: Path | None = None,
     module: str = "fastrelay",
 ) -> dict[str, float]:
     """Instructions a round trip, by the label of each load.
 
     Args:
         name: a contender of ours, plain or TLS.
-        environment, module: see :meth:`Workshop.start`.
+        checkout: where the relay is imported from; ``None``: the working directory.
+        module: see :meth:`Workshop.start`.
     """
     dumps = shop.directory / "callgrind.out"
     valgrind = f"valgrind --tool=callgrind --instr-atstart=no --callgrind-out-file={dumps}"
     (shop.directory / "sitecustomize.py").write_text(_CLOCKS)
     # The same hashes in each run, or dictionaries would differ.
-    before = f"{environment} PYTHONHASHSEED=0 {valgrind}"
-    before = re.sub("(?<=PYTHONPATH=)", f"{shop.directory}:", before)
+    sources = importing_from(shop.directory, checkout or Path.cwd())
+    before = f"{sources} PYTHONHASHSEED=0 {valgrind}"
     with shop.start(name, module=module, before=before) as contender:
         _control(contender, "-i", "on")
         line = Line(contender.relay.port, shop.ca_file if name.endswith(" tls") else "")

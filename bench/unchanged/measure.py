@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from bench.compare.contenders import Contender, Workshop
+from bench.compare.contenders import Contender, Workshop, importing_from
 from bench.compare.instructions import available, count_instructions
 from bench.compare.plan import FOUR, Load
 from bench.compare.results import Results
@@ -55,8 +55,11 @@ class Checkouts:
 
     def environment(self, which: str) -> str:
         """What stands before a command so that it imports fastrelay from that checkout."""
-        path = shlex.quote(str(self._directories[which]))
-        return f"env PYTHONSAFEPATH=1 PYTHONPATH={path}"
+        return importing_from(self._directories[which])
+
+    def directory(self, which: str) -> Path:
+        """Where that checkout is."""
+        return self._directories[which]
 
     @contextmanager
     def both(self, name: str) -> Iterator[dict[str, Contender]]:
@@ -99,8 +102,8 @@ class Comparison:
             return
         found = {}
         for which in (THIS, BASE):
-            environment = self._checkouts.environment(which)
-            found[which] = count_instructions(self._checkouts.shop, name, FOUR, environment)
+            directory = self._checkouts.directory(which)
+            found[which] = count_instructions(self._checkouts.shop, name, FOUR, directory)
         for load in FOUR:
             counts = {
                 which: partial(dict, instructions=found[which][load.label]) for which in found
