@@ -9,9 +9,12 @@ that is served in rotation, within one slice of time in each iteration. Light co
 wait for the queue.
 
 The cost of a read is measured while it is processed: it is processed in pieces, and the clock is
-read after each. When the quantum is used up, the remainder of the read is kept until the
-connection's next turn. The next quota is the number of bytes that would have taken one quantum
-(``bench/experiments/fair_turns.py``; docs/decisions/0011-fair-queueing.md).
+read after each. The clock is a system call, so a read of less than 1 KiB is not measured, nor is
+the first piece of a larger one that is short of its quota, where a piece is known to be cheap. When
+the quantum is used up, the remainder of the read is kept until the connection's next turn. The next
+quota is the number of bytes that would have taken one quantum. A heavy connection that is resumed
+is expected to take what it took before; when it takes more, those for which the slice has no time
+left are kept whole (``bench/experiments/fair_turns.py``; docs/decisions/0011-fair-queueing.md).
 
 The model is FQ-CoDel's queue of new and old flows (RFC 8290), with time in place of bytes.
 """

@@ -202,6 +202,25 @@ async def test_all_heavy_connections_share_one_slice_and_have_turns_in_rotation(
     assert max(counts) - min(counts) <= 1
 
 
+async def test_dear_reads_behind_cheap_ones_keep_within_the_slice() -> None:
+    clock = Clock()
+    scheduler = FairScheduler(0.003, clock=clock)
+    readers = [Reader(clock, scheduler, 1e-9) for _ in range(60)]
+    for _ in range(10):
+        for reader in readers:
+            reader.read()
+        await asyncio.sleep(0)
+    assert all(len(reader._quota) == BUFFER_BYTES for reader in readers)
+    for reader in readers:
+        reader._seconds = 5e-4
+    for _ in range(40):
+        began = clock.now
+        for reader in readers:
+            reader.read()
+        await asyncio.sleep(0)
+        assert clock.now - began < 0.003 + 0.003 + 2 * 0.0015
+
+
 async def test_a_connection_that_ends_leaves_nothing_behind() -> None:
     clock = Clock()
     scheduler = FairScheduler(clock=clock)
