@@ -49,32 +49,36 @@ class Owner:
         self._counts = router.context.counters.frames
         self._live = live
         self._send_buffers = send_buffers
-        join = {Role.BINARY: self._claim, Role.PHONE: self._register}
-        self._steps = {role: (join[role], *observers[role]) for role in Role}
+        make = {Role.BINARY: self._binary, Role.PHONE: self._phone}
+        self._steps = {role: (make[role], *observers[role]) for role in Role}
 
     def adopt(self, admitted: Admitted) -> None:
         """Answer with 101, and claim the server-id for a binary or register a phone."""
         transport = admitted.transport
-        join, first_status, observe_duration = self._steps[admitted.role]
+        make, first_status, observe_duration = self._steps[admitted.role]
         try:
+            # Counted before the 101: other workers must see it as soon as the client can try again.
+            join = make(admitted)
             switch_protocols(transport, admitted.accept_token, first_status)
-            join(admitted)
+            join()
         except Exception:
             transport.abort()  # it is detached from HTTP, so no deadline would end it
             raise
         observe_duration(time.perf_counter() - admitted.started_at)
 
-    def _claim(self, admitted: Admitted) -> None:
+    def _binary(self, admitted: Admitted) -> Callable[[], None]:
+        """Make a binary; what is returned claims the server-id for it."""
         binary = self._router.new_binary(admitted.server_id, admitted.version, admitted.client)
         sent = self._counts.phone_to_binary
         binary.connection = self._connect(admitted, binary, sent)
-        self._router.admit_binary(binary, admitted.initial_data)
+        return lambda: self._router.admit_binary(binary, admitted.initial_data)
 
-    def _register(self, admitted: Admitted) -> None:
+    def _phone(self, admitted: Admitted) -> Callable[[], None]:
+        """Make a phone; what is returned registers it."""
         phone = self._router.new_phone(admitted.server_id)
         sent = self._counts.binary_to_phone
         phone.connection = self._connect(admitted, phone, sent)
-        self._router.admit_phone(
+        return lambda: self._router.admit_phone(
             phone, admitted.device_name, admitted.client, admitted.initial_data
         )
 

@@ -5,6 +5,7 @@ import pickle
 import msgspec
 import pytest
 
+from fastrelay.http.handshake import switch_protocols
 from fastrelay.server.admitted import Admitted
 from fastrelay.server.owner import Owner
 from tests.support.attempts import CLIENT, ask, attempts
@@ -65,3 +66,20 @@ async def test_a_refusal_is_the_acceptors_alone() -> None:
         assert attempts(acceptor) == {("client", "reject_rate_limit"): 1, ("ratelimit",): 1}
         assert attempts(owner) == {("server", "accept"): 1}
         assert acceptor.value(DURATIONS, endpoint="client") == 1
+
+
+async def test_a_connection_counts_before_its_101_is_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Other processes count it as soon as its client, which has the 101, can try again."""
+    live: list[int] = []
+    async with running_relay() as relay:
+
+        def switching(*args: object) -> None:
+            live.append(relay.live)
+            switch_protocols(*args)  # type: ignore[arg-type]
+
+        monkeypatch.setattr("fastrelay.server.owner.switch_protocols", switching)
+        await relay.binary()
+        await relay.phone()
+        assert live == [1, 2]
