@@ -7,25 +7,34 @@ from pathlib import Path
 
 from tests.support.harness import running_relay
 
-EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
+ROOT = Path(__file__).parents[2]
+PYTHON = "    .venv/bin/python "
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-async def started(name: str, *arguments: str) -> asyncio.subprocess.Process:
+def commands_of_the_readme(url: str) -> list[list[str]]:
+    """The commands that try the relay, as arguments of Python, for a relay at this URL."""
+    lines = [line for line in README.splitlines() if line.startswith(PYTHON)]
+    return [line[len(PYTHON) :].replace("ws://127.0.0.1:8080", url).split() for line in lines]
+
+
+async def started(script: str, *arguments: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, str(EXAMPLES / name), *arguments), stdout=asyncio.subprocess.PIPE
+        *(sys.executable, str(ROOT / script), *arguments), stdout=asyncio.subprocess.PIPE
     )
 
 
-async def test_a_message_goes_through_and_comes_back() -> None:
+async def test_the_commands_of_the_readme_send_a_message_and_print_the_answer() -> None:
     async with running_relay() as relay, asyncio.timeout(30):
-        where = (f"ws://127.0.0.1:{relay.port}", "my-laptop")
-        daemon = await started("daemon.py", *where)
+        start_daemon, send = commands_of_the_readme(f"ws://127.0.0.1:{relay.port}")
+        daemon = await started(*start_daemon)
         try:
             await relay.until(lambda: relay.log_of("server_claimed"))
-            phone = await started("phone.py", *where)
+            phone = await started(*send)
             said, _ = await phone.communicate()
             assert phone.returncode == 0
             assert json.loads(said) == {"echo": {"hello": "daemon"}}
+            assert f"    {said.decode()}" in README
         finally:
             daemon.kill()
             await daemon.communicate()
