@@ -93,10 +93,11 @@ class LineCounts(NamedTuple):
 class _Window:
     """The lines of one limited event within one interval."""
 
-    __slots__ = ("began_at", "suppressed", "written")
+    __slots__ = ("began_at", "level", "suppressed", "written")
 
-    def __init__(self, began_at: float) -> None:
+    def __init__(self, began_at: float, level: str) -> None:
         self.began_at = began_at
+        self.level = level
         self.written = 0
         self.suppressed = 0
 
@@ -166,15 +167,18 @@ class Log:
         """Log an event that peers can cause at will.
 
         The first :data:`WHOLE_LINES` of an interval are written, the others are counted. The
-        count is written when the interval is over, by the next event of that name or by
-        :meth:`flush`.
+        count is written, at the level of the first line, when the interval is over, by the next
+        event of that name or by :meth:`flush`.
         """
+        if LEVELS[level] < self._threshold:
+            self._check_keys(fields)
+            return
         now = self._clock()
         window = self._windows.get(event)
         if window is None or self._is_over(window, now):
             if window is not None:
                 self._report_suppressed(event, window)
-            window = self._windows[event] = _Window(now)
+            window = self._windows[event] = _Window(now, level)
         if window.written < WHOLE_LINES and self._flood(event, now):
             window.written += 1
             self._emit(level, event, fields)
@@ -209,7 +213,7 @@ class Log:
 
     def _report_suppressed(self, event: str, window: _Window) -> None:
         if window.suppressed:
-            self._emit("warning", event, {"err": f"{window.suppressed} more suppressed"})
+            self._emit(window.level, event, {"err": f"{window.suppressed} more suppressed"})
 
     def _emit(self, level: str, event: str, fields: dict[str, Value]) -> None:
         """Write a line.
@@ -217,8 +221,7 @@ class Log:
         Raises:
             TypeError: the log is strict, and a key is not permitted.
         """
-        if self._strict and not fields.keys() <= _NAMES.keys():
-            raise TypeError(f"keys that are not logged: {sorted(fields.keys() - _NAMES.keys())}")
+        self._check_keys(fields)
         if LEVELS[level] >= self._threshold:
             line = self._format(self._timestamp(), _SLOG_LEVELS[level], event, fields)
             if len(line) > MAX_LINE:
@@ -228,6 +231,10 @@ class Log:
                 self._write(line)
             except OSError:
                 self._lost += 1
+
+    def _check_keys(self, fields: dict[str, Value]) -> None:
+        if self._strict and not fields.keys() <= _NAMES.keys():
+            raise TypeError(f"keys that are not logged: {sorted(fields.keys() - _NAMES.keys())}")
 
     def _cut(self, level: str, event: str, fields: dict[str, Value]) -> str:
         """The line with its longest values cut, so that it is within :data:`MAX_LINE`."""

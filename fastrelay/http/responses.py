@@ -21,9 +21,9 @@ class Response:
     close: bool = False
 
 
-def error(status: HTTPStatus, *headers: Header, close: bool = True) -> Response:
-    """An error with an empty body, the headers of all errors, and ``headers``."""
-    return Response(status, (*_PLAIN_TEXT, *headers), close=close)
+def error(status: HTTPStatus, *headers: Header, close: bool = True, body: bytes = b"") -> Response:
+    """An error with the headers of all errors, and ``headers``."""
+    return Response(status, (*_PLAIN_TEXT, *headers), body, close=close)
 
 
 BAD_REQUEST = error(HTTPStatus.BAD_REQUEST)
@@ -33,6 +33,11 @@ SERVICE_UNAVAILABLE = error(HTTPStatus.SERVICE_UNAVAILABLE)
 METHOD_NOT_ALLOWED = error(HTTPStatus.METHOD_NOT_ALLOWED, (b"Allow", b"GET"))
 UPGRADE_REQUIRED = error(HTTPStatus.UPGRADE_REQUIRED, (b"Upgrade", b"websocket"))
 VERSION_REQUIRED = error(HTTPStatus.UPGRADE_REQUIRED, (b"Sec-WebSocket-Version", b"13"))
+
+
+def bad_header(name: str, fault: str) -> Response:
+    """The 400 for a header that an endpoint requires; the name is a constant of ours."""
+    return error(HTTPStatus.BAD_REQUEST, body=f"{name.title()}: {fault}\n".encode())
 
 
 def too_many_requests(wait: float) -> Response:

@@ -8,6 +8,7 @@ from fastrelay.metrics.closes import CloseMetrics
 from fastrelay.metrics.durations import DurationMetrics
 from fastrelay.metrics.exposition import ExactRegistry
 from fastrelay.metrics.frames import FrameMetrics
+from fastrelay.metrics.refused import RefusedMetrics
 from fastrelay.metrics.upgrades import UpgradeMetrics
 from fastrelay.policy.counters import Counters, Gauges
 
@@ -40,6 +41,7 @@ def make_metrics() -> Metrics:
 
 def expose_counters(counters: Counters, registry: CollectorRegistry) -> None:
     """Add the families that every relay has to ``registry``, but for those of its state."""
+    RefusedMetrics(counters.refused, registry)
     FrameMetrics(counters.frames, registry)
     CloseMetrics(counters.closes, registry)
     DurationMetrics(counters.durations, registry)

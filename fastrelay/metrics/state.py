@@ -25,6 +25,7 @@ _REFUSALS: Final = (
     "relay_full",
     "reserve",
     "address_full",
+    "owner_away",
     "pending_full",
     "plain_requests",
     "tls_handshakes",

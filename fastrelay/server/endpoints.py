@@ -12,18 +12,17 @@ from fastrelay.address import bucket_key
 from fastrelay.http.connection import Route
 from fastrelay.http.exchange import Exchange
 from fastrelay.http.handshake import BadHandshake, check_handshake
-from fastrelay.http.responses import BAD_REQUEST, SERVICE_UNAVAILABLE, too_many_requests
+from fastrelay.http.responses import SERVICE_UNAVAILABLE, bad_header, too_many_requests
 from fastrelay.http.status import StatusHook
 from fastrelay.log import Log
 from fastrelay.policy.token_buckets import Buckets
+from fastrelay.protocol.required_headers import REQUIRED
 from fastrelay.server.admitted import Admitted, Role
 from fastrelay.server.machine import Adopt
-from fastrelay.server.required_headers import CLIENT_HEADERS, SERVER_HEADERS, check_headers
+from fastrelay.server.required_headers import BadHeader, check_headers
 
 MAX_DEVICE_NAME: Final = 128
 """Characters of a device name that are logged."""
-
-_REQUIRED: Final = {Role.BINARY: SERVER_HEADERS, Role.PHONE: CLIENT_HEADERS}
 
 
 def count_denials(count: Callable[[], None]) -> StatusHook:
@@ -64,7 +63,7 @@ class Endpoint:
         buckets: the buckets of the rate limit, one per address; ``None``: there is no limit.
         is_capped: returns whether the limits of addresses hold for the client of a request.
         has_room: returns whether the caps allow one more connection of an address.
-        count_header_reject: called for each refusal by the header gate.
+        count_header_reject: called with the name of the header for each refusal by its gate.
         observe_duration: called with the seconds that each refusal took.
         adopt: answers an admitted request and takes over its transport.
     """
@@ -76,7 +75,7 @@ class Endpoint:
         buckets: Buckets | None,
         is_capped: Callable[[Exchange], bool],
         has_room: HasRoom,
-        count_header_reject: Callable[[], None],
+        count_header_reject: Callable[[str], None],
         observe_duration: Callable[[float], None],
         adopt: Adopt,
         log: Log,
@@ -86,7 +85,7 @@ class Endpoint:
         self._buckets = buckets
         self._is_capped = is_capped
         self._has_room = has_room
-        self._required = _REQUIRED[role]
+        self._required = REQUIRED[role.value]
         self._count_header_reject = count_header_reject
         self._observe_duration = observe_duration
         self._adopt = adopt
@@ -111,10 +110,10 @@ class Endpoint:
             exchange.respond(SERVICE_UNAVAILABLE)
             self._log.limited("conn_cap_reached", remote=exchange.client, path=exchange.path)
             return None
-        headers = check_headers(exchange, self._required)
-        if headers is None:
-            exchange.respond(BAD_REQUEST)
-            self._count_header_reject()
+        try:
+            headers = check_headers(exchange, self._required)
+        except BadHeader as bad:
+            self._refuse_header(exchange, bad)
             return None
         try:
             accept_token = check_handshake(exchange)
@@ -132,6 +131,18 @@ class Endpoint:
             initial_data=initial_data,
             transport=transport,
             started_at=exchange.started_at,
+        )
+
+    def _refuse_header(self, exchange: Exchange, bad: BadHeader) -> None:
+        exchange.respond(bad_header(bad.name, str(bad)))
+        self._count_header_reject(bad.name)
+        self._log.limited(
+            "header_rejected",
+            level="debug",
+            remote=exchange.client,
+            path=exchange.path,
+            header=bad.name,
+            err=str(bad),
         )
 
     def _seconds_to_wait(self, client: str) -> float:

@@ -19,6 +19,7 @@ from fastrelay.loop.timer_wheel import TimerWheel
 from fastrelay.net import packets
 from fastrelay.net.splice import Splices, splice_pair
 from fastrelay.net.tls.layer import TlsLayer
+from fastrelay.policy.counters.tallies import Tallies
 from fastrelay.policy.pending import PendingConnections
 from fastrelay.policy.shared.connections import SharedConnections, Transfer
 from fastrelay.server.admitted import Admitted, Role
@@ -69,6 +70,7 @@ class Outgoing:
         pending: where they count until they are adopted.
         splices: where TLS connections go that were adopted.
         patience: seconds until the sender answers with 503 itself.
+        tallies: where attempts are counted that could not be handed over.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class Outgoing:
         splices: Splices,
         send_buffers: Mapping[Role, int],
         patience: float,
+        tallies: Tallies,
     ) -> None:
         self._receiver = receiver
         self._sock = sock
@@ -90,6 +93,7 @@ class Outgoing:
         self._splices = splices
         self._send_buffers = send_buffers
         self._patience = patience
+        self._tallies = tallies
         self._loop = asyncio.get_running_loop()
         self._sent: dict[Transfer, _Handing] = {}
         self._waiting: deque[_Handing] = deque()
@@ -101,6 +105,7 @@ class Outgoing:
     def hand_over(self, admitted: Admitted, refuse: Callable[[Response], None]) -> None:
         """Hand a connection over; it is answered, here or there, within ``patience``."""
         if not self._takes_more:
+            self._tallies.owner_away += 1
             refuse(OWNER_AWAY)
             return
         if admitted.transport.is_closing():
@@ -124,7 +129,7 @@ class Outgoing:
         except OSError:
             self._counted.end(self._receiver, transfer)
             self.forget(handing)
-            handing.refuse()
+            self._cannot(handing)
             return True
         if not sent:
             self._counted.end(self._receiver, transfer)
@@ -197,7 +202,12 @@ class Outgoing:
         if is_adopted:
             handing.admitted.transport.abort()
         else:
-            handing.refuse()
+            self._cannot(handing)
+
+    def _cannot(self, handing: _Handing) -> None:
+        """Answer that the owner is away; an owner that refuses has counted that itself."""
+        self._tallies.owner_away += 1
+        handing.refuse()
 
     def forget(self, handing: _Handing) -> None:
         """It is on its way no more."""

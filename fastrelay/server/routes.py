@@ -43,10 +43,6 @@ def public_routes(
             count_denials(events.client_rate_limit_deny), durations.client.observe
         ),
     }
-    count_header_reject = {
-        Role.BINARY: events.server_header_reject,
-        Role.PHONE: events.client_header_reject,
-    }
     adopt = machine.route(Owner(router, context, live, observers, send_buffers))
 
     def route(role: Role) -> Route:
@@ -56,7 +52,7 @@ def public_routes(
             buckets=buckets,
             is_capped=is_capped,
             has_room=live.has_room,
-            count_header_reject=count_header_reject[role],
+            count_header_reject=_header_counter(role, counts),
             observe_duration=observe_duration,
             adopt=adopt,
             log=log,
@@ -64,3 +60,16 @@ def public_routes(
         return observe_first_status(first_status, endpoint)
 
     return {path: route(role) for path, role in ENDPOINTS.items()}
+
+
+def _header_counter(role: Role, counts: Counts) -> Callable[[str], None]:
+    """Counts a refusal by the header gate, for the outcome of the attempt and by header."""
+    events, headers = counts.upgrades, counts.counters.refused.headers
+    is_phone = role is Role.PHONE
+    count_outcome = events.client_header_reject if is_phone else events.server_header_reject
+
+    def count(name: str) -> None:
+        count_outcome()
+        headers.add((role.value, name))
+
+    return count

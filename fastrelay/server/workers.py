@@ -167,11 +167,16 @@ class Workers:
         return False
 
     def _may_adopt(self) -> bool:
-        return self._is_open and self._has_room()
+        """Whether a connection of another worker may be adopted; a refusal is counted."""
+        if not self._is_open:
+            self.counts.counters.tallies.owner_away += 1
+            return False
+        return self._has_room()
 
     def _hand_over(self, place: int, admitted: Admitted, refuse: Refuse) -> None:
         way = self._outgoing.get(place)
         if way is None:
+            self.counts.counters.tallies.owner_away += 1
             refuse(OWNER_AWAY)
         else:
             way.hand_over(admitted, refuse)
@@ -197,6 +202,7 @@ class Workers:
             self.splices,
             send_buffers(self._settings.limits),
             self._settings.intervals.handover,
+            self.counts.counters.tallies,
         )
 
     def refuse_all(self) -> None:

@@ -217,6 +217,9 @@ async def test_an_owner_that_is_away_is_503_in_time() -> None:
                     refused += 1
         assert time.monotonic() - started_at < 9
         os.kill(relay.workers[1], signal.SIGCONT)
+        # Of the attempts that got no answer in time the relay may have refused some as well.
+        assert relay.value("refusals_total", reason="owner_away") >= 1
+        assert relay.value("refusals_total", reason="relay_full") == 0
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", ""])

@@ -250,7 +250,7 @@ CLIENT_FAULTS = [
         *(("/v1/client", CLIENT, change) for change in CLIENT_FAULTS),
     ],
 )
-async def test_a_bad_header_is_400_and_counted_and_not_logged(
+async def test_a_bad_header_is_400_and_counted_and_logged_for_developers_only(
     path: str, good: dict[str, str], change: Change
 ) -> None:
     async with running_relay() as relay:
@@ -259,7 +259,8 @@ async def test_a_bad_header_is_400_and_counted_and_not_logged(
         assert (await ask(relay, path, headers))[0] == 400
         assert attempts(relay) == {(path.rpartition("/")[2], "reject_headers"): 1}
         assert relay.registry_size == 0
-        assert not relay.lines
+        (line,) = relay.lines
+        assert " level=DEBUG msg=header_rejected " in line
 
 
 async def test_a_required_header_twice_is_400() -> None:

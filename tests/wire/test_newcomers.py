@@ -403,7 +403,7 @@ async def test_every_reason_is_there_from_the_first_scrape() -> None:
         assert reasons == {
             (("reason", reason),): 0
             for reason in (
-                *("relay_full", "reserve", "address_full", "pending_full"),
+                *("relay_full", "reserve", "address_full", "owner_away", "pending_full"),
                 *("plain_requests", "tls_handshakes"),
             )
         }

@@ -7,6 +7,7 @@ from fastrelay.policy.cells import PRIVATE, Cells
 from fastrelay.policy.counters.closes import Closes
 from fastrelay.policy.counters.durations import Durations
 from fastrelay.policy.counters.frames import FrameCounts
+from fastrelay.policy.counters.refused import RefusedCounts
 from fastrelay.policy.counters.tallies import Connected, Tallies
 from fastrelay.policy.counters.upgrades import UpgradeEvents
 from fastrelay.policy.counters.wakes import WakeCounts
@@ -21,10 +22,20 @@ class Counters:
         held_evicted: the connections evicted for held bytes, in the order of :class:`Kind`.
     """
 
-    __slots__ = ("closes", "durations", "frames", "held_evicted", "tallies", "upgrades", "wakes")
+    __slots__ = (
+        "closes",
+        "durations",
+        "frames",
+        "held_evicted",
+        "refused",
+        "tallies",
+        "upgrades",
+        "wakes",
+    )
 
     def __init__(self, cells: Cells = PRIVATE) -> None:
         self.upgrades = UpgradeEvents(cells)
+        self.refused = RefusedCounts(cells)
         self.frames = FrameCounts(cells)
         self.closes = Closes(cells)
         self.durations = Durations(cells)

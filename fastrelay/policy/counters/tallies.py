@@ -12,6 +12,7 @@ class Tallies:
         relay_full: upgrade attempts refused at the relay-wide cap.
         reserve: refused because only the reserve was left, and the address had its few already.
         address_full: refused because the address, or a network that holds it, was at its own cap.
+        owner_away: refused because the worker that owns the server-id could not be reached.
         pending_full: connections dropped because too many were not upgraded yet.
         stalls: how often the process has stalled.
         stall_milliseconds: how long, in all.
@@ -24,6 +25,7 @@ class Tallies:
         "evictions",
         "grace_expiries",
         "internal_errors",
+        "owner_away",
         "pending_full",
         "plain_requests",
         "relay_full",
@@ -36,7 +38,7 @@ class Tallies:
 
     def __init__(self) -> None:
         self.takeovers = self.evictions = self.grace_expiries = self.internal_errors = 0
-        self.relay_full = self.reserve = self.address_full = 0
+        self.relay_full = self.reserve = self.address_full = self.owner_away = 0
         self.stalls = self.stall_milliseconds = 0
         self.pending_full = self.plain_requests = self.tls_handshakes = 0
 

@@ -1,0 +1,23 @@
+"""Counts what is refused before there is an upgrade to decide about, by what was wrong."""
+
+from fastrelay.policy.cells import PRIVATE, Cells, KeyedCells
+from fastrelay.protocol.required_headers import REQUIRED
+
+
+class RefusedCounts:
+    """The counts of one relay.
+
+    Attributes:
+        headers: the requests that the header gate refused, by endpoint and by the first header
+            that was missing or bad, both in lower case.
+    """
+
+    def __init__(self, cells: Cells = PRIVATE) -> None:
+        self.headers = KeyedCells(
+            (
+                (endpoint, header.name.decode())
+                for endpoint, headers in REQUIRED.items()
+                for header in headers
+            ),
+            cells,
+        )
