@@ -1,4 +1,4 @@
-"""A second host on this machine: a network namespace whose cable can be pulled."""
+"""A second host on this machine: a namespace whose cable is pulled or made slow at will."""
 
 import asyncio
 import contextlib
@@ -17,20 +17,41 @@ RELAY_HOST, OTHER_HOST = f"198.51.100.{4 * WORKER + 1}", f"198.51.100.{4 * WORKE
 CLONE_NEWNET = 0x40000000
 
 
+UNBOUNDED = "64mb"
+"""A queue before a slow line in which no packet is lost: losses would make the time of a test
+depend on how they are repaired."""
+
+
 def ip(*arguments: str) -> None:
     """Run the ``ip`` command."""
     subprocess.run(["ip", *arguments], check=True, capture_output=True)
 
 
+def tc(*arguments: str) -> None:
+    """Run the ``tc`` command, which is in the same package."""
+    path = f"{os.environ['PATH']}:/usr/sbin"
+    subprocess.run(["tc", *arguments], check=True, capture_output=True, env={"PATH": path})
+
+
 class OtherHost:
     """The far end of a cable to :data:`RELAY_HOST`."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, cable: str) -> None:
         self._name = name
+        self._cable = cable
 
     def pull_the_cable(self) -> None:
         """From now on every packet is lost, both ways, and nobody is told."""
         ip("-n", self._name, "link", "set", "eth0", "down")
+
+    def slow_down(self, rate: int) -> None:
+        """From now on ``rate`` bytes a second go from the relay to here; the other way is free."""
+        shape = ("rate", f"{rate}bps", "burst", "16kb", "limit", UNBOUNDED)
+        tc("qdisc", "replace", "dev", self._cable, "root", "tbf", *shape)
+
+    def speed_up(self) -> None:
+        """The cable is as fast as it was, also for what waits before it."""
+        self.slow_down(1_000_000_000)
 
     async def connect(self, port: int) -> socket.socket:
         """A connection from there to the relay."""
@@ -73,7 +94,7 @@ def other_host() -> Iterator[OtherHost | None]:
         except subprocess.CalledProcessError:
             yield None
             return
-        yield OtherHost(name)
+        yield OtherHost(name, cable)
     finally:
         if Path(f"/sys/class/net/{cable}").exists():
             ip("link", "delete", cable)

@@ -12,6 +12,7 @@ from tests.wire.test_fair_turns import *  # noqa: F403
 from tests.wire.test_liveness import *  # noqa: F403
 from tests.wire.test_registry_wire import *  # noqa: F403
 from tests.wire.test_routing import *  # noqa: F403
+from tests.wire.test_shared_line import *  # noqa: F403
 from tests.wire.test_takeover import *  # noqa: F403
 
 # These end one direction of TCP under a peer, which asyncio's TLS cannot.
