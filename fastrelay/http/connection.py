@@ -1,11 +1,10 @@
 """A connection from its first byte to its upgrade: reads request heads and calls routes.
 
-h11 parses request heads. This module limits their time and size, and decides what happens to the
+h11 parses request heads. This module limits their time and number, and decides what happens to the
 connection afterwards. Bytes behind a refused upgrade are never read as a request.
 """
 
 import asyncio
-import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Final, cast
 import h11
 
 from fastrelay.http.exchange import Exchange, render
+from fastrelay.http.head import empty_line, fault_of
 from fastrelay.http.responses import MISDIRECTED_REQUEST, NOT_FOUND, error, too_many_requests
 from fastrelay.http.status import write_status
 from fastrelay.loop.internal_errors import report
@@ -25,10 +25,6 @@ from fastrelay.policy.pending import PendingConnections
 
 MAX_REQUESTS: Final = 100
 """The most requests of one connection, so that responses that it does not read stay few."""
-
-MAX_FIELDS: Final = 100
-"""The most header fields of one request. A head within its limit of bytes could have thousands,
-each of which takes h11 time."""
 
 
 class _State(Enum):
@@ -46,8 +42,6 @@ class _State(Enum):
 
 _READING, _LINGERING, _DETACHED = _State  # cached: hot path
 
-_HEAD_END: Final = re.compile(rb"\n\r?\n")
-
 Route = Callable[[Exchange], None]
 """Answers one request with a response, or takes the transport away."""
 
@@ -55,6 +49,11 @@ Route = Callable[[Exchange], None]
 def no_wait(client: str) -> float:
     """There is no limit of plain requests."""
     return 0.0
+
+
+def any_host(exchange: Exchange) -> bool:
+    """Requests for all hosts are served."""
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +68,7 @@ class Site:
         upgrades: the paths that have a rate limit of their own; any other request is plain.
         plain_wait: takes a plain request of an address from its bucket; returns the seconds until
             there is one for it, 0.0 if there is one now.
-        host: the only host name that is served, in lower case; ``None``: any.
+        is_for_us: whether the host that a request is for is served here; 421 if not.
         head_bytes, head_timeout, linger: see :class:`fastrelay.config.settings.Settings`.
     """
 
@@ -83,7 +82,7 @@ class Site:
     pending: PendingConnections
     upgrades: frozenset[str] = frozenset()
     plain_wait: Callable[[str], float] = no_wait
-    host: bytes | None = None
+    is_for_us: Callable[[Exchange], bool] = any_host
 
 
 class HttpProtocol(asyncio.Protocol):
@@ -101,8 +100,8 @@ class HttpProtocol(asyncio.Protocol):
         self._site = site
         self._peer = peer
         self._has_spoken = False
-        self._received = 0
         self._requests = 0
+        self._skipped_line = False
         self._state = _READING
         self._started_at = time.perf_counter()
         self.wheel_tick = 0
@@ -134,9 +133,7 @@ class HttpProtocol(asyncio.Protocol):
             return
         if not self._has_spoken:
             self._has_spoken = True
-            head_bytes = self._site.head_bytes
-            self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=head_bytes)
-        self._received += len(data)
+            self._http = self._new_http()
         self._http.receive_data(data)
         if not self._site.newcomers.run(self._serve_one, is_first=not self._requests):
             self._wait()
@@ -168,27 +165,16 @@ class HttpProtocol(asyncio.Protocol):
             report(error)
             self.abort()
 
-    def _has_too_many_fields(self) -> bool:
-        """Whether h11 would have to read more than :data:`MAX_FIELDS`."""
-        received = self._http.trailing_data[0]
-        if received[:1] <= b" ":
-            return False  # h11 will not find a request line, so it reads no fields
-        end = _HEAD_END.search(received)
-        # A head with n fields has n + 1 lines; n of them end before the last line does.
-        ended = received.count(b"\n", 0, end.start()) if end else received.count(b"\n") - 1
-        return ended > MAX_FIELDS
-
     def _serve_next(self) -> bool:
         """Serve the next request if its head is complete; returns whether another may follow."""
-        if self._has_too_many_fields():
-            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+        received = self._without_empty_line(self._http.trailing_data[0])
+        if received is None:
+            return False
+        if fault := fault_of(received, self._site.head_bytes):
+            self._refuse(fault)
             return False
         event = self._http.next_event()
         if not isinstance(event, h11.Request):
-            return False
-        behind = len(self._http.trailing_data[0])
-        if self._received - behind > self._site.head_bytes:
-            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
             return False
         exchange = Exchange(
             event,
@@ -198,22 +184,43 @@ class HttpProtocol(asyncio.Protocol):
             self._http,
             self._detach,
             started_at=self._started_at,
+            is_last=self._requests + 1 == MAX_REQUESTS,
             take_back=self._take_back,
         )
         if status := exchange.protocol_error:
             self._refuse(status)
             return False
-        self._received = behind
         self._requests += 1
         self._serve(exchange)
         return self._state is _READING
+
+    def _new_http(self) -> h11.Connection:
+        return h11.Connection(h11.SERVER, max_incomplete_event_size=self._site.head_bytes)
+
+    def _without_empty_line(self, received: bytes) -> bytes | None:
+        """What was received, without one empty line before a request (RFC 9112 §2.2).
+
+        Returns ``None`` while more has to come.
+        """
+        if self._skipped_line:
+            return received
+        skipped = empty_line(received)
+        if skipped is None:
+            return None
+        if skipped:
+            self._skipped_line = True
+            received = received[skipped:]
+            self._http = self._new_http()  # h11 would refuse the line
+            if received:  # to h11, no bytes are the end
+                self._http.receive_data(received)
+        return received
 
     def _serve(self, exchange: Exchange) -> None:
         path = exchange.path
         route = self._site.routes.get(path)
         if path not in self._site.upgrades and (wait := self._site.plain_wait(exchange.client)):
             exchange.respond(too_many_requests(wait))
-        elif self._site.host is not None and exchange.host != self._site.host:
+        elif not self._site.is_for_us(exchange):
             exchange.respond(MISDIRECTED_REQUEST)
         elif route is None:
             exchange.respond(NOT_FOUND)
@@ -223,9 +230,10 @@ class HttpProtocol(asyncio.Protocol):
             return
         if not exchange.has_body:
             self._http.next_event()  # the end of the request
-        reusable = self._http.our_state is h11.DONE and self._http.their_state is h11.DONE
-        if reusable and self._requests < MAX_REQUESTS:
+        # Neither is DONE if either end has said that this was the last request.
+        if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
             self._http.start_next_cycle()
+            self._skipped_line = False
             self._started_at = time.perf_counter()
             self._site.wheel.after(self, self._site.head_timeout)
         else:

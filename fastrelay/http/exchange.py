@@ -9,6 +9,9 @@ import h11
 
 from fastrelay.http.responses import Response
 from fastrelay.http.status import StatusHook, write_status
+from fastrelay.http.target import Target, read_target
+
+_MALFORMED = Target("", b"")
 
 
 class Exchange:
@@ -16,6 +19,7 @@ class Exchange:
 
     Attributes:
         request: the request head.
+        path, host: see :class:`fastrelay.http.target.Target`.
         client: the address of the client.
         peer: the address of the other end of the connection, which may be a proxy.
         started_at: :func:`time.perf_counter` at the accept, or at the end of the request before.
@@ -32,6 +36,7 @@ class Exchange:
         detach: Callable[[], tuple[asyncio.Transport, bytes]],
         *,
         started_at: float,
+        is_last: bool = False,
         take_back: Callable[[], None] = lambda: None,
     ) -> None:
         self.request = request
@@ -43,23 +48,15 @@ class Exchange:
         self._transport = transport
         self._http = http
         self._detach = detach
+        self._is_last = is_last
         self._take_back = take_back
         # About a dozen headers of a request are looked up, and h11 loops over all for each.
         self._headers: dict[bytes, list[bytes]] = {}
         for name, value in request.headers.raw_items():
             self._headers.setdefault(name.lower(), []).append(value)
-
-    @property
-    def path(self) -> str:
-        """The request target without its query."""
-        target: bytes = self.request.target
-        return target.partition(b"?")[0].decode("ascii")
-
-    @property
-    def host(self) -> bytes:
-        """The name the request is for, in lower case, without a port; empty if there is none."""
-        name: bytes = b"".join(self.header(b"host"))
-        return name.partition(b":")[0].rstrip(b".").lower()
+        target = read_target(request.target, self.header(b"host"))
+        self._is_malformed = target is None
+        self.path, self.host = target or _MALFORMED
 
     @property
     def has_body(self) -> bool:
@@ -74,11 +71,14 @@ class Exchange:
     def protocol_error(self) -> HTTPStatus | None:
         """The status for a request that h11 accepts and the relay refuses, otherwise ``None``.
 
-        Refused are other major versions, and a body framed in two ways, because a proxy in front
-        of the relay might read it the other way (RFC 9112 §2.5, §6.3).
+        Refused are other major versions, hosts that are none, and a body framed in two ways,
+        because a proxy in front of the relay might read it the other way (RFC 9112 §2.5, §3.2,
+        §6.3).
         """
         if not self.request.http_version.startswith(b"1."):
             return HTTPStatus.HTTP_VERSION_NOT_SUPPORTED
+        if self._is_malformed:
+            return HTTPStatus.BAD_REQUEST
         if b"transfer-encoding" in self._headers and b"content-length" in self._headers:
             return HTTPStatus.BAD_REQUEST
         return None
@@ -88,8 +88,13 @@ class Exchange:
         return self._headers.get(name, [])
 
     def respond(self, response: Response) -> None:
-        """Write a whole response, which ends the exchange."""
-        data = render(self._http, response, self.request.method)
+        """Write a whole response, which ends the exchange.
+
+        It says whether the connection ends with it: a client that believes the connection to be
+        open would send the next request into it, and could not tell whether that was served.
+        """
+        closes = response.close or self._is_last or self.has_body
+        data = render(self._http, response, self.request.method, closes=closes)
         hook = None if self.finished else self.on_first_status
         write_status(self._transport, response.status, data, hook)
         self.finished = True
@@ -113,15 +118,23 @@ class Exchange:
         self._take_back()
 
 
-def render(http: h11.Connection, response: Response, method: bytes = b"GET") -> bytes:
-    """A response's bytes, framed by ``http``; the body is left out when ``method`` is HEAD."""
+def render(
+    http: h11.Connection, response: Response, method: bytes = b"GET", *, closes: bool = True
+) -> bytes:
+    """A response's bytes, framed by ``http``.
+
+    Args:
+        method: that of the request; the answer to HEAD leaves out the body.
+        closes: whether the connection ends with it.
+    """
     headers = [
         *response.headers,
         (b"Content-Length", b"%d" % len(response.body)),
         (b"Date", formatdate(usegmt=True).encode()),
     ]
-    if response.close:
-        headers.append((b"Connection", b"close"))
+    options = (*response.connection, b"close") if closes else response.connection
+    if options:
+        headers.append((b"Connection", b", ".join(options)))
     head = h11.Response(
         status_code=response.status, headers=headers, reason=response.status.phrase.encode()
     )

@@ -16,9 +16,8 @@ from wsproto.utilities import generate_accept_token
 from fastrelay.http.exchange import Exchange
 from fastrelay.http.responses import (
     BAD_REQUEST,
-    METHOD_NOT_ALLOWED,
+    GET_ONLY,
     UPGRADE_REQUIRED,
-    VERSION_REQUIRED,
     Response,
 )
 from fastrelay.http.status import StatusHook, write_status
@@ -66,14 +65,14 @@ def check_handshake(exchange: Exchange) -> bytes:
     """
     request = exchange.request
     if request.method != b"GET":
-        raise BadHandshake(METHOD_NOT_ALLOWED)
-    if not _names(exchange, b"upgrade", b"websocket"):
-        raise BadHandshake(UPGRADE_REQUIRED)
-    if not _names(exchange, b"connection", b"upgrade"):
-        raise BadHandshake(UPGRADE_REQUIRED)
+        raise BadHandshake(GET_ONLY)
     versions = exchange.header(b"sec-websocket-version")
-    if versions and versions != [b"13"]:
-        raise BadHandshake(VERSION_REQUIRED)
+    if (
+        not _names(exchange, b"upgrade", b"websocket")
+        or not _names(exchange, b"connection", b"upgrade")
+        or (versions and versions != [b"13"])
+    ):
+        raise BadHandshake(UPGRADE_REQUIRED)
     keys = exchange.header(b"sec-websocket-key")
     if (
         not versions

@@ -13,12 +13,18 @@ _PLAIN_TEXT: tuple[Header, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A whole response. ``close``: no further request of the connection is served."""
+    """A whole response.
+
+    Attributes:
+        close: no further request of the connection is served.
+        connection: connection options, apart from that of ``close``.
+    """
 
     status: HTTPStatus
     headers: tuple[Header, ...]
     body: bytes = b""
     close: bool = False
+    connection: tuple[bytes, ...] = ()
 
 
 def error(status: HTTPStatus, *headers: Header, close: bool = True, body: bytes = b"") -> Response:
@@ -30,9 +36,14 @@ BAD_REQUEST = error(HTTPStatus.BAD_REQUEST)
 NOT_FOUND = error(HTTPStatus.NOT_FOUND, close=False)
 MISDIRECTED_REQUEST = error(HTTPStatus.MISDIRECTED_REQUEST)
 SERVICE_UNAVAILABLE = error(HTTPStatus.SERVICE_UNAVAILABLE)
-METHOD_NOT_ALLOWED = error(HTTPStatus.METHOD_NOT_ALLOWED, (b"Allow", b"GET"))
-UPGRADE_REQUIRED = error(HTTPStatus.UPGRADE_REQUIRED, (b"Upgrade", b"websocket"))
-VERSION_REQUIRED = error(HTTPStatus.UPGRADE_REQUIRED, (b"Sec-WebSocket-Version", b"13"))
+GET_ONLY = error(HTTPStatus.METHOD_NOT_ALLOWED, (b"Allow", b"GET"))
+GET_OR_HEAD_ONLY = error(HTTPStatus.METHOD_NOT_ALLOWED, (b"Allow", b"GET, HEAD"))
+UPGRADE_REQUIRED = Response(
+    HTTPStatus.UPGRADE_REQUIRED,
+    (*_PLAIN_TEXT, (b"Upgrade", b"websocket"), (b"Sec-WebSocket-Version", b"13")),
+    close=True,
+    connection=(b"Upgrade",),
+)
 
 
 def bad_header(name: str, fault: str) -> Response:

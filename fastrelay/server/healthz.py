@@ -3,11 +3,14 @@
 import json
 from collections.abc import Callable
 from http import HTTPStatus
+from typing import Final
 
 from fastrelay import __version__
 from fastrelay.http.connection import Route
 from fastrelay.http.exchange import Exchange
-from fastrelay.http.responses import NOT_FOUND, Response
+from fastrelay.http.responses import GET_OR_HEAD_ONLY, Response
+
+PATH: Final = "/healthz"
 
 
 def healthz(connected: Callable[[], tuple[int, int]], uptime: Callable[[], float]) -> Route:
@@ -20,7 +23,7 @@ def healthz(connected: Callable[[], tuple[int, int]], uptime: Callable[[], float
 
     def route(exchange: Exchange) -> None:
         if exchange.request.method not in {b"GET", b"HEAD"}:
-            exchange.respond(NOT_FOUND)
+            exchange.respond(GET_OR_HEAD_ONLY)
             return
         binaries, phones = connected()
         body = {

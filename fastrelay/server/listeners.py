@@ -12,7 +12,8 @@ from functools import partial
 from fastrelay.acme.responder import ChallengeResponder
 from fastrelay.config.settings import Acme, Renewed, Settings
 from fastrelay.http.client_address import forwarded_for, socket_peer
-from fastrelay.http.connection import HttpProtocol, Route, Site
+from fastrelay.http.connection import HttpProtocol, Route, Site, any_host
+from fastrelay.http.exchange import Exchange
 from fastrelay.log import Log
 from fastrelay.loop.fair_reads import FairScheduler
 from fastrelay.loop.newcomers import Newcomers
@@ -28,6 +29,7 @@ from fastrelay.policy.pending import PendingConnections
 from fastrelay.policy.plain_requests import PlainRequests
 from fastrelay.server.certificate_source import CertificateSource, make_source
 from fastrelay.server.routes import ENDPOINTS
+from fastrelay.server.served_hosts import no_foreign_name, only_domain
 
 ProtocolFactory = Callable[[str], asyncio.BaseProtocol]
 """Makes the protocol of one connection, from the client's address without its port."""
@@ -117,12 +119,12 @@ class Listeners:
                 prelude=self._make_prelude(),
             )
             self._listen_publicly(sockets.public)
-        for sock, routes, prelude in (
-            (sockets.metrics, metrics, before_metrics),
-            (sockets.challenges, self._responder, None),
+        for sock, routes, is_for_us, prelude in (
+            (sockets.metrics, metrics, no_foreign_name, before_metrics),
+            (sockets.challenges, self._responder, any_host, None),
         ):
             if sock is not None:
-                site = self._site(routes, self._side_pending())
+                site = self._site(routes, self._side_pending(), is_for_us)
                 self._listen(sock, self._http_factory(site), prelude)
         try:
             if self._source is not None:
@@ -204,8 +206,8 @@ class Listeners:
 
     def _public_factory(self, routes: Mapping[str, Route]) -> ProtocolFactory:
         tls = self._settings.tls
-        host = tls.domain.encode() if isinstance(tls, Acme | Renewed) else None
-        factory = self._http_factory(self._site(routes, self._pending, host))
+        is_for_us = only_domain(tls.domain) if isinstance(tls, Acme | Renewed) else any_host
+        factory = self._http_factory(self._site(routes, self._pending, is_for_us))
         return factory if tls is None else self._tls_factory(factory)
 
     def _http_factory(self, site: Site) -> ProtocolFactory:
@@ -225,7 +227,7 @@ class Listeners:
         self,
         routes: Mapping[str, Route],
         pending: PendingConnections,
-        host: bytes | None = None,
+        is_for_us: Callable[[Exchange], bool],
     ) -> Site:
         settings, trusted = self._settings, self._settings.trusted_proxies
         return Site(
@@ -239,5 +241,5 @@ class Listeners:
             pending,
             frozenset(ENDPOINTS & routes.keys()),
             self._plain.request_wait,
-            host,
+            is_for_us,
         )

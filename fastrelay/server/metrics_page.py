@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry
 
 from fastrelay.http.connection import Route
 from fastrelay.http.exchange import Exchange
-from fastrelay.http.responses import METHOD_NOT_ALLOWED, Response
+from fastrelay.http.responses import GET_OR_HEAD_ONLY, Response
 from fastrelay.metrics.exposition import render
 
 
@@ -15,7 +15,7 @@ def metrics_page(registry: CollectorRegistry) -> Route:
 
     def route(exchange: Exchange) -> None:
         if exchange.request.method not in {b"GET", b"HEAD"}:
-            exchange.respond(METHOD_NOT_ALLOWED)
+            exchange.respond(GET_OR_HEAD_ONLY)
             return
         accept = b",".join(exchange.header(b"accept")).decode("latin-1")
         body, content_type = render(registry, accept)

@@ -25,6 +25,7 @@ from fastrelay.routing.context import RoutingContext
 from fastrelay.routing.phone import Phone
 from fastrelay.routing.router import Router
 from fastrelay.server.address_cap import capped_requests
+from fastrelay.server.healthz import PATH as HEALTHZ
 from fastrelay.server.healthz import healthz
 from fastrelay.server.listeners import Listeners
 from fastrelay.server.machine import Alone, Counts, Limit, Machine, send_buffers
@@ -205,7 +206,7 @@ class Relay:
             lambda: self._machine.connected(self._metrics.gauges.connected),
             lambda: self._machine.uptime(started, self._loop.time()),
         )
-        return {**endpoints, "/healthz": health}
+        return {**endpoints, HEALTHZ: health}
 
     async def drain(self) -> None:
         """Stop accepting, close all connections with 1001, and wait for them and for all wakes.

@@ -74,7 +74,7 @@ class Frame:
 
 def request(path: str, headers: dict[str, str] | None = None, method: str = "GET") -> bytes:
     """A request head with exactly these headers, and a Host if none is given."""
-    headers = {"Host": "relay.test"} | (headers or {})
+    headers = {"Host": "localhost"} | (headers or {})
     lines = [f"{method} {path} HTTP/1.1", *(f"{k}: {v}" for k, v in headers.items())]
     return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
 

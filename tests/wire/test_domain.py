@@ -41,16 +41,21 @@ async def status_of(client: HttpClient, path: str, host: str, **headers: str) ->
     return (await client.response())[0]
 
 
+PUBLIC = {"X-Forwarded-For": "203.0.113.7"}
+
+
 @pytest.mark.parametrize(
     ("host", "status"),
     [
         (NAME, 200),
         (f"{NAME}:443", 200),
+        (f"{NAME}.", 200),
         (NAME.upper(), 200),
         ("other.example.org", 421),
         (f"{NAME}.example.net", 421),
         (f"sub.{NAME}", 421),
         ("127.0.0.1", 421),
+        ("[::1]", 421),
         ("", 421),
     ],
 )
@@ -58,15 +63,29 @@ async def test_another_host_is_misdirected(tmp_path: Path, host: str, status: in
     acme = Acme(
         domain=NAME, http_listen=Address("127.0.0.1", 0), cache=kept(tmp_path), directory=NO_CA
     )
-    async with running_relay(tls=acme) as relay:
+    async with running_relay(tls=acme, trusted_proxies=()) as relay:
         async with await open_http(relay.port, any_name()) as client:
-            assert await status_of(client, "/healthz", host) == status
-        async with await open_http(relay.port, any_name()) as client:
-            head = upgrade_headers(PHONE)
-            wanted = 101 if status == 200 else 421
-            assert await status_of(client, "/v1/client", host, **head) == wanted
+            assert await status_of(client, "/healthz", host, **PUBLIC) == status
+        async with await open_http(relay.port, any_name()) as client:  # health checks by address
+            assert await status_of(client, "/healthz", host) == 200
+        for address in {}, PUBLIC:
+            async with await open_http(relay.port, any_name()) as client:
+                head = upgrade_headers(PHONE | address)
+                wanted = 101 if status == 200 else 421
+                assert await status_of(client, "/v1/client", host, **head) == wanted
         async with await open_http(relay.relay.ports[2]) as plain:  # the challenges
             assert await status_of(plain, "/healthz", host) == 404
+
+
+async def test_the_host_of_an_absolute_target_goes_before_the_header(tmp_path: Path) -> None:
+    acme = Acme(
+        domain=NAME, http_listen=Address("127.0.0.1", 0), cache=kept(tmp_path), directory=NO_CA
+    )
+    async with running_relay(tls=acme) as relay:
+        for named, host, status in (NAME, "other.test", 101), ("other.test", NAME, 421):
+            async with await open_http(relay.port, any_name()) as client:
+                target = f"https://{named}/v1/client"
+                assert await status_of(client, target, host, **upgrade_headers(PHONE)) == status
 
 
 def test_a_wide_cache_of_ours_is_tightened_and_said(tmp_path: Path) -> None:

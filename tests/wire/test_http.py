@@ -72,6 +72,41 @@ async def test_a_head_of_16_kib_passes_and_one_byte_more_is_431() -> None:
             assert (await client.response())[0] == expected
 
 
+async def test_a_request_line_of_8_kib_passes_and_one_byte_more_is_414() -> None:
+    async with running_relay() as relay:
+        for end in (b"\r\n", b"\n"):
+            for extra, expected in ((0, 200), (1, 414)):
+                size = 8192 - len(b"GET /healthz? HTTP/1.1") + extra
+                head = request("/healthz?" + "q" * size).replace(b"\r\n", end)
+                for pieces in (head,), (head[:8193], head[8193:]), (head[:-1], head[-1:]):
+                    client = await relay.http()
+                    for piece in pieces:
+                        client.send(piece)
+                        await asyncio.sleep(0.01)
+                    assert (await client.response())[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("head", "expected"),
+    [
+        (b"GET /" + b"a" * 20_000, 414),
+        (b"GET /healthz HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 20_000, 431),
+        (b"GET /healthz HTTP/2.0\r\nHost: a b\r\nX: " + b"x" * 20_000 + b"\r\n\r\n", 431),
+    ],
+)
+async def test_a_head_that_is_too_large_is_that_however_it_is_cut(
+    head: bytes, expected: int
+) -> None:
+    async with running_relay() as relay:
+        for step in len(head), 8192, 1000:
+            client = await relay.http()
+            for begin in range(0, len(head), step):
+                client.send(head[begin : begin + step])
+                await asyncio.sleep(0)
+            assert (await client.response())[0] == expected
+            assert await client.at_eof()
+
+
 @pytest.mark.parametrize("end", ["\r\n", "\n"])
 async def test_a_hundred_fields_pass_and_one_more_is_431(end: str) -> None:
     async with running_relay() as relay:
@@ -298,13 +333,14 @@ async def test_any_origin_will_do() -> None:
 
 # -- gate 5: the handshake -------------------------------------------------------------------------
 
+UPGRADE = {"upgrade": "websocket", "connection": "Upgrade, close", "sec-websocket-version": "13"}
 HANDSHAKE_FAULTS: list[tuple[Change, int, dict[str, str]]] = [
-    (without("Upgrade"), 426, {"upgrade": "websocket"}),
-    (with_value("Upgrade", "h2c"), 426, {"upgrade": "websocket"}),
-    (without("Connection"), 426, {"upgrade": "websocket"}),
-    (with_value("Connection", "keep-alive"), 426, {"upgrade": "websocket"}),
-    (with_value("Sec-WebSocket-Version", "12"), 426, {"sec-websocket-version": "13"}),
-    (with_value("Sec-WebSocket-Version", "13, 8"), 426, {"sec-websocket-version": "13"}),
+    (without("Upgrade"), 426, UPGRADE),
+    (with_value("Upgrade", "h2c"), 426, UPGRADE),
+    (without("Connection"), 426, UPGRADE),
+    (with_value("Connection", "keep-alive"), 426, UPGRADE),
+    (with_value("Sec-WebSocket-Version", "12"), 426, UPGRADE),
+    (with_value("Sec-WebSocket-Version", "13, 8"), 426, UPGRADE),
     (without("Sec-WebSocket-Version"), 400, {}),
     (without("Sec-WebSocket-Key"), 400, {}),
     (with_value("Sec-WebSocket-Key", "short"), 400, {}),
@@ -328,9 +364,10 @@ async def test_a_bad_handshake_is_refused_and_is_no_upgrade_outcome(
         assert relay.registry_size == 0
 
 
-async def test_another_method_is_405() -> None:
+@pytest.mark.parametrize("method", ["HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"])
+async def test_another_method_is_405(method: str) -> None:
     async with running_relay() as relay:
-        status, got = await ask(relay, "/v1/server", upgrade_headers(SERVER), "POST")
+        status, got = await ask(relay, "/v1/server", upgrade_headers(SERVER), method)
         assert (status, got["allow"]) == (405, "GET")
 
 

@@ -25,11 +25,21 @@ from tests.wire.test_metrics import (  # noqa: F401
     test_a_rate_limit_deny_advances_its_cells_and_no_other,
     test_a_terminal_advances_its_cells_and_no_other,
 )
+from tests.wire.test_plain_http import (  # noqa: F401
+    test_a_connection_serves_a_hundred_requests,
+    test_a_scrape_by_a_foreign_name_is_misdirected,
+    test_a_scrape_by_an_address_or_a_loopback_name_is_answered,
+    test_the_metrics_listener_serves_nothing_else,
+)
 from tests.wire.test_registry_wire import (  # noqa: F401
     test_a_phone_without_a_binary_is_refused,
     test_grace_expiry_closes_the_phones_and_frees_the_server_id,
     test_server_ids_do_not_mix,
     test_the_seventeenth_phone_is_refused,
+)
+from tests.wire.test_request_targets import (  # noqa: F401
+    test_an_absolute_target_needs_a_good_host_as_well,
+    test_an_absolute_target_of_an_endpoint_is_upgraded_and_logged_as_its_path,
 )
 from tests.wire.test_routing import (  # noqa: F401
     test_a_notice_carries_the_code_the_phone_sent,
