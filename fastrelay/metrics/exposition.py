@@ -6,9 +6,15 @@ library's global registry is never used.
 """
 
 from collections.abc import Iterable
+from typing import Final
 
-from prometheus_client import CollectorRegistry, Metric
-from prometheus_client.exposition import choose_encoder
+from prometheus_client import CollectorRegistry, Metric, generate_latest
+from prometheus_client.openmetrics import exposition as openmetrics
+
+from fastrelay.http.accept import preference
+
+_TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
+_OPENMETRICS: Final = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 
 class ExactRegistry(CollectorRegistry):
@@ -25,8 +31,14 @@ def render(registry: CollectorRegistry, accept: str) -> tuple[bytes, str]:
     """The body and the Content-Type of a scrape.
 
     Args:
-        accept: the value of the request's Accept header. The format is OpenMetrics if it asks for
-            that, otherwise Prometheus text.
+        accept: the value of the request's Accept header. The format is OpenMetrics if that is asked
+            for by its name, and no less than Prometheus text; or if text is wanted less. A client
+            that wants neither gets text.
     """
-    encode, content_type = choose_encoder(accept)
-    return encode(registry), content_type
+    text = preference(accept, "text/plain", "0.0.4")
+    wanted = preference(accept, "application/openmetrics-text", "1.0.0")
+    is_asked_for = wanted.is_named and wanted.quality >= text.quality > 0
+    if is_asked_for or wanted.quality > text.quality:
+        page: bytes = openmetrics.generate_latest(registry)  # type: ignore[no-untyped-call]
+        return page, _OPENMETRICS
+    return generate_latest(registry), _TEXT

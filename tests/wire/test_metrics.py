@@ -231,7 +231,7 @@ async def test_the_global_registry_stays_as_it_was() -> None:
 
 async def scrape(relay: RunningRelay, **headers: str) -> tuple[str, str]:
     client = relay.own(await open_http(relay.metrics_port))
-    client.send(request("/metrics", headers))
+    client.send(request("/metrics", {"Host": "localhost", **headers}))
     status, got, body = await client.response()
     assert status == 200
     return got["content-type"], body.decode()
@@ -248,6 +248,48 @@ async def test_text_by_default_and_openmetrics_when_asked_for() -> None:
         families = {family.name: family for family in text_string_to_metric_families(text)}
         attempts = families["pyrycode_relay_ws_upgrade_attempts"]
         assert (attempts.type, len(attempts.samples)) == ("counter", 12)
+
+
+PROMETHEUS = (
+    "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
+    "application/openmetrics-text;version=0.0.1;q=0.5,"
+    "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
+)
+TEXT, OPENMETRICS = "text/plain; version=0.0.4", "application/openmetrics-text; version=1.0.0"
+ACCEPTED = {
+    PROMETHEUS: OPENMETRICS,
+    "application/openmetrics-text": OPENMETRICS,
+    "Application/OpenMetrics-Text; Version=1.0.0; Q=0.1": OPENMETRICS,
+    'application/openmetrics-text;version="1.0.0"': OPENMETRICS,
+    "application/openmetrics-text, text/plain": OPENMETRICS,
+    "text/plain, application/openmetrics-text": OPENMETRICS,
+    "application/openmetrics-text, */*": OPENMETRICS,
+    "application/openmetrics-text;q=0.5, text/plain;q=0.4": OPENMETRICS,
+    "application/*": OPENMETRICS,
+    "*/*, text/plain;q=0": OPENMETRICS,
+    "application/openmetrics-text;q=0": TEXT,
+    "application/openmetrics-text;version=1.0.0;q=0.000, */*": TEXT,
+    "application/openmetrics-text;q=0, text/plain;q=0": TEXT,
+    "application/openmetrics-text;q=0.4, text/plain;q=0.5": TEXT,
+    "application/openmetrics-text;q=0.4, text/*;q=0.5": TEXT,
+    "application/openmetrics-text;version=1.0.0;q=0, application/openmetrics-text": TEXT,
+    "application/openmetrics-text;version=2.0.0": TEXT,
+    "application/openmetrics-text;version=x": TEXT,
+    "application/openmetrics-text;q=x": TEXT,
+    "application/openmetrics-text;q=2": TEXT,
+    "application/openmetrics-text;q=nan": TEXT,
+    "application/json": TEXT,
+    "*/*": TEXT,
+    ",;, ;q=": TEXT,
+    "": TEXT,
+}
+
+
+async def test_a_format_is_chosen_by_weight() -> None:
+    async with running_relay() as relay:
+        for accept, expected in ACCEPTED.items():
+            kind, _ = await scrape(relay, Accept=accept)
+            assert kind == f"{expected}; charset=utf-8", accept
 
 
 async def test_gauges_are_read_at_scrape_time() -> None:

@@ -22,6 +22,7 @@ from tests.wire.test_http import (  # noqa: F401
     test_the_device_name_is_any_text_logged_escaped_and_cut,
 )
 from tests.wire.test_metrics import (  # noqa: F401
+    test_a_format_is_chosen_by_weight,
     test_a_rate_limit_deny_advances_its_cells_and_no_other,
     test_a_terminal_advances_its_cells_and_no_other,
 )
