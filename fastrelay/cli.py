@@ -19,10 +19,14 @@ from fastrelay.process.run import bind_and_run
 from fastrelay.process.standard_descriptors import occupy_standard_descriptors
 from fastrelay.tools.files import main as files
 from fastrelay.tools.probe.command import main as probe
+from fastrelay.tools.support.output import tell
 from fastrelay.tools.top.command import main as top
 
 EXIT_OK = 0
+EXIT_UNPRINTED = 1
 EXIT_REFUSED = 2
+
+_PROGRAM = "fastrelay"
 
 _USAGE = """\
 fastrelay: no listener was asked for
@@ -75,11 +79,9 @@ def _serve(settings: Settings) -> int:
 def _relay(arguments: Sequence[str]) -> int:
     """Run a relay, or say what would run, which flags there are, or which version this is."""
     if not _HELP.isdisjoint(arguments):
-        _tell(help_text())
-        return EXIT_OK
+        return EXIT_OK if tell(_PROGRAM, help_text()) else EXIT_UNPRINTED
     if not _VERSION.isdisjoint(arguments):
-        _tell(f"{__version__}\n")
-        return EXIT_OK
+        return EXIT_OK if tell(_PROGRAM, f"{__version__}\n") else EXIT_UNPRINTED
     only_check = bool(arguments) and arguments[0] == "check"
     options = read_options(arguments[1:] if only_check else arguments, os.environ)
     if not asks_to_listen(options):
@@ -87,20 +89,9 @@ def _relay(arguments: Sequence[str]) -> int:
         return EXIT_REFUSED
     settings = read_settings(options, os.environ)
     if only_check:
-        _tell(check(options, settings))
+        tell(_PROGRAM, check(options, settings))  # the exit code tells the result in any case
         return EXIT_OK
     return _serve(settings)
-
-
-def _tell(text: str) -> None:
-    """Write to stdout; what cannot be written changes no exit code."""
-    if sys.stdout is not None:
-        try:
-            sys.stdout.write(text)
-            sys.stdout.flush()
-        except OSError:
-            with contextlib.suppress(OSError):
-                sys.stdout.close()
 
 
 def _say(text: str) -> None:

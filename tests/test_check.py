@@ -89,8 +89,8 @@ def test_where_it_cannot_be_written_the_exit_code_tells() -> None:
     with open("/dev/full", "w") as full:
         for arguments, code in (
             (("check", "--insecure-listen", "127.0.0.1:1"), 0),
-            (("--help",), 0),
-            (("--version",), 0),
+            (("--help",), 1),
+            (("--version",), 1),
             (("check", "--insecure-listen", "x"), 2),
         ):
             done = subprocess.run(

@@ -19,6 +19,7 @@ ORDER = (
     ("fastrelay.__main__",),
     ("fastrelay.cli",),
     ("fastrelay.tools", "fastrelay.tools.probe", "fastrelay.tools.top"),
+    ("fastrelay.tools.support",),
     ("fastrelay.process",),
     ("fastrelay.server",),
     ("fastrelay.acme", "fastrelay.push", "fastrelay.metrics"),
@@ -35,7 +36,14 @@ ORDER = (
 )
 """From top to bottom. What is on a line imports only from itself and from lines below."""
 
-ONLY = {"fastrelay.tools": ("fastrelay.tools", "fastrelay.config", "fastrelay")}
+ONLY = {
+    "fastrelay.tools": (
+        "fastrelay.tools",
+        "fastrelay.loop.daemon_thread",
+        "fastrelay.config",
+        "fastrelay",
+    )
+}
 """Packages that may import nothing of ours but these."""
 
 PURE = ("fastrelay.policy", "fastrelay.protocol")

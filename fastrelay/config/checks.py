@@ -1,12 +1,11 @@
 """Checks certificates to trust, descriptors and privileges, before the relay starts."""
 
-import argparse
 import os
 import resource
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, NamedTuple, NoReturn
+from typing import Final, NamedTuple
 
 from fastrelay.config.errors import ConfigurationError
 
@@ -24,14 +23,6 @@ DESCRIPTORS_OF_EACH_WORKER = 3
 
 _STATUS: Final = Path("/proc/self/status")
 _CAP_NET_BIND_SERVICE: Final = 1 << 10
-
-
-class CommandLineParser(argparse.ArgumentParser):
-    """An argument parser that raises configuration errors."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise :class:`ConfigurationError`, where argparse would exit."""
-        raise ConfigurationError(message, f"{self.prog} --help shows every flag and its default")
 
 
 def client_ssl_context(flag: str, file: str | None) -> ssl.SSLContext:

@@ -4,22 +4,24 @@ That is the unit, the alert rules, the dashboard, and the examples for proxies a
 wheel has them as data files below ``share/fastrelay``; a checkout has them in ``docs``.
 """
 
-import sys
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Final
 
 import fastrelay
-from fastrelay.config.checks import CommandLineParser
 from fastrelay.config.errors import ConfigurationError
+from fastrelay.tools.support.output import tell
+from fastrelay.tools.support.parser import CommandLineParser
 
 _INSTALLED: Final = "share/fastrelay/"
 _IN_A_CHECKOUT: Final = ("docs/deploy/*", "docs/alerts.y*ml", "docs/grafana-*.json")
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write the files into the directory of the command line; returns the exit code, 0.
+    """Write the files into the directory of the command line, and list them.
+
+    Returns the exit code: 1 if the list cannot be printed.
 
     Raises:
         ConfigurationError: this installation has no such files, the directory has other files of
@@ -46,8 +48,8 @@ def main(arguments: Sequence[str]) -> int:
         raise ConfigurationError(
             f"cannot write to {str(directory)!r}: {error.strerror}", "name another directory"
         ) from None
-    sys.stdout.write("".join(f"{directory / name}\n" for name in sorted(contents)))
-    return 0
+    listing = "".join(f"{directory / name}\n" for name in sorted(contents))
+    return 0 if tell(parser.prog, listing) else 1
 
 
 def _refuse_others(directory: Path, contents: dict[str, bytes]) -> None:

@@ -6,29 +6,31 @@ here.
 """
 
 import asyncio
-import contextlib
 import json
-import re
 import secrets
-import socket
+import ssl
 import statistics
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
-from fastrelay import __version__
 from fastrelay.tools.probe.client import (
+    USER_AGENT,
     CloseReceived,
     ConnectionEnded,
-    Endpoint,
-    Incoming,
     TextReceived,
-    Unexpected,
-    WebSocket,
-    get,
-    unexpected_status,
 )
+from fastrelay.tools.probe.hints import unexpected_status
+from fastrelay.tools.probe.session import (
+    FIRST_FRAME,
+    Session,
+    random_server_id,
+)
+from fastrelay.tools.support.connection import Unexpected, describe
+from fastrelay.tools.support.endpoint import Endpoint
+from fastrelay.tools.support.http_get import get
+from fastrelay.tools.support.printable import printable
 
 _BOUNDARIES: Final = (125, 126, 65535, 65536)
 """The payload lengths around which a frame's length field changes its form (RFC 6455 §5.2)."""
@@ -36,11 +38,14 @@ _BOUNDARIES: Final = (125, 126, 65535, 65536)
 _LARGE: Final = 200_000
 """The bytes of the largest message; with its envelope it is below the default limit of 262,144."""
 
+_MAX_BODY_BYTES: Final = 64 * 1024
+"""The most bytes read of ``/healthz``; it has about a hundred."""
+
+UPGRADES: Final = 4
+"""The upgrade attempts of all steps: those of a binary and three phones."""
+
 _ROUND_TRIPS: Final = 20
 _ROUND_TRIP_BYTES: Final = 64
-
-_FIRST_FRAME: Final = b"7"
-"""The first message of a phone, from which its binary learns its conn_id."""
 
 Measured = Mapping[str, float]
 """Measured times in seconds, by name."""
@@ -78,99 +83,6 @@ class Result:
     failure: Failure | None = None
 
 
-class Session:
-    """The connections and values that the steps of one run share.
-
-    Attributes:
-        endpoint: where the relay listens.
-        server_id: the random server-id of this run.
-        token: the random token that the phones send.
-        expectation: what must come next, as text for a :class:`Failure`.
-        conn_ids: the conn_id of each phone that has joined, by the name of the phone.
-    """
-
-    def __init__(self, endpoint: Endpoint) -> None:
-        self.endpoint = endpoint
-        self.server_id = _random_server_id()
-        self.token = secrets.token_hex(16)
-        self.expectation = ""
-        self.conn_ids: dict[str, str] = {}
-        self._sockets: dict[str, WebSocket] = {}
-
-    async def connect_binary(self) -> None:
-        """Connect as a binary that claims the server-id."""
-        await self._connect("binary", "/v1/server", {"X-Pyrycode-Version": __version__})
-
-    async def connect_phone(self, name: str, server_id: str) -> None:
-        """Connect a phone called ``name`` to ``server_id``."""
-        headers = {"X-Pyrycode-Token": self.token, "X-Pyrycode-Device-Name": "fastrelay probe"}
-        await self._connect(name, "/v1/client", headers, server_id)
-
-    async def _connect(
-        self, name: str, path: str, headers: dict[str, str], server_id: str | None = None
-    ) -> None:
-        self.expectation = f"HTTP 101 from {path}"
-        headers = {"X-Pyrycode-Server": server_id or self.server_id} | headers
-        self._sockets[name] = await WebSocket.connect(self.endpoint, path, headers)
-
-    async def send(self, name: str, data: bytes) -> None:
-        """Send a text message on the connection called ``name``."""
-        self.expectation = f"an open connection for what the {name} sends"
-        await self._sockets[name].send(data)
-
-    async def close(self, name: str, code: int) -> None:
-        """Close the connection called ``name``, and expect the relay's close frame and its end."""
-        self.expectation = f"{CloseReceived(code)}, in answer to that of the {name}"
-        await self._sockets[name].close(code)
-        await self.expect(name, CloseReceived(code), ConnectionEnded())
-
-    async def expect(self, name: str, *expected: Incoming) -> None:
-        """Expect exactly these events on the connection called ``name``, in this order.
-
-        Raises:
-            Unexpected: something else came.
-        """
-        for event in expected:
-            self.expectation = f"{event}, for the {name}"
-            got = await self._sockets[name].next()
-            if got != event:
-                self._raise_difference(event, got, name)
-        if expected[-1] == ConnectionEnded():
-            await self._sockets.pop(name).drop()
-
-    def _raise_difference(self, expected: Incoming, got: Incoming, name: str) -> None:
-        if isinstance(expected, TextReceived) and isinstance(got, TextReceived):
-            start = max(0, _first_difference(expected.data, got.data) - 20)  # with some context
-            self.expectation = f"{expected.shown(start)}, for the {name}"
-            raise Unexpected(got.shown(start))
-        raise Unexpected(str(got))
-
-    async def expect_joined(self, name: str) -> None:
-        """Expect the first message of the phone ``name`` at the binary, and store its conn_id."""
-        start = b'{"conn_id":"client-%b-' % self.server_id.encode()
-        end = b'","frame":%b}' % _FIRST_FRAME
-        self.expectation = f"text {start + b'(8 hex digits)' + end!r}, for the binary"
-        got = await self._sockets["binary"].next()
-        pattern = re.escape(start) + b"[0-9a-f]{8}" + re.escape(end)
-        if not isinstance(got, TextReceived) or not re.fullmatch(pattern, got.data):
-            raise Unexpected(str(got))
-        self.conn_ids[name] = json.loads(got.data)["conn_id"]
-
-    async def other_messages(self) -> str:
-        """What other connections have received meanwhile, as text that may explain a failure."""
-        received = []
-        for name, websocket in self._sockets.items():
-            with contextlib.suppress(TimeoutError, Unexpected, OSError):
-                async with asyncio.timeout(0):  # only what has been received already
-                    received.append(f"; but the {name} got {await websocket.next()}")
-        return "".join(received)
-
-    async def drop(self) -> None:
-        """Abort all connections."""
-        for websocket in self._sockets.values():
-            await websocket.drop()
-
-
 @dataclass(frozen=True, slots=True)
 class Step:
     """One check.
@@ -186,15 +98,21 @@ class Step:
 
 async def _healthz(session: Session) -> None:
     session.expectation = 'HTTP 200 from /healthz, with "status":"ok"'
-    status, body = await get(session.endpoint, "/healthz")
-    if status != 200:
-        raise unexpected_status(status)
+    answer = await get(session.endpoint, "/healthz", USER_AGENT, _MAX_BODY_BYTES)
+    session.certificate_expires_at = _expires_at(answer.certificate)
+    if answer.status != 200:
+        raise unexpected_status(answer.status, answer.headers)
     try:
-        healthy = json.loads(body)["status"] == "ok"
+        healthy = json.loads(answer.body)["status"] == "ok"
     except (ValueError, KeyError, TypeError, RecursionError):
         healthy = False
     if not healthy:
-        raise Unexpected(str(TextReceived(body)))
+        raise Unexpected(str(TextReceived(answer.body)), "another server listens at this address?")
+
+
+def _expires_at(certificate: dict[str, object]) -> float | None:
+    not_after = certificate.get("notAfter")
+    return ssl.cert_time_to_seconds(not_after) if isinstance(not_after, str) else None
 
 
 async def _binary_connects(session: Session) -> None:
@@ -207,20 +125,18 @@ async def _phone_joins(session: Session) -> None:
 
 async def _join(session: Session, name: str) -> None:
     await session.connect_phone(name, session.server_id)
-    await session.send(name, _FIRST_FRAME)
+    await session.send(name, FIRST_FRAME)
     await session.expect_joined(name)
 
 
 async def _frames_reach_the_binary(session: Session) -> None:
     for message in _messages(session):
-        await session.send("phone", message)
-        await session.expect("binary", TextReceived(_envelope(session, "phone", message)))
+        await session.pass_on("phone", message, "binary", _envelope(session, "phone", message))
 
 
 async def _frames_reach_the_phone(session: Session) -> None:
     for message in _messages(session):
-        await session.send("binary", _envelope(session, "phone", message))
-        await session.expect("phone", TextReceived(message))
+        await session.pass_on("binary", _envelope(session, "phone", message), "phone", message)
 
 
 async def _round_trips(session: Session) -> Measured:
@@ -256,7 +172,7 @@ async def _phone_leaves(session: Session) -> None:
 
 
 async def _unknown_server_id(session: Session) -> None:
-    await session.connect_phone("lost phone", _random_server_id())
+    await session.connect_phone("lost phone", random_server_id())
     await session.expect(
         "lost phone", CloseReceived(4404, "no server with that id"), ConnectionEnded()
     )
@@ -282,61 +198,60 @@ STEPS: Final = (
 """All steps, in the order in which they must run: each uses the connections of earlier ones."""
 
 
-async def check(endpoint: Endpoint, step_timeout: float, report: Callable[[Result], None]) -> bool:
-    """Run the steps until one fails; returns whether all passed.
+async def check(
+    endpoint: Endpoint, seconds: float, report: Callable[[Result], None]
+) -> float | None:
+    """Run the steps until one fails.
 
     Args:
         endpoint: where the relay listens.
-        step_timeout: the seconds that one step may take.
+        seconds: how long all steps together may take.
         report: called with the result of each step when it is over.
+
+    Returns when the relay's certificate expires, in seconds since the epoch; ``None`` if there was
+    no certificate.
     """
     session = Session(endpoint)
+    limit = _Limit(seconds, asyncio.get_running_loop().time() + seconds)
     try:
         for step in STEPS:
-            result = await _run_step(step, session, step_timeout)
+            result = await _run_step(step, session, limit)
             report(result)
             if result.failure is not None:
-                return False
+                break
     finally:
         await session.drop()
-    return True
+    return session.certificate_expires_at
 
 
-async def _run_step(step: Step, session: Session, step_timeout: float) -> Result:
+class _Limit(NamedTuple):
+    """How long all steps may take, and when that is over, by the clock of the event loop."""
+
+    seconds: float
+    deadline: float
+
+
+async def _run_step(step: Step, session: Session, limit: _Limit) -> Result:
     start = time.perf_counter()
     try:
-        async with asyncio.timeout(step_timeout):
+        async with asyncio.timeout_at(limit.deadline):
             measured = await step.run(session)
     except Unexpected as error:
         got, hint = error.got, error.hint
     except OSError as error:
-        got, hint = _describe(error, step_timeout) + await session.other_messages(), ""
+        got, hint = _describe(error, limit) + await session.other_messages(), ""
     else:
         return Result(step.name, time.perf_counter() - start, measured or {})
     seconds = time.perf_counter() - start
     # The relay may echo what it was sent, but the token must not be shown.
-    got = got.replace(session.token, "(the token)")
+    got = printable(got.replace(session.token, "(the token)"))
     return Result(step.name, seconds, failure=Failure(session.expectation, got, hint))
 
 
-def _describe(error: OSError, step_timeout: float) -> str:
+def _describe(error: OSError, limit: _Limit) -> str:
     if isinstance(error, TimeoutError) and error.errno is None:
-        return f"nothing within {step_timeout:g} s"
-    if isinstance(error, ConnectionRefusedError):
-        return "connection refused: nothing listens there"
-    if isinstance(error, socket.gaierror):
-        return f"no address for that host: {error.strerror}"
-    return error.strerror or str(error) or type(error).__name__
-
-
-def _first_difference(one: bytes, other: bytes) -> int:
-    """The index of the first byte that differs."""
-    pairs = enumerate(zip(one, other, strict=False))
-    return next((index for index, (a, b) in pairs if a != b), min(len(one), len(other)))
-
-
-def _random_server_id() -> str:
-    return f"probe-{secrets.token_hex(8)}"
+        return f"nothing within {limit.seconds:g} s, the --timeout of all steps"
+    return describe(error)
 
 
 def _messages(session: Session) -> list[bytes]:

@@ -5,15 +5,10 @@ or RFC 6455; whether the relay should have sent something else is for the caller
 """
 
 import asyncio
-import contextlib
-import re
-import socket
-import ssl
 from collections import deque
 from dataclasses import dataclass
 from typing import Final, Self
 
-import h11
 from wsproto import ConnectionType, WSConnection
 from wsproto.connection import ConnectionState
 from wsproto.events import (
@@ -29,60 +24,19 @@ from wsproto.events import (
 from wsproto.utilities import RemoteProtocolError
 
 from fastrelay import __version__
+from fastrelay.tools.probe.hints import unexpected_status
+from fastrelay.tools.support.connection import Unexpected, connect, drop
+from fastrelay.tools.support.endpoint import Endpoint
 
 USER_AGENT: Final = f"fastrelay-probe/{__version__}"
 
 _READ_BYTES: Final = 64 * 1024
 
-_MAX_BODY_BYTES: Final = 64 * 1024
-"""The most bytes read of a plain response; that of ``/healthz`` has about a hundred."""
+_MAX_MESSAGE_BYTES: Final = 1024 * 1024
+"""The most bytes of one message that are kept; the probe sends messages of a fifth of that."""
 
 _EXCERPT_BYTES: Final = 80
 """The most bytes of a message that are shown."""
-
-_HINTS: Final = {
-    404: "is this the address of a relay, and does a proxy in front pass /v1/ and /healthz on?",
-    421: "the relay serves one name only: use the one its --domain gives",
-    503: "the relay has as many connections as it may (--max-connections, ...-per-ip)",
-}
-
-
-class Unexpected(Exception):
-    """The relay did something else than what was expected.
-
-    Attributes:
-        got: what the relay did, in printable ASCII.
-        hint: what the user can do about it; may be empty.
-    """
-
-    def __init__(self, got: str, hint: str = "") -> None:
-        super().__init__(got)
-        self.got = got
-        self.hint = hint
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where a relay listens.
-
-    Attributes:
-        host: a host name, or an IP address without brackets; ASCII.
-        port: the TCP port.
-        tls: the TLS context; ``None`` for plain TCP.
-    """
-
-    host: str
-    port: int
-    tls: ssl.SSLContext | None = None
-
-    @property
-    def authority(self) -> str:
-        """The value of the Host header: without the port if it is the scheme's default."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
-
-    def __str__(self) -> str:
-        return f"{'wss' if self.tls else 'ws'}://{self.authority}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +105,7 @@ class WebSocket:
             Unexpected: the answer was not a valid 101.
             OSError: there was no answer.
         """
-        websocket = cls(*await _connect(endpoint))
+        websocket = cls(*await connect(endpoint))
         sent = {"User-Agent": USER_AGENT} | headers
         extra = [(name.encode(), value.encode()) for name, value in sent.items()]
         try:
@@ -170,8 +124,7 @@ class WebSocket:
         except (RemoteProtocolError, UnicodeDecodeError) as error:
             raise Unexpected(f"a broken handshake: {error}") from None
         if isinstance(event, RejectConnection):
-            retry_after = dict(event.headers).get(b"retry-after", b"")
-            raise unexpected_status(event.status_code, retry_after)
+            raise unexpected_status(event.status_code, dict(event.headers))
         if not isinstance(event, AcceptConnection):
             raise Unexpected(str(ConnectionEnded()))
 
@@ -205,7 +158,7 @@ class WebSocket:
             Unexpected: invalid bytes came, or bytes after the close frame.
             OSError: the connection was lost before the close handshake was complete.
         """
-        parts: list[bytes] = []
+        message = bytearray()
         while True:
             event = await self._event()
             match event:
@@ -213,16 +166,17 @@ class WebSocket:
                     return ConnectionEnded()
                 case Ping() if self._ws.state is ConnectionState.OPEN:
                     self._writer.write(self._ws.send(event.response()))
+                    await self._writer.drain()  # a server that reads no pongs gets no more of them
                 case CloseConnection():
                     return self._closed(event)
-                case TextMessage():
-                    parts.append(event.data.encode())
+                case TextMessage() | BytesMessage():
+                    message += event.data.encode() if isinstance(event.data, str) else event.data
+                    if len(message) > _MAX_MESSAGE_BYTES:
+                        raise Unexpected(f"a message of more than {_MAX_MESSAGE_BYTES} bytes")
                     if event.message_finished:
-                        return TextReceived(b"".join(parts))
-                case BytesMessage():
-                    parts.append(bytes(event.data))
-                    if event.message_finished:
-                        return BinaryReceived(sum(map(len, parts)))
+                        if isinstance(event, BytesMessage):
+                            return BinaryReceived(len(message))
+                        return TextReceived(bytes(message))
 
     def _closed(self, event: CloseConnection) -> CloseReceived:
         if self._ws.state in (ConnectionState.OPEN, ConnectionState.LOCAL_CLOSING):
@@ -252,97 +206,4 @@ class WebSocket:
 
     async def drop(self) -> None:
         """Abort the connection in any state."""
-        await _drop(self._writer)
-
-
-async def get(endpoint: Endpoint, path: str) -> tuple[int, bytes]:
-    """The status and the body of ``GET path``, on a new connection.
-
-    Raises:
-        Unexpected: the answer is no valid HTTP, or has more than 64 KiB.
-        OSError: there was no answer.
-    """
-    reader, writer = await _connect(endpoint)
-    try:
-        return await _get(reader, writer, endpoint.authority, path)
-    except h11.RemoteProtocolError as error:
-        raise Unexpected(f"a broken HTTP response: {str(error)!a}") from None
-    finally:
-        await _drop(writer)
-
-
-async def _get(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, authority: str, path: str
-) -> tuple[int, bytes]:
-    http = h11.Connection(h11.CLIENT)
-    headers = [("Host", authority), ("User-Agent", USER_AGENT), ("Connection", "close")]
-    writer.write(http.send(h11.Request(method="GET", target=path, headers=headers)) or b"")
-    http.send(h11.EndOfMessage())
-    status, body = 0, b""
-    while True:
-        event = http.next_event()
-        match event:
-            case h11.NEED_DATA:
-                data = await reader.read(_READ_BYTES)
-                if not data and not status:
-                    raise Unexpected(str(ConnectionEnded()))
-                http.receive_data(data)
-            case h11.Response():
-                status = event.status_code
-            case h11.Data():
-                body += event.data
-                if len(body) > _MAX_BODY_BYTES:
-                    raise Unexpected(f"HTTP {status} with more than {_MAX_BODY_BYTES} bytes")
-            case h11.EndOfMessage():
-                return status, body
-
-
-def unexpected_status(status: int, retry_after: bytes = b"") -> Unexpected:
-    """The exception for an unexpected HTTP status, with a hint for the user.
-
-    Args:
-        status: the status code.
-        retry_after: the value of the Retry-After header, if there is one.
-    """
-    if status != 429:
-        return Unexpected(f"HTTP {status}", _HINTS.get(status, ""))
-    seconds = f"{int(retry_after)} s" if re.fullmatch(rb"\d{1,6}", retry_after) else "a while"
-    return Unexpected(
-        "HTTP 429: too many attempts to connect from this address",
-        f"wait {seconds} or longer and probe less often; the relay's --upgrade-burst and"
-        " --upgrade-refill say how much an address may do, and a run takes 4 attempts",
-    )
-
-
-async def _connect(endpoint: Endpoint) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Connect to the first address of the host that accepts a connection.
-
-    Raises:
-        Unexpected: TLS failed.
-        OSError: no address accepted a connection; the error of the last one.
-    """
-    addresses = await asyncio.get_running_loop().getaddrinfo(
-        endpoint.host, endpoint.port, type=socket.SOCK_STREAM
-    )
-    last_error = OSError(f"{endpoint.host} has no address")
-    name = endpoint.host if endpoint.tls else None
-    for *_, address in addresses:
-        try:
-            return await asyncio.open_connection(
-                str(address[0]), endpoint.port, ssl=endpoint.tls, server_hostname=name
-            )
-        except ssl.SSLCertVerificationError as error:
-            got = f"a certificate that is not trusted: {error.verify_message}"
-            raise Unexpected(got, "--ca-file FILE trusts a private CA") from None
-        except ssl.SSLError as error:
-            got = f"no TLS: {error.reason}"
-            raise Unexpected(got, "ws:// checks a relay on plain HTTP") from None
-        except OSError as error:
-            last_error = error
-    raise last_error
-
-
-async def _drop(writer: asyncio.StreamWriter) -> None:
-    writer.transport.abort()
-    with contextlib.suppress(OSError):
-        await writer.wait_closed()
+        await drop(self._writer)

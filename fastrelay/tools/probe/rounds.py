@@ -11,10 +11,12 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
 
 from fastrelay.tools.probe.checks import Failure, Result, check
-from fastrelay.tools.probe.client import Endpoint
+from fastrelay.tools.support.endpoint import Endpoint
 
 PREFIX = "fastrelay_probe_"
 """The prefix of the probe's own metric families."""
+
+_SECONDS_OF_A_DAY = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +27,20 @@ class Round:
         target: the URL of the relay.
         started_at: seconds since the epoch.
         results: those of the steps that were run, in order. Only the last one may have failed.
+        certificate_expires_at: seconds since the epoch; ``None`` if no certificate was seen.
     """
 
     target: str
     started_at: float
     results: tuple[Result, ...]
+    certificate_expires_at: float | None = None
+
+    @property
+    def certificate_days(self) -> float | None:
+        """For how many days the certificate is valid after the beginning of the round."""
+        if self.certificate_expires_at is None:
+            return None
+        return (self.certificate_expires_at - self.started_at) / _SECONDS_OF_A_DAY
 
     @property
     def failure(self) -> Failure | None:
@@ -47,13 +58,13 @@ class Round:
 
 
 async def run_round(
-    endpoint: Endpoint, step_timeout: float, report: Callable[[Result], None] = lambda result: None
+    endpoint: Endpoint, seconds: float, report: Callable[[Result], None] = lambda result: None
 ) -> Round:
     """Run all steps until one fails.
 
     Args:
         endpoint: where the relay listens.
-        step_timeout: the seconds that one step may take.
+        seconds: how long all steps together may take.
         report: called with the result of each step when it is over.
     """
     started_at, results = time.time(), list[Result]()
@@ -62,19 +73,22 @@ async def run_round(
         results.append(result)
         report(result)
 
-    await check(endpoint, step_timeout, collect)
-    return Round(str(endpoint), started_at, tuple(results))
+    expires_at = await check(endpoint, seconds, collect)
+    return Round(str(endpoint), started_at, tuple(results), expires_at)
 
 
 def as_line(outcome: Round) -> str:
     """The result of a round as one line for people."""
-    started_at = _iso_time(outcome)
+    started_at = iso_time(outcome.started_at)
     if (failure := outcome.failure) is not None:
         hint = f"; {failure.hint}" if failure.hint else ""
         step = outcome.results[-1].step
         return f"{started_at} FAIL {step}: expected {failure.expected}; got {failure.got}{hint}"
     times = (f"{name} {value * 1000:.1f} ms" for name, value in outcome.measured().items())
-    return f"{started_at} ok   {outcome.seconds * 1000:.1f} ms, there and back {', '.join(times)}"
+    days = outcome.certificate_days
+    certificate = "" if days is None else f", certificate valid for {days:.1f} days"
+    spent = f"{outcome.seconds * 1000:.1f} ms, there and back {', '.join(times)}"
+    return f"{started_at} ok   {spent}{certificate}"
 
 
 def as_json(outcome: Round) -> str:
@@ -90,12 +104,14 @@ def as_json(outcome: Round) -> str:
     ]
     failure = outcome.failure
     failed = None if failure is None else {"step": outcome.results[-1].step, **asdict(failure)}
+    expires_at = outcome.certificate_expires_at
     return json.dumps(
         {
-            "time": _iso_time(outcome),
+            "time": iso_time(outcome.started_at),
             "target": outcome.target,
             "ok": failure is None,
             "seconds": round(outcome.seconds, 6),
+            "certificate_expires": None if expires_at is None else iso_time(expires_at),
             "steps": steps,
             "fault": failed,
         }
@@ -127,8 +143,12 @@ def write_metrics(outcome: Round, file: Path) -> None:
     round_trip = gauge("round_trip_seconds", "Small frames there and back.", "of")
     for name, value in outcome.measured().items():
         round_trip.labels(target, name).set(value)
+    if outcome.certificate_expires_at is not None:
+        expiry = gauge("certificate_expiry_timestamp_seconds", "When the certificate expires.")
+        expiry.labels(target).set(outcome.certificate_expires_at)
     write_to_textfile(str(file), registry)
 
 
-def _iso_time(outcome: Round) -> str:
-    return datetime.fromtimestamp(outcome.started_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def iso_time(moment: float) -> str:
+    """A time as ISO 8601 in UTC; ``moment`` is in seconds since the epoch."""
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

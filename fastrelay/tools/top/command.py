@@ -5,9 +5,9 @@ import sys
 import time
 from collections.abc import Sequence
 
-from fastrelay.config.checks import CommandLineParser
 from fastrelay.config.errors import ConfigurationError, install_extra
 from fastrelay.config.values import number
+from fastrelay.tools.support.parser import CommandLineParser
 
 EXIT_UNAVAILABLE = 1
 
