@@ -27,3 +27,11 @@ class RefusedMetrics(Collector):
         for key, count in self._counts.headers.items():
             headers.add_metric(key, count)
         yield headers
+        proxy_headers = CounterMetricFamily(
+            f"{PREFIX}proxy_headers_refused",
+            "Connections dropped because their PROXY header was missing, bad or not believed.",
+            labels=["reason"],
+        )
+        for fault, count in self._counts.proxy_headers.items():
+            proxy_headers.add_metric([fault.value], count)
+        yield proxy_headers

@@ -24,9 +24,10 @@ from fastrelay.net.proxy_header import ProxyHeaders
 from fastrelay.net.tls.buffers import TlsBuffers
 from fastrelay.net.tls.certificates import Certificates
 from fastrelay.net.tls.layer import TlsLayer
-from fastrelay.policy.counters.tallies import Tallies
+from fastrelay.policy.counters import Counters
 from fastrelay.policy.pending import PendingConnections
 from fastrelay.policy.plain_requests import PlainRequests
+from fastrelay.protocol.proxy_v2 import Fault
 from fastrelay.server.certificate_source import CertificateSource, make_source
 from fastrelay.server.routes import ENDPOINTS
 from fastrelay.server.served_hosts import no_foreign_name, only_domain
@@ -44,7 +45,7 @@ class Listeners:
         scheduler: of connections that send more than their share.
         newcomers: when connections are accepted and heads are read.
         plain: the rate limit of plain requests and TLS handshakes.
-        tallies: where dropped pending connections are counted.
+        counters: where dropped connections are counted.
         on_failure: called when the socket of a listener breaks.
 
     Attributes:
@@ -64,7 +65,7 @@ class Listeners:
         plain: PlainRequests,
         log: Log,
         on_failure: Callable[[], None],
-        tallies: Tallies | None = None,
+        counters: Counters | None = None,
     ) -> None:
         self._settings = settings
         self._scheduler = scheduler
@@ -72,7 +73,7 @@ class Listeners:
         self._pending = pending
         self._newcomers = newcomers
         self._plain = plain
-        self._tallies = tallies or Tallies()
+        self._counters = counters or Counters()
         self._all_pending = [pending]
         self._log = log
         self._on_failure = on_failure
@@ -171,7 +172,7 @@ class Listeners:
         return sum(map(len, self._all_pending))
 
     def _side_pending(self) -> PendingConnections:
-        pending = PendingConnections(self._settings.limits.side_handshakes, self._tallies)
+        pending = PendingConnections(self._settings.limits.side_handshakes, self._counters.tallies)
         self._all_pending.append(pending)
         return pending
 
@@ -201,8 +202,18 @@ class Listeners:
         if settings.proxy_headers is None:
             return None
         return ProxyHeaders(
-            settings.proxy_headers, self._wheel, settings.intervals.proxy_header, self._pending
+            settings.proxy_headers,
+            self._proxy_header_refused,
+            self._wheel,
+            settings.intervals.proxy_header,
+            self._pending,
         )
+
+    def _proxy_header_refused(self, peer: str, fault: Fault) -> None:
+        self._counters.refused.proxy_headers.add(fault)
+        # A health check that only opens a connection is no fault.
+        level = "debug" if fault is Fault.CLOSED else "warning"
+        self._log.limited("proxy_header_refused", level=level, remote=peer, err=fault.value)
 
     def _public_factory(self, routes: Mapping[str, Route]) -> ProtocolFactory:
         tls = self._settings.tls

@@ -101,7 +101,7 @@ class Relay:
             self.plain,
             log,
             on_failure,
-            tallies,
+            counters,
         )
         self.periodic_tasks: list[PeriodicTask] = []
 

@@ -14,7 +14,7 @@ from tests.fuzz.chunks import cut
 from tests.support.clock import Loop
 
 SIGNATURE = bytes.fromhex("0d0a0d0a000d0a515549540a")
-LONGEST = 1024
+LONGEST = 16 * 1024
 PLAN_BYTES = 2
 WORDS = (
     *(SIGNATURE, SIGNATURE + b"\x21\x11\0\x0c", SIGNATURE + b"\x21\x21\0\x24", b"\x20\x11"),
@@ -72,11 +72,13 @@ def one_input(data: bytes) -> None:
     plan, stream = data[1 : 1 + PLAN_BYTES], data[1 + PLAN_BYTES :]
     sock = Socket(list(cut(plan, stream)), breaks=bool(data[0] & 1))
     loop, pending, clients = ReadingLoop(), PendingConnections(9), []
+    refused: list[str] = []
     wheel = TimerWheel(cast("asyncio.AbstractEventLoop", loop), 0.25)
     asyncio._set_running_loop(cast("asyncio.AbstractEventLoop", loop))
     try:
         HeaderReader(
             *(sock, "192.0.2.1", lambda _, client: clients.append(client)),  # type: ignore[arg-type]
+            lambda peer, fault: refused.append(peer),
             *(wheel, 5.0, pending),  # type: ignore[arg-type]
         )
         assert len(pending) == len(wheel) == 1
@@ -87,18 +89,22 @@ def one_input(data: bytes) -> None:
     assert len(pending) == len(wheel) == 0
     expected = client_of(stream)
     if expected is None:
-        assert (clients, sock.closed) == ([], 1)
+        assert (clients, sock.closed, refused) == ([], 1, ["192.0.2.1"])
         return
     client, length = expected
-    assert (clients, sock.closed) == ([client], 0)
+    assert (clients, sock.closed, refused) == ([client], 0, [])
     assert sock.read == length, "what follows the header is not ours to read"
 
 
 def client_of(stream: bytes) -> tuple[str, int] | None:
     """Whose connection it is and how long the header was; ``None``: it is not to be believed."""
-    if len(stream) < 16 or not stream.startswith(SIGNATURE + b"\x21"):
+    if len(stream) < 16 or not stream.startswith(SIGNATURE):
         return None
-    family, size = struct.unpack_from("!BH", stream, 13)
+    command, family, size = struct.unpack_from("!BBH", stream, 12)
+    if command == 0x20 and size <= LONGEST - 16 and len(stream) >= 16 + size:
+        return "192.0.2.1", 16 + size
+    if command != 0x21:
+        return None
     width = {0x11: 4, 0x21: 16}.get(family)
     if width is None or not 2 * width + 4 <= size <= LONGEST - 16 or len(stream) < 16 + size:
         return None

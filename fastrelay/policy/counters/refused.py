@@ -1,6 +1,7 @@
 """Counts what is refused before there is an upgrade to decide about, by what was wrong."""
 
 from fastrelay.policy.cells import PRIVATE, Cells, KeyedCells
+from fastrelay.protocol.proxy_v2 import Fault
 from fastrelay.protocol.required_headers import REQUIRED
 
 
@@ -10,6 +11,7 @@ class RefusedCounts:
     Attributes:
         headers: the requests that the header gate refused, by endpoint and by the first header
             that was missing or bad, both in lower case.
+        proxy_headers: the connections dropped for their PROXY header.
     """
 
     def __init__(self, cells: Cells = PRIVATE) -> None:
@@ -21,3 +23,4 @@ class RefusedCounts:
             ),
             cells,
         )
+        self.proxy_headers = KeyedCells(Fault, cells)

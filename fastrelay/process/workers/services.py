@@ -66,7 +66,7 @@ class Services:
             PlainRequests(None, lambda client, what: None, tallies),
             log,
             on_failure,
-            tallies,
+            self._counters,
         )
         self._tasks: list[PeriodicTask] = []
         self._rounds = Rounds(members, self._publish)
