@@ -4,6 +4,8 @@ The router carries out what the registry decides: it tells the peers, arms and c
 timers, counts and logs. Binaries and phones use the router, never the registry.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 from fastrelay.config.settings import Intervals
@@ -23,6 +25,9 @@ from fastrelay.routing.binary import Binary
 from fastrelay.routing.context import RoutingContext
 from fastrelay.routing.liveness_check import LivenessCheck
 from fastrelay.routing.phone import Phone
+
+Begin = Callable[[bytes], None]
+"""To be called when the 101 is written, with the bytes that came behind the request head."""
 
 
 class RegistrationEvents(Protocol):
@@ -89,14 +94,14 @@ class Router:
 
     # -- binaries ---------------------------------------------------------------------------
 
-    def admit_binary(self, binary: Binary, initial_data: bytes) -> None:
-        """Claim the server-id for a binary; ``initial_data`` came behind its request head."""
+    def admit_binary(self, binary: Binary) -> Begin:
+        """Claim the server-id for a binary whose 101 is still to be written."""
         try:
             claim = self._registry.claim(binary.server_id, binary)
         except Conflict:
-            self._check_incumbent(binary, initial_data)
-        else:
-            self._installed(binary, claim, initial_data)
+            return partial(self._check_incumbent, binary)
+        self._installed(binary, claim)
+        return binary.connection.receive
 
     def _check_incumbent(self, newcomer: Binary, initial_data: bytes) -> None:
         server_id = newcomer.server_id
@@ -153,11 +158,13 @@ class Router:
             self._log.info(
                 "server_id_takeover", server_id=newcomer.server_id, remote=newcomer.remote
             )
-            self._installed(newcomer, claim, initial_data)
+            self._installed(newcomer, claim)
+            newcomer.connection.resume_reading()
+            newcomer.connection.receive(initial_data)
             break
         self._refuse(newcomers, TRY_AGAIN)
 
-    def _installed(self, binary: Binary, claim: Claim[Phone], initial_data: bytes) -> None:
+    def _installed(self, binary: Binary, claim: Claim[Phone]) -> None:
         binary.conn_id = claim.conn_id
         binary.find_phone = claim.find_phone
         if claim.ended_grace is not None:
@@ -173,8 +180,6 @@ class Router:
             binary_version=binary.version,
             remote=binary.remote,
         )
-        binary.connection.resume_reading()
-        binary.connection.receive(initial_data)
 
     def binary_closed(self, binary: Binary, code: int | None) -> None:
         """A binary's connection has ended: its server-id goes into grace if it held one."""
@@ -208,33 +213,36 @@ class Router:
 
     # -- phones -----------------------------------------------------------------------------
 
-    def admit_phone(self, phone: Phone, device_name: str, remote: str, initial_data: bytes) -> None:
-        """Register a phone; ``initial_data`` came behind its request head."""
-        server_id = phone.server_id
+    def admit_phone(self, phone: Phone, device_name: str, remote: str) -> Begin:
+        """Register a phone whose 101 is still to be written."""
         try:
-            conn_id, binary = self._registry.register(server_id, phone)
+            conn_id, binary = self._registry.register(phone.server_id, phone)
         except NoServer:
-            phone.connection.close(NO_SERVER)
-            phone.connection.receive(initial_data)
-            self._events.client_no_server()
-            self._log.limited("phone_register_no_server", server_id=server_id, remote=remote)
-            return
+            return partial(self._refuse_without_server, phone, remote)
         except AtCap:
-            phone.connection.close(PHONES_AT_CAP)
-            phone.connection.receive(initial_data)
-            self._events.client_phones_at_cap()
-            self._log.limited("phone_register_at_cap", server_id=server_id, remote=remote)
-            return
+            return partial(self._refuse_at_cap, phone, remote)
         phone.registered(conn_id, None if binary is None else binary.connection)
         self._events.client_accept()
         self._log.info(
             "phone_registered",
-            server_id=server_id,
+            server_id=phone.server_id,
             conn_id=conn_id,
             device_name=device_name,
             remote=remote,
         )
+        return phone.connection.receive
+
+    def _refuse_without_server(self, phone: Phone, remote: str, initial_data: bytes) -> None:
+        phone.connection.close(NO_SERVER)
         phone.connection.receive(initial_data)
+        self._events.client_no_server()
+        self._log.limited("phone_register_no_server", server_id=phone.server_id, remote=remote)
+
+    def _refuse_at_cap(self, phone: Phone, remote: str, initial_data: bytes) -> None:
+        phone.connection.close(PHONES_AT_CAP)
+        phone.connection.receive(initial_data)
+        self._events.client_phones_at_cap()
+        self._log.limited("phone_register_at_cap", server_id=phone.server_id, remote=remote)
 
     def phone_closed(self, phone: Phone, code: int | None) -> None:
         """A phone's connection has ended: tell its binary, unless that asked for the close."""

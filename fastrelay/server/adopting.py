@@ -97,10 +97,11 @@ class Incoming:
         task.add_done_callback(partial(self._made, message))
 
     def adopt(self, message: HandedOver, transport: asyncio.Transport) -> None:
-        """Write the 101 and make the connection."""
-        # First, so that the sender never writes a 503 behind a 101, even if this process is killed.
-        self._counted.adopted(self._sender, message.transfer)
-        self._owner.adopt(message.admitted(transport))
+        """Write the 101 and make the connection, unless the sender has given it up."""
+        if self._counted.adopt(self._sender, message.transfer):
+            self._owner.adopt(message.admitted(transport))
+        else:
+            transport.abort()  # the sender shares the socket, so this sends nothing to the peer
 
     def _made(self, message: HandedOver, task: "asyncio.Task[object]") -> None:
         self._adopting.discard(task)

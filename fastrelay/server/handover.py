@@ -34,15 +34,27 @@ OWNER_AWAY: Final = retry_later(RETRY_AFTER)
 class _Handing:
     """One connection on its way to another worker; an item of the timer wheel."""
 
-    __slots__ = ("_refuse", "_way", "admitted", "inner", "transfer", "until", "wheel_tick")
+    __slots__ = (
+        "_refuse",
+        "_way",
+        "admitted",
+        "inner",
+        "is_waiting",
+        "keys",
+        "transfer",
+        "until",
+        "wheel_tick",
+    )
 
     def __init__(
         self, admitted: Admitted, refuse: Callable[[Response], None], way: "Outgoing", until: float
     ) -> None:
         self.admitted = admitted
+        self.keys = nested_keys(admitted.client)
         self._refuse = refuse
         self._way = way
         self.until = until
+        self.is_waiting = False
         self.transfer: Transfer | None = None
         self.inner: socket.socket | None = None  # of a splice, if the transport does TLS
         self.wheel_tick = 0
@@ -115,15 +127,16 @@ class Outgoing:
         self._wheel.at(handing, handing.until)
         self._pending.add(handing, admitted.client)
         if self._waiting or not self._send(handing):
+            handing.is_waiting = True
             self._waiting.append(handing)
+            self._counted.waits(handing.keys)
 
     def _send(self, handing: _Handing) -> bool:
         """Send it; returns whether that was possible now."""
-        admitted = handing.admitted
-        transfer = self._counted.begin(self._receiver, nested_keys(admitted.client))
+        transfer = self._counted.begin(self._receiver, handing.keys)
         if transfer is None:
             return False
-        message = HandedOver.of(admitted, transfer, handing.until)
+        message = HandedOver.of(handing.admitted, transfer, handing.until)
         try:
             sent = self._send_message(handing, encode(message))
         except OSError:
@@ -168,8 +181,20 @@ class Outgoing:
             self.close()
         else:
             self.close()
-        while self._waiting and self.is_open and self._send(self._waiting[0]):
-            self._waiting.popleft()
+        self._send_waiting()
+
+    def _send_waiting(self) -> None:
+        while self._waiting and self.is_open:
+            handing = self._waiting[0]
+            if not self._send(handing):
+                return
+            self._waits_no_more(handing)
+
+    def _waits_no_more(self, handing: _Handing) -> None:
+        if handing.is_waiting:
+            handing.is_waiting = False
+            self._waiting.remove(handing)
+            self._counted.waits_no_more(handing.keys)
 
     def _answered(self, transfer: Transfer, *, adopted: bool) -> None:
         handing = self._sent.pop(transfer, None)
@@ -196,10 +221,7 @@ class Outgoing:
 
     def give_up(self, handing: _Handing) -> None:
         """There is no answer: answer with 503 here, unless the owner has begun to."""
-        transfer = handing.transfer
-        is_adopted = transfer is not None and self._counted.is_adopted(self._receiver, transfer)
-        self.forget(handing)
-        if is_adopted:
+        if self.forget(handing):
             handing.admitted.transport.abort()
         else:
             self._cannot(handing)
@@ -209,19 +231,19 @@ class Outgoing:
         self._tallies.owner_away += 1
         handing.refuse()
 
-    def forget(self, handing: _Handing) -> None:
-        """It is on its way no more."""
+    def forget(self, handing: _Handing) -> bool:
+        """It is on its way no more; returns whether the owner has begun to answer it."""
         self._wheel.cancel(handing)
         self._pending.discard(handing)
+        self._waits_no_more(handing)
         if handing.inner is not None:
             handing.inner.close()
             handing.inner = None
-        if handing.transfer is not None:
-            self._sent.pop(handing.transfer, None)
-            self._counted.end(self._receiver, handing.transfer)
-            handing.transfer = None
-        elif handing in self._waiting:
-            self._waiting.remove(handing)
+        transfer, handing.transfer = handing.transfer, None
+        if transfer is None:
+            return False
+        self._sent.pop(transfer, None)
+        return self._counted.end(self._receiver, transfer)
 
     def stop(self) -> None:
         """Hand nothing over any more; what was sent may still be adopted."""

@@ -8,7 +8,7 @@ from fastrelay.http.handshake import switch_protocols
 from fastrelay.http.status import StatusHook
 from fastrelay.net.sockets import bound_send_buffer
 from fastrelay.policy.caps import LiveConnections
-from fastrelay.routing.router import Router
+from fastrelay.routing.router import Begin, Router
 from fastrelay.server.admitted import Admitted, Role
 from fastrelay.websocket.connection import Connection
 from fastrelay.websocket.context import ConnectionContext, SentCounter
@@ -57,30 +57,26 @@ class Owner:
         transport = admitted.transport
         make, first_status, observe_duration = self._steps[admitted.role]
         try:
-            # Counted before the 101: other workers must see it as soon as the client can try again.
-            join = make(admitted)
+            # It is counted before the 101, because other workers must see it when the client does.
+            begin = make(admitted)
             switch_protocols(transport, admitted.accept_token, first_status)
-            join()
+            begin(admitted.initial_data)
         except Exception:
             transport.abort()  # it is detached from HTTP, so no deadline would end it
             raise
         observe_duration(time.perf_counter() - admitted.started_at)
 
-    def _binary(self, admitted: Admitted) -> Callable[[], None]:
-        """Make a binary; what is returned claims the server-id for it."""
+    def _binary(self, admitted: Admitted) -> Begin:
         binary = self._router.new_binary(admitted.server_id, admitted.version, admitted.client)
         sent = self._counts.phone_to_binary
         binary.connection = self._connect(admitted, binary, sent)
-        return lambda: self._router.admit_binary(binary, admitted.initial_data)
+        return self._router.admit_binary(binary)
 
-    def _phone(self, admitted: Admitted) -> Callable[[], None]:
-        """Make a phone; what is returned registers it."""
+    def _phone(self, admitted: Admitted) -> Begin:
         phone = self._router.new_phone(admitted.server_id)
         sent = self._counts.binary_to_phone
         phone.connection = self._connect(admitted, phone, sent)
-        return lambda: self._router.admit_phone(
-            phone, admitted.device_name, admitted.client, admitted.initial_data
-        )
+        return self._router.admit_phone(phone, admitted.device_name, admitted.client)
 
     def _connect(self, admitted: Admitted, handler: Handler, sent: SentCounter) -> Connection:
         bound_send_buffer(admitted.transport, self._send_buffers[admitted.role])

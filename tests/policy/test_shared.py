@@ -73,19 +73,51 @@ def test_a_connection_on_its_way_counts_once(shared: SharedState) -> None:
         assert not seen.room_of(keys[0], 0, 1)
         assert not seen.room_for(0, 1)
         assert seen.room_of("192.0.2.9", 0, 1)
-    assert not first.is_adopted(1, transfer)
+    assert second.adopt(0, transfer)
     second.added(keys)
-    second.adopted(0, transfer)
     for seen, here in ((first, 0), (second, 1), (third, 0)):
         assert not seen.room_of(keys[0], here, 1)
         assert seen.room_of(keys[0], here, 2)
         assert seen.room_for(here, 2)
-    assert first.is_adopted(1, transfer)
-    first.end(1, transfer)
-    assert third.room_of(keys[0], 0, 2)
     shared.bury(1)
-    assert first.is_adopted(1, transfer)  # no 503 behind a 101 whose writer has died
+    assert first.end(1, transfer)  # no 503 behind a 101 whose writer has died
     assert third.room_of(keys[0], 0, 1)
+
+
+def test_what_is_given_up_is_not_adopted(shared: SharedState) -> None:
+    first, second, _ = seen_by(shared)
+    given_up, kept = first.begin(1, ("a",)), first.begin(1, ("a",))
+    assert given_up is not None
+    assert kept is not None
+    assert not first.end(1, given_up)
+    assert not second.adopt(0, given_up)
+    later = first.begin(1, ("a",))
+    assert later is not None
+    assert later.place == given_up.place
+    assert not second.adopt(0, given_up)  # its place is another one's by now
+    assert second.adopt(0, later)
+    shared.bury(0)
+    assert not second.adopt(0, kept)
+    again = seen_by(shared)[0].begin(1, ("a",))
+    assert again is not None
+    assert again.place == given_up.place
+    assert again not in {given_up, later}
+
+
+def test_who_waits_to_be_handed_over_is_counted(shared: SharedState) -> None:
+    first, second, _ = seen_by(shared)
+    keys = ("2001:db8::/64", "2001:db8::/56", "2001:db8::/48")
+    first.waits(keys)
+    first.waits(keys)
+    first.waits_no_more(keys)
+    for seen in (first, second):
+        assert not seen.room_for(0, 1)
+        assert not seen.room_of(keys[1], 0, 1)
+        assert seen.room_of(keys[1], 0, 2)
+    first.waits_no_more(keys)
+    for seen in (first, second):
+        assert seen.room_for(0, 1)
+        assert seen.room_of(keys[1], 0, 1)
 
 
 def test_so_many_are_on_their_way_and_no_more(shared: SharedState) -> None:
@@ -94,11 +126,12 @@ def test_so_many_are_on_their_way_and_no_more(shared: SharedState) -> None:
     assert first.begin(1, ("a",)) is None
     assert first.begin(2, ("a",)) is not None
     assert begun[3] is not None
-    second.adopted(0, begun[3])
-    first.end(1, begun[3])
+    assert second.adopt(0, begun[3])
+    assert first.end(1, begun[3])
     again = first.begin(1, ("a",))
     assert again is not None
-    assert (again.place, again.number) == (begun[3].place, begun[3].number + 1)
+    assert again.place == begun[3].place
+    assert again not in begun
 
 
 def test_a_sender_that_dies_counts_no_more(shared: SharedState) -> None:

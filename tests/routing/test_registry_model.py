@@ -121,7 +121,7 @@ class Model(RuleBasedStateMachine):
     def claim(self, server_id: str) -> None:
         binary = self.router.new_binary(server_id, "1", "r")
         wire = self._wire(binary)
-        self.router.admit_binary(binary, b"")
+        self.router.admit_binary(binary)(b"")
         slot = self.slots.get(server_id)
         if slot is None or slot.holder is None:
             self._install(server_id, wire)
@@ -137,7 +137,7 @@ class Model(RuleBasedStateMachine):
     def register(self, server_id: str) -> None:
         phone = self.router.new_phone(server_id)
         wire = self._wire(phone)
-        self.router.admit_phone(phone, "", "r", b"")
+        self.router.admit_phone(phone, "", "r")(b"")
         slot = self.slots.get(server_id)
         if slot is None:
             self._says(wire, 4404, "reject_404")

@@ -72,14 +72,15 @@ async def test_a_connection_counts_before_its_101_is_written(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Other processes count it as soon as its client, which has the 101, can try again."""
-    live: list[int] = []
+    seen: list[tuple[float, ...]] = []
     async with running_relay() as relay:
 
         def switching(*args: object) -> None:
-            live.append(relay.live)
+            counted = (relay.value(f"connected_{kind}") for kind in ("binaries", "phones"))
+            seen.append((relay.live, *counted))
             switch_protocols(*args)  # type: ignore[arg-type]
 
         monkeypatch.setattr("fastrelay.server.owner.switch_protocols", switching)
         await relay.binary()
         await relay.phone()
-        assert live == [1, 2]
+        assert seen == [(1, 1, 0), (2, 1, 1)]

@@ -1,5 +1,7 @@
 """Live WebSockets over all workers, relay-wide and by address, and those that change workers."""
 
+import secrets
+from collections import Counter
 from collections.abc import Iterator, MutableSequence, Sequence
 from typing import Final, NamedTuple
 
@@ -17,8 +19,9 @@ class ConnectionRows(NamedTuple):
     """The rows of one worker, which it alone writes; all but the last are zeroed when it has died.
 
     Attributes:
-        counts: two integers: its live WebSockets, and its transfers that are not ended.
-        by_address: :data:`PLACES` unsigned integers: its live WebSockets by key.
+        counts: two integers: its live WebSockets, with the connections that wait for a place to be
+            handed over, and its transfers that are not ended.
+        by_address: :data:`PLACES` unsigned integers: the first of them by key.
         open: for each worker :data:`MOST_TRANSFERS` numbers of transfers that are not ended; 0 is
             none.
         keys: for each of those :data:`KEYS` keys, as numbers.
@@ -47,6 +50,10 @@ class SharedConnections:
     attempts that do not overlap meet exact numbers, and of N workers whose attempts do, each may
     admit one before it sees those of the others.
 
+    Whether a connection is adopted or given up is settled without a lock: each side writes its own
+    word first (:attr:`ConnectionRows.adopted`, :attr:`ConnectionRows.open`), and then reads the
+    other's. So never do both answer the peer, whenever one of them was stopped or killed.
+
     Args:
         rows: of all workers.
         index: of this worker.
@@ -58,6 +65,10 @@ class SharedConnections:
         self._index = index
         self._others = [row for place, row in enumerate(rows) if place != index]
         self._keyed = keyed
+        self._waiting: Counter[str] = Counter()
+        self._waiting_count = 0
+        # No number is used twice, not even by the worker with this index that has died.
+        self._number_of_last = secrets.randbits(62)
 
     # -- counted by this worker ---------------------------------------------------------------
 
@@ -71,6 +82,19 @@ class SharedConnections:
         self._own.counts[0] -= 1
         self._change(keys, -1)
 
+    def waits(self, keys: Sequence[str]) -> None:
+        """A connection of the address with these keys waits for a place to be handed over."""
+        self._waiting_count += 1
+        self._waiting.update(keys)
+        self.added(keys)
+
+    def waits_no_more(self, keys: Sequence[str]) -> None:
+        """It has one, or is given up."""
+        self._waiting_count -= 1
+        self._waiting.subtract(keys)
+        self._waiting += Counter()  # without those of 0
+        self.removed(keys)
+
     def _change(self, keys: Sequence[str], by: int) -> None:
         for key in keys:
             for place in self._keyed.places(key, PLACES):
@@ -80,7 +104,7 @@ class SharedConnections:
 
     def room_for(self, here: int, most: int) -> bool:
         """Whether there are fewer than ``most``, of which ``here`` are live in this worker."""
-        live = here + sum([row.counts[0] for row in self._others])
+        live = here + self._waiting_count + sum([row.counts[0] for row in self._others])
         return self._on_their_way() + live < most or (
             live + sum(1 for _ in self._unsettled()) < most
         )
@@ -88,7 +112,8 @@ class SharedConnections:
     def room_of(self, key: str, here: int, most: int) -> bool:
         """The same of the connections whose address has this key."""
         places = self._keyed.places(key, PLACES)
-        live = here + sum([min([row.by_address[at] for at in places]) for row in self._others])
+        live = here + self._waiting[key]
+        live += sum([min([row.by_address[at] for at in places]) for row in self._others])
         if self._on_their_way() + live < most:
             return True
         number = self._number(key)
@@ -127,21 +152,26 @@ class SharedConnections:
         at = (start + place) * KEYS
         for nth in range(KEYS):
             self._own.keys[at + nth] = self._number(keys[nth]) if nth < len(keys) else 0
-        before = self._rows[receiver].adopted[self._index * MOST_TRANSFERS + place]
-        self._own.open[start + place] = before + 1
+        self._number_of_last = number = self._number_of_last + 1
+        self._own.open[start + place] = number
         self._own.counts[1] += 1
-        return Transfer(place, before + 1)
+        return Transfer(place, number)
 
-    def end(self, receiver: int, transfer: Transfer) -> None:
-        """It was adopted, or will not be."""
+    def end(self, receiver: int, transfer: Transfer) -> bool:
+        """Count it no more; it cannot be adopted from now on.
+
+        Returns whether the receiver has begun to answer the peer; also if it has died since.
+        """
         self._own.open[receiver * MOST_TRANSFERS + transfer.place] = 0
         self._own.counts[1] -= 1
-
-    def is_adopted(self, receiver: int, transfer: Transfer) -> bool:
-        """Whether the receiver has begun to answer the peer; also if it has died since."""
         numbers = self._rows[receiver].adopted
         return numbers[self._index * MOST_TRANSFERS + transfer.place] == transfer.number
 
-    def adopted(self, sender: int, transfer: Transfer) -> None:
-        """A connection from ``sender`` is counted here now."""
+    def adopt(self, sender: int, transfer: Transfer) -> bool:
+        """A connection from ``sender`` will be counted here; returns whether it may be answered.
+
+        It may not if the sender has given it up, or has died.
+        """
         self._own.adopted[sender * MOST_TRANSFERS + transfer.place] = transfer.number
+        own = self._index * MOST_TRANSFERS + transfer.place
+        return self._rows[sender].open[own] == transfer.number
