@@ -10,7 +10,7 @@ from typing import Any, Self
 from wsproto.frame_protocol import FrameDecoder
 
 from fastrelay.config.settings import Address, Intervals, Limits, Settings
-from fastrelay.http.connection import HttpProtocol
+from fastrelay.http.connection import HttpProtocol, any_host
 from fastrelay.log import Log
 from fastrelay.loop.internal_errors import report
 from fastrelay.metrics import make_metrics
@@ -194,7 +194,8 @@ class MemoryRelay:
         self.relay.wheel._loop = self.clock  # type: ignore[assignment]
         self.relay.wheel.now = self.clock.time()
         self.loop.set_exception_handler(self.relay.errors.from_loop)
-        self._site = self.relay.listeners._site(self.relay._routes(), self.relay.pending)
+        listeners = self.relay.listeners
+        self._site = listeners._site(self.relay._routes(), self.relay.pending, any_host)
         self.stopped = False
         self._sockets = socket.socketpair()
         self.peers: list[MemoryPeer] = []
