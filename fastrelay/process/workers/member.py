@@ -146,7 +146,8 @@ class Member:
     def kill(self) -> None:
         """End its process at once."""
         if self._process is not None:
-            self._process.kill()
+            # Not Popen.kill(), which reaps a process that has ended, before :meth:`_ended` saw it.
+            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
     def _heard(self, what: str, values: list[Value], sockets: tuple[socket.socket, ...]) -> None:
         if what == Report.READY:
