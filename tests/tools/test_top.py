@@ -7,8 +7,8 @@ import pytest
 
 from bench.support.ports import free_port
 from fastrelay.cli import main
+from fastrelay.tools.top.figures import sparkline
 from fastrelay.tools.top.scrape import Scrape, ScrapeDelta
-from fastrelay.tools.top.view import sparkline
 from tests.support.harness import running_relay
 from tests.support.peer import client_frame
 
@@ -29,23 +29,22 @@ async def test_once_shows_what_happens(capsys: pytest.CaptureFixture[str]) -> No
         assert await shown == 0
     lines = capsys.readouterr().out.splitlines()
     assert all(len(line) <= 80 for line in lines)
-    assert "binaries 1" in lines[0]
-    assert "phones 1" in lines[0]
+    assert re.search(r"  binaries [12]  phones 1$", lines[0])  # one is passing by
     (up,) = (line for line in lines if line.startswith("up "))
     assert int(up.split()[1].removesuffix("/s")) > 10
     assert "█" in up
     text = "\n".join(lines)
     assert re.search(r"^p99 time +up ≤ [\d.]+ ms +down – +loop lag (≤|–)", text, re.MULTILINE)
-    assert re.search(r"^ended/s +peer_lost \d", text, re.MULTILINE)
+    assert re.search(r"^ended/s +binary peer_lost \d", text, re.MULTILINE)
     for part in ("server accept", "client accept", "client upgrade", "memory", "none since"):
         assert part in text
 
 
 def test_nobody_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["top", f"http://127.0.0.1:{free_port()}/metrics", "--once"]) == 1
-    first, second = capsys.readouterr().err.splitlines()
-    assert "does not answer" in first
-    assert "--metrics-listen" in second
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "connection refused: nothing listens there" in line
+    assert "--metrics-listen" in line
 
 
 async def test_somebody_else_there(capsys: pytest.CaptureFixture[str]) -> None:
@@ -93,6 +92,17 @@ def test_rates_and_quantiles() -> None:
     assert delta.quantile(NAME, 0.99, direction="up") == 0
     assert ScrapeDelta(look(10, 100, 5, 0), look(12, 3, 5, 0)).rate("frames", direction="up") == 0
     assert ScrapeDelta(look(10, 0, 5, 0), look(12, 0, 5, 0)).quantile(NAME, 0.5) == 0
+
+
+def test_a_restart_is_told_from_an_outage() -> None:
+    start, frames = "process_start_time_seconds", "pyrycode_relay_frames_forwarded_total"
+    first = Scrape(1, {(start, ()): 1000.0, (frames, ()): 5.0, ("process_open_fds", ()): 9.0})
+    same = Scrape(9, {(start, ()): 1000.0, (frames, ()): 5.0, ("process_open_fds", ()): 3.0})
+    back = Scrape(9, {(start, ()): 1000.0, (frames, ()): 4.0})
+    later = Scrape(9, {(start, ()): 1001.0, (frames, ()): 500.0})
+    assert not ScrapeDelta(first, same).restarted
+    assert ScrapeDelta(first, back).restarted
+    assert ScrapeDelta(first, later).restarted
 
 
 def test_sparklines() -> None:

@@ -1,15 +1,38 @@
 """The command line of ``fastrelay top``."""
 
+import argparse
+import asyncio
 import importlib.util
-import sys
-import time
 from collections.abc import Sequence
+from typing import Final
 
 from fastrelay.config.errors import ConfigurationError, install_extra
 from fastrelay.config.values import number
+from fastrelay.tools.support.endpoint import split_url
+from fastrelay.tools.support.output import complain, tell
 from fastrelay.tools.support.parser import CommandLineParser
+from fastrelay.tools.support.printable import printable
+from fastrelay.tools.top.scrape import PageUnavailable, ScrapeDelta, Source, scrape
 
-EXIT_UNAVAILABLE = 1
+EXIT_SHOWN: Final = 0
+EXIT_UNAVAILABLE: Final = 1
+
+_PROGRAM: Final = "fastrelay top"
+_EXAMPLES: Final = "for example http://127.0.0.1:9090/metrics"
+
+_DESCRIPTION: Final = """\
+A live view of a running relay, from its metrics: rates and their history,
+outcomes, drops, backlog, latency, workers. It goes on while the relay restarts.
+"""
+
+_KEYS_AND_CODES: Final = """\
+keys: q quit; p or space pause; + and - change the interval; h or ? help
+
+exit codes:
+  0  it was told to stop, or with --once: it has printed
+  1  there is nothing to show, or it cannot be printed
+  2  the arguments make no sense
+"""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -18,10 +41,29 @@ def main(arguments: Sequence[str]) -> int:
     Raises:
         ConfigurationError: the arguments are not valid, or the extra is not installed.
     """
+    options = _parser().parse_args(arguments)
+    if importlib.util.find_spec("rich") is None:
+        raise ConfigurationError("fastrelay top needs the extra top", install_extra("top"))
+    parts = split_url(options.url, "http", _EXAMPLES)
+    target = "/metrics" if parts.target == "/" else parts.target
+    source = Source(printable(options.url), parts.endpoint("http", None), target, options.timeout)
+    try:
+        if options.once:
+            return asyncio.run(_show_once(source, options.interval))
+        return _show(source, options.interval)
+    except PageUnavailable as error:
+        complain(_PROGRAM, f"{source.url}: {error}")
+        return EXIT_UNAVAILABLE
+    except KeyboardInterrupt:
+        return EXIT_SHOWN
+
+
+def _parser() -> CommandLineParser:
     parser = CommandLineParser(
-        prog="fastrelay top",
-        description="A live view of a running relay: rates, outcomes, drops, backlog, latency.",
-        epilog="exit codes: 0, 1 when there is nothing to show, 2 when the arguments make no sense",
+        prog=_PROGRAM,
+        description=_DESCRIPTION,
+        epilog=_KEYS_AND_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument(
@@ -38,37 +80,41 @@ def main(arguments: Sequence[str]) -> int:
         default=1.0,
         help="between two looks (default: %(default)g)",
     )
-    parser.add_argument("--once", action="store_true", help="look twice, print, and exit")
-    options = parser.parse_args(arguments)
-    if importlib.util.find_spec("rich") is None:
-        raise ConfigurationError("fastrelay top needs the extra top", install_extra("top"))
-    return _show(options.url, options.interval, once=options.once)
+    parser.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=number(float, 0.001, 3600),
+        default=5.0,
+        help="how long one look may take (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--once", action="store_true", help="look twice, print plain text, and exit"
+    )
+    return parser
 
 
-def _show(url: str, interval: float, *, once: bool) -> int:
-    from rich.console import Console
-    from rich.live import Live
+async def _show_once(source: Source, interval: float) -> int:
+    from fastrelay.tools.top.view import View
 
-    from fastrelay.tools.top.scrape import PageUnavailable, ScrapeDelta, scrape
-    from fastrelay.tools.top.view import WIDTH, View
+    before = await scrape(source)
+    await asyncio.sleep(interval)
+    view = View(source.url, interval)
+    view.add(ScrapeDelta(before, await scrape(source)))
+    return EXIT_SHOWN if tell(_PROGRAM, view.plain()) else EXIT_UNAVAILABLE
 
-    console = Console(width=WIDTH if once else None, highlight=False)
-    view = View(url)
+
+def _show(source: Source, interval: float) -> int:
+    from fastrelay.tools.top.live import show
+    from fastrelay.tools.top.terminal import Terminal
+
+    terminal = Terminal()
+    if not terminal.is_usable:
+        raise ConfigurationError(
+            "fastrelay top draws on a terminal, and stdout is none", "give --once for plain text"
+        )
     try:
-        before = scrape(url)
-        if once:
-            time.sleep(interval)
-            console.print(view.render(ScrapeDelta(before, scrape(url))))
-            return 0
-        with Live(console=console, screen=True, auto_refresh=False) as live:
-            while True:
-                time.sleep(interval)
-                after = scrape(url)
-                live.update(view.render(ScrapeDelta(before, after)), refresh=True)
-                before = after
-    except PageUnavailable as error:
-        sys.stderr.write(f"fastrelay top: {error}\n")
-        sys.stderr.write("fastrelay top: is the relay running here, with --metrics-listen?\n")
+        asyncio.run(show(source, interval, terminal))
+    except OSError as error:
+        complain(_PROGRAM, f"the terminal cannot be written to: {error.strerror}")
         return EXIT_UNAVAILABLE
-    except KeyboardInterrupt:
-        return 0
+    return EXIT_SHOWN
