@@ -257,7 +257,7 @@ class Log:
 
 
 def _logfmt_line(timestamp: str, level: str, event: str, fields: dict[str, Value]) -> str:
-    line = f"time={timestamp} level={level} msg={event}"
+    line = f"time={timestamp} level={level} msg={_quote(event)}"
     for key, value in fields.items():
         if (name := _NAMES.get(key)) is not None:
             line += f" {name}={_quote(value)}"

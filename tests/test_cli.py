@@ -156,7 +156,7 @@ async def test_a_rate_limit_that_is_off_is_said() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_says_goodbye_to_everybody(number: signal.Signals) -> None:
-    async with running_command() as command:
+    async with running_command(metrics=f"127.0.0.1:{free_port()}") as command:
         async with await command.binary() as binary, await command.phone() as phone:
             command.process.send_signal(number)
             for peer in (binary, phone):
@@ -164,8 +164,12 @@ async def test_a_signal_says_goodbye_to_everybody(number: signal.Signals) -> Non
                 assert await peer.at_eof()
         code, said = await command.end()
         assert code == 0
-        assert "msg=draining" in said
-        assert "msg=stopped" in said
+        events = re.findall(r'msg=("[^"]+"|\S+)', said)
+        assert " msg=starting " in command.said
+        assert events[0] == '"starting metrics listener"'
+        assert events.count('"shutdown signal received; draining"') == 1
+        assert events[-1] == '"shutdown complete"'
+        assert "level=WARN" not in said
         assert "Traceback" not in said
 
 
@@ -223,7 +227,7 @@ async def test_a_listener_that_breaks_ends_the_process_with_1_after_a_drain() ->
             assert await binary.at_eof()
         code, said = await command.end()
     assert code == 1, said
-    events = [word for word in said.split() if word.startswith("msg=")]
-    assert [*events[:2], events[-1]] == ["msg=server_claimed", "msg=listener_failed", "msg=stopped"]
-    assert "msg=draining" in events
+    events = re.findall(r'msg=("[^"]+"|\S+)', said)
+    assert events[:3] == ["server_claimed", "listener_failed", "draining"]
+    assert events[-1] == '"shutdown complete"'
     assert "Traceback" not in said

@@ -14,6 +14,7 @@ from fastrelay.log import Log
 from fastrelay.loop.timer_wheel import PeriodicTask
 from fastrelay.metrics import make_metrics
 from fastrelay.net.bound_sockets import BindFailed, BoundSockets, bind_all
+from fastrelay.net.sockets import tells_tcp_bytes
 from fastrelay.net.tls.certificates import UnusableCertificate
 from fastrelay.process.bind_refusals import refusal_of
 from fastrelay.process.early import hold_back_signals
@@ -92,7 +93,7 @@ async def serve(settings: Settings, sockets: BoundSockets, log: Log) -> int:
     notifier.ready()
     exit_code = await exit_requests.get()
     notifier.stopping()
-    log_draining(log)
+    log_draining(log, exit_code)
     await drain(relay.drain, exit_requests)
     await relay.stop()
     await notifier.close()
@@ -107,14 +108,17 @@ def _start(relay: Relay, sockets: BoundSockets) -> None:
         raise certificate_error(error) from None
 
 
-def log_draining(log: Log) -> None:
-    """Say that the drain begins."""
-    log.info("draining", version=__version__)
+def log_draining(log: Log, exit_code: int) -> None:
+    """Say that the drain begins, because of a signal or of the failure of a listener."""
+    if exit_code == EXIT_DRAINED:
+        log.info("shutdown signal received; draining", version=__version__)
+    else:
+        log.info("draining", version=__version__)
 
 
 def log_stopped(log: Log) -> None:
     """Say that it is over."""
-    log.info("stopped", version=__version__)
+    log.info("shutdown complete", version=__version__)
 
 
 def log_startup(settings: Settings, log: Log) -> None:
@@ -141,6 +145,14 @@ def log_startup(settings: Settings, log: Log) -> None:
         upgrade_burst=settings.limits.upgrade_burst,
         upgrade_refill=settings.limits.upgrade_refill,
     )
+    if settings.metrics_listen is not None:
+        log.info("starting metrics listener", listen=str(settings.metrics_listen))
+    if not tells_tcp_bytes():
+        log.warning(
+            "acknowledgements_unknown",
+            err="this system does not tell what peers have acknowledged:"
+            " whether one has stalled is judged by the relay's own buffers",
+        )
     if settings.unknown_variables:
         names = ", ".join(settings.unknown_variables)
         log.warning("unknown_variables", err=f"these variables are no flags: {names}")

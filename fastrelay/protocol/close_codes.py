@@ -4,6 +4,9 @@ from typing import Final, NamedTuple
 
 from fastrelay.protocol.cause import Cause
 
+NO_STATUS: Final = 1005
+"""Stands for a close frame without a code, and is never sent in one (RFC 6455 §7.4.1)."""
+
 
 class CloseReason(NamedTuple):
     """A close code, the reason text sent with it, and its cause. The text never echoes input."""
@@ -11,6 +14,16 @@ class CloseReason(NamedTuple):
     code: int
     reason: str
     cause: Cause
+
+    @property
+    def has_frame(self) -> bool:
+        """Whether there is a close frame for it; TCP ends without one if there is not."""
+        return self.code == NO_STATUS or is_valid_on_wire(self.code)
+
+    @property
+    def sent_code(self) -> int | None:
+        """The code in its close frame; ``None`` without a frame, or for an empty one."""
+        return self.code if is_valid_on_wire(self.code) else None
 
 
 NO_BINARY: Final = CloseReason(1000, "", Cause.NO_BINARY)
@@ -39,7 +52,7 @@ def protocol_error(reason: str) -> CloseReason:
 
 
 def requested_close(code: int) -> CloseReason:
-    """A close that a binary asked for: ``code``, without a reason text."""
+    """A close that a binary asked for: any ``code``, without a reason text."""
     return CloseReason(code, "", Cause.DIRECTED)
 
 

@@ -12,7 +12,6 @@ from typing import Final
 
 import msgspec
 
-from fastrelay.protocol.close_codes import is_valid_on_wire
 from fastrelay.protocol.frames import Piece, text_header
 
 _JOIN_BELOW: Final = 32 * 1024
@@ -40,7 +39,8 @@ class Envelope(msgspec.Struct, gc=False):
     Attributes:
         conn_id: the id of the addressed phone; ``None`` or empty only for a push wake.
         frame: the bytes for the phone, unchanged; empty if there are none.
-        close_code: the code to close the phone with after the frame; ``None`` or 0: do not close.
+        close_code: the code to close the phone with after the frame, which need not be one that may
+            be sent; ``None`` or 0: do not close.
         push_wake: the wake request as JSON; empty if there is none.
     """
 
@@ -136,8 +136,8 @@ def unwrap(message: bytes) -> Envelope:
 
     Raises:
         MalformedEnvelope: the message is not an envelope, or has neither ``conn_id`` nor
-            ``push_wake``, or a ``conn_id`` with neither a frame nor a close code, or an invalid
-            close code.
+            ``push_wake``, or a ``conn_id`` with neither a frame nor a close code, or a close code
+            beyond 64 bits.
     """
     try:
         if not message.isascii():
@@ -152,8 +152,8 @@ def unwrap(message: bytes) -> Envelope:
             raise MalformedEnvelope("no conn_id")
         return envelope
     if envelope.close_code:
-        if not is_valid_on_wire(envelope.close_code):
-            raise MalformedEnvelope("close_code is not valid on the wire")
+        if not -(2**63) <= envelope.close_code < 2**64:
+            raise MalformedEnvelope("close_code is beyond 64 bits")
     elif not envelope.frame:
         raise MalformedEnvelope("neither frame nor close_code")
     return envelope

@@ -8,7 +8,7 @@ from enum import IntEnum
 from struct import Struct
 from typing import Final
 
-from fastrelay.protocol.close_codes import CloseReason
+from fastrelay.protocol.close_codes import NO_STATUS, CloseReason
 
 Piece = bytes | memoryview
 """A part of one or more frames to be sent. The pieces of a frame follow one another."""
@@ -53,9 +53,9 @@ def control_frame(opcode: Opcode, payload: bytes) -> bytes:
     return bytes((_FIN | opcode, len(payload))) + payload
 
 
-def close_frame(close: CloseReason | None) -> bytes:
-    """A close frame with code and UTF-8 reason; ``None`` gives one with an empty body."""
-    if close is None:
+def close_frame(close: CloseReason) -> bytes:
+    """A close frame with code and UTF-8 reason; 1005 gives one with an empty body."""
+    if close.code == NO_STATUS:
         return control_frame(Opcode.CLOSE, b"")
     return control_frame(Opcode.CLOSE, _CODE.pack(close.code) + close.reason.encode())
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from fastrelay.protocol.cause import Cause
+from fastrelay.protocol.ending import Ending
 from fastrelay.protocol.envelope import (
     SMALL_FRAME,
     Envelope,
@@ -40,8 +41,8 @@ class LivenessObserver(Protocol):
 class BinaryRouter(Protocol):
     """What a binary needs of its router."""
 
-    def binary_closed(self, binary: "Binary", code: int | None) -> None:
-        """The binary's connection has ended; ``code`` is that of the peer's close frame."""
+    def binary_closed(self, binary: "Binary", ending: Ending) -> None:
+        """The binary's connection begins to end."""
 
 
 class Binary:
@@ -179,13 +180,7 @@ class Binary:
 
     def tell_closed(self, phone: Phone, code: int) -> None:
         """Send the close notice of one of this binary's phones, behind that phone's frames."""
-        if not self.connection.send((close_notice(phone.conn_id, code),), 0, phone):
-            self._context.log.limited(
-                "phone_close_notice_send_failed",
-                server_id=self.server_id,
-                conn_id=phone.conn_id,
-                binary_conn_id=self.conn_id,
-            )
+        self.connection.send((close_notice(phone.conn_id, code),), 0, phone)
 
     def on_backlog(self, unsent: int) -> None:
         """Count what no phone is charged for."""
@@ -202,18 +197,21 @@ class Binary:
         if self.observer is not None:
             self.observer.answered(payload)
 
-    def on_closing(self, cause: Cause, code: int | None) -> None:
-        """The connection begins to end: count it; a claim that waits need wait no longer."""
-        self._context.counters.closes.binaries.count(cause, code)
-        if self.observer is not None and cause is not Cause.SHUTDOWN:
+    def on_closing(self, ending: Ending) -> None:
+        """The connection begins to end: give up the server-id, which a claim may wait for."""
+        self._context.counters.closes.binaries.count(ending.cause, ending.code)
+        self.find_phone = _no_phone
+        self._router.binary_closed(self, ending)
+        if self.observer is not None and ending.cause is not Cause.SHUTDOWN:
             self.observer.gone()
 
-    def on_closed(self, code: int | None, undelivered: int) -> None:
+    def on_undelivered(self, frames: int) -> None:
+        """Frames of phones were dropped because the connection ends; they say so themselves."""
+        self._context.counters.frames.phone_to_binary.closing += frames
+
+    def on_closed(self) -> None:
         """The connection has ended."""
-        self._context.counters.frames.phone_to_binary.closing += undelivered
         self._context.held_bytes.binary_backlogs.pin(self, 0)
-        self.find_phone = _no_phone
-        self._router.binary_closed(self, code)
         if self.observer is not None:
             self.observer.gone()
 

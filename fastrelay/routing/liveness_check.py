@@ -72,6 +72,8 @@ class LivenessCheck:
 
     def ask(self) -> None:
         """Ping the incumbent. Add a newcomer first: a failing ping ends the check at once."""
+        if self._incumbent.observer is not self:
+            return  # adding a newcomer has ended the check
         connection = self._incumbent.connection
         self._seen = connection.tcp_bytes()
         if self._seen is not None:
@@ -80,9 +82,9 @@ class LivenessCheck:
 
     def add(self, newcomer: Binary, initial_data: bytes) -> None:
         """Add a newcomer; ``initial_data`` is what it has sent behind its request head."""
-        newcomer.connection.pause_reading()
-        newcomer.connection.hold_undecoded(len(initial_data))
         self._newcomers[newcomer] = initial_data
+        newcomer.connection.pause_reading()
+        newcomer.connection.hold_undecoded(len(initial_data))  # may end the incumbent
 
     def discard(self, newcomer: Binary) -> bool:
         """Remove a binary whose connection has ended; returns whether it was a newcomer."""

@@ -3,15 +3,16 @@
 from typing import Protocol
 
 from fastrelay.policy.held_bytes import Kind
-from fastrelay.protocol.cause import Cause
 from fastrelay.protocol.close_codes import (
     BACKLOG_FULL,
     INVALID_JSON,
     MEMORY_LIMIT,
     NO_BINARY,
     WRITE_FAILED,
+    CloseReason,
     requested_close,
 )
+from fastrelay.protocol.ending import Ending
 from fastrelay.protocol.envelope import (
     SMALL_FRAME,
     InvalidFrame,
@@ -32,8 +33,8 @@ from fastrelay.websocket.send_queue import TURN_BYTES
 class PhoneRouter(Protocol):
     """What a phone needs of its router."""
 
-    def phone_closed(self, phone: "Phone", code: int | None) -> None:
-        """The phone's connection has ended; ``code`` is that of the peer's close frame."""
+    def phone_closed(self, phone: "Phone", ending: Ending) -> None:
+        """The phone's connection begins to end."""
 
 
 class Phone:
@@ -51,8 +52,8 @@ class Phone:
         "_address",
         "_context",
         "_counts",
+        "_lost_for",
         "_overflow_close",
-        "_overflowed",
         "_prefix",
         "_router",
         "close_requested",
@@ -69,7 +70,7 @@ class Phone:
         self._context = context
         self._counts = context.counters.frames.phone_to_binary  # cached: hot path
         self._overflow_close = BACKLOG_FULL
-        self._overflowed = False
+        self._lost_for: CloseReason | None = None
         self._prefix = b""
         self._router = router
         self.close_requested = False
@@ -113,6 +114,12 @@ class Phone:
             self._forward(messages[:valid])
             counts.invalid += 1
             counts.closing += len(messages) - valid - 1
+            self._context.log.limited(
+                "phone_forwarder_marshal_err",
+                server_id=self.server_id,
+                conn_id=self.conn_id,
+                err=INVALID_JSON.reason,
+            )
             self.connection.close(INVALID_JSON)
         else:
             self._forward(messages)
@@ -165,9 +172,32 @@ class Phone:
         """Close the phone, because no binary takes its messages."""
         self._counts.no_peer += frames
         self._context.log.limited(
-            "phone_forwarder_no_binary", server_id=self.server_id, conn_id=self.conn_id
+            "phone_forwarder_no_binary",
+            level="info",
+            server_id=self.server_id,
+            conn_id=self.conn_id,
         )
         self.connection.close(NO_BINARY)
+
+    def on_lost(self, frames: int, others: int) -> None:
+        """The binary's connection ended before it took frames of the phone, or the close notice."""
+        log, why = self._context.log, "the binary's connection has ended"
+        if frames:
+            log.limited(
+                "phone_forwarder_send_failed",
+                level="info",
+                server_id=self.server_id,
+                conn_id=self.conn_id,
+                err=why,
+            )
+        if others:
+            log.limited(
+                "phone_close_notice_send_failed",
+                level="info",
+                server_id=self.server_id,
+                conn_id=self.conn_id,
+                err=why,
+            )
 
     def on_ignored(self, count: int) -> None:
         """Messages that came after our close frame."""
@@ -182,17 +212,14 @@ class Phone:
         frames = len(batch) // 2
         if not self.connection.send(gather(batch), frames):
             self._context.counters.frames.binary_to_phone.closing += frames
+            self._log_undelivered("the phone's connection is ending")
 
     def close_as_requested(self, code: int, batch: list[bytes]) -> None:
         """Send ``batch``, then close behind everything sent, as the binary asked."""
-        repeated, self.close_requested = self.close_requested, True
-        close = requested_close(code)
-        if not repeated:
-            self._overflow_close = close
+        self.close_requested = True
+        self._overflow_close = close = requested_close(code)
         if batch:
             self.deliver(batch)
-        if repeated:  # a binary can repeat it at will, so only the first one is logged
-            return
         self.connection.close(close)
         self._context.log.info(
             "binary_forwarder_phone_closed",
@@ -205,12 +232,41 @@ class Phone:
         """Keep within the phone's own budget and that of all phones."""
         self._context.held_bytes.phone_backlogs.hold(self, unsent)
         if unsent > self._context.limits.phone_backlog_bytes:
-            self.overflow()
+            self._overflow("phone backlog full")
 
-    def overflow(self) -> None:
+    def _overflow(self, why: str) -> None:
         """Drop the backlog, which is too large, and close the phone."""
-        self._overflowed = True
+        if self._lost_for is None:
+            self._context.log.limited(
+                "binary_forwarder_phone_enqueue_failed",
+                level="info",
+                server_id=self.server_id,
+                conn_id=self.conn_id,
+                err=why,
+            )
+        self._lost_for = BACKLOG_FULL
         self.connection.fail(self._overflow_close)
+
+    def _log_undelivered(self, why: str) -> None:
+        """Say that frames for the phone are lost, for another reason than a budget."""
+        log = self._context.log
+        if self.close_requested:
+            log.limited(
+                "binary_forwarder_close_frame_send_failed",
+                level="info",
+                server_id=self.server_id,
+                conn_id=self.conn_id,
+                close_code=self._overflow_close.code,
+                err=why,
+            )
+        else:
+            log.limited(
+                "binary_forwarder_phone_send_failed",
+                level="info",
+                server_id=self.server_id,
+                conn_id=self.conn_id,
+                err=why,
+            )
 
     # -- the budget of held bytes -----------------------------------------------------------
 
@@ -223,7 +279,7 @@ class Phone:
     def evict(self, kind: Kind) -> None:
         """Drop the bytes of this kind and close."""
         if kind is Kind.PHONE_BACKLOGS:
-            self.overflow()
+            self._overflow("the budget of held bytes is used up")
             return
         if self.uplink is not None:
             self._counts.backlog_full += self.uplink.drop_waiting(self)
@@ -231,6 +287,8 @@ class Phone:
 
     def on_write_stalled(self) -> None:
         """The phone takes no more bytes: close it."""
+        self._lost_for = WRITE_FAILED
+        self._log_undelivered("write stalled")
         self.connection.fail(WRITE_FAILED)
 
     # -- the end ----------------------------------------------------------------------------
@@ -238,16 +296,21 @@ class Phone:
     def on_pong(self, payload: bytes) -> None:
         """Do nothing: no other part of the relay waits for a pong of a phone."""
 
-    def on_closing(self, cause: Cause, code: int | None) -> None:
-        """The connection's end begins."""
-        self._context.counters.closes.phones.count(cause, code)
+    def on_closing(self, ending: Ending) -> None:
+        """The connection's end begins: others have its place, and its binary learns of it."""
+        self._context.counters.closes.phones.count(ending.cause, ending.code)
+        self._router.phone_closed(self, ending)
 
-    def on_closed(self, code: int | None, undelivered: int) -> None:
-        """The connection has ended."""
+    def on_undelivered(self, frames: int) -> None:
+        """The backlog was dropped."""
         counts = self._context.counters.frames.binary_to_phone
-        if self._overflowed:
-            counts.backlog_full += undelivered
+        if self._lost_for is BACKLOG_FULL:
+            counts.backlog_full += frames
         else:
-            counts.closing += undelivered
+            counts.closing += frames
+        if self._lost_for is None:
+            self._log_undelivered("the phone's connection has ended")
+
+    def on_closed(self) -> None:
+        """The connection has ended."""
         self._context.held_bytes.phone_backlogs.hold(self, 0)
-        self._router.phone_closed(self, code)

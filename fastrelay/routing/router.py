@@ -11,6 +11,7 @@ from typing import Protocol
 from fastrelay.config.settings import Intervals
 from fastrelay.loop.timer_wheel import TimerWheel
 from fastrelay.policy.registry import AtCap, Claim, Conflict, Grace, NoServer, Registry
+from fastrelay.protocol.cause import Cause
 from fastrelay.protocol.close_codes import (
     GRACE_EXPIRED,
     NO_SERVER,
@@ -21,6 +22,7 @@ from fastrelay.protocol.close_codes import (
     TRY_AGAIN,
     CloseReason,
 )
+from fastrelay.protocol.ending import Ending
 from fastrelay.routing.binary import Binary
 from fastrelay.routing.context import RoutingContext
 from fastrelay.routing.liveness_check import LivenessCheck
@@ -110,11 +112,6 @@ class Router:
         check = self._liveness_checks.get(server_id)
         if check is not None:
             check.add(newcomer, initial_data)
-            if not incumbent.connection.is_open:
-                check.gone()
-            return
-        if not incumbent.connection.is_open:
-            self._take_over(incumbent, {newcomer: initial_data})
             return
 
         def settle(alive: bool, newcomers: dict[Binary, bytes]) -> None:
@@ -138,7 +135,10 @@ class Router:
     def _count_refusal(self, newcomer: Binary) -> None:
         self._events.server_id_conflict()
         self._log.limited(
-            "server_id_conflict", server_id=newcomer.server_id, remote=newcomer.remote
+            "server_id_conflict",
+            level="info",
+            server_id=newcomer.server_id,
+            remote=newcomer.remote,
         )
 
     def _take_over(self, incumbent: Binary, newcomers: dict[Binary, bytes]) -> None:
@@ -181,8 +181,8 @@ class Router:
             remote=binary.remote,
         )
 
-    def binary_closed(self, binary: Binary, code: int | None) -> None:
-        """A binary's connection has ended: its server-id goes into grace if it held one."""
+    def binary_closed(self, binary: Binary, ending: Ending) -> None:
+        """A binary's connection begins to end: its server-id goes into grace if it held one."""
         check = self._liveness_checks.get(binary.server_id)
         if check is not None and check.discard(binary):
             self._count_refusal(binary)
@@ -193,8 +193,12 @@ class Router:
             "binary_forwarder_read_end",
             server_id=binary.server_id,
             binary_conn_id=binary.conn_id,
-            err=_describe(code),
+            err=ending.text,
         )
+        if ending.cause is Cause.USELESS_FRAMES:
+            self._log.limited(
+                "useless_frames", server_id=binary.server_id, binary_conn_id=binary.conn_id
+            )
         grace = self._registry.release(binary.server_id, binary)
         if grace is not None:
             timer = self._grace_timers[grace] = _GraceTimer(grace, self)
@@ -236,31 +240,33 @@ class Router:
         phone.connection.close(NO_SERVER)
         phone.connection.receive(initial_data)
         self._events.client_no_server()
-        self._log.limited("phone_register_no_server", server_id=phone.server_id, remote=remote)
+        self._log.limited(
+            "phone_register_no_server", level="info", server_id=phone.server_id, remote=remote
+        )
 
     def _refuse_at_cap(self, phone: Phone, remote: str, initial_data: bytes) -> None:
         phone.connection.close(PHONES_AT_CAP)
         phone.connection.receive(initial_data)
         self._events.client_phones_at_cap()
-        self._log.limited("phone_register_at_cap", server_id=phone.server_id, remote=remote)
+        self._log.limited(
+            "phone_register_at_cap", level="info", server_id=phone.server_id, remote=remote
+        )
 
-    def phone_closed(self, phone: Phone, code: int | None) -> None:
-        """A phone's connection has ended: tell its binary, unless that asked for the close."""
+    def phone_closed(self, phone: Phone, ending: Ending) -> None:
+        """A phone's connection begins to end: tell its binary, unless that asked for it."""
         if not phone.conn_id:
             return
         self._log.info(
             "phone_forwarder_read_end",
             server_id=phone.server_id,
             conn_id=phone.conn_id,
-            err=_describe(code),
+            err=ending.text,
         )
+        if ending.cause is Cause.USELESS_FRAMES:
+            self._log.limited("useless_frames", server_id=phone.server_id, conn_id=phone.conn_id)
         if self._registry.unregister(phone.server_id, phone.conn_id, phone):
             # Still registered, so the holder is the binary it registered with.
             binary = self._registry.holder(phone.server_id)
             if binary is not None and not phone.close_requested:
-                binary.tell_closed(phone, 1001 if code is None else code)
+                binary.tell_closed(phone, ending.notice_code)
         self._log.info("phone_unregistered", server_id=phone.server_id, conn_id=phone.conn_id)
-
-
-def _describe(code: int | None) -> str:
-    return "connection lost" if code is None else f"closed by peer with {code}"

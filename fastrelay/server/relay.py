@@ -11,7 +11,6 @@ from fastrelay.loop.internal_errors import InternalErrors
 from fastrelay.loop.newcomers import Newcomers
 from fastrelay.loop.timer_wheel import STALL, PeriodicTask, TimerWheel
 from fastrelay.net.bound_sockets import BoundSockets
-from fastrelay.net.sockets import tells_tcp_bytes
 from fastrelay.policy.caps import LiveConnections
 from fastrelay.policy.held_bytes import HeldBytes, Kind
 from fastrelay.policy.pending import PendingConnections
@@ -157,12 +156,6 @@ class Relay:
             has_push=self._settings.push is not None,
         )
         self.listeners.open(sockets, self._routes(), metrics)
-        if not tells_tcp_bytes():
-            self._log.warning(
-                "acknowledgements_unknown",
-                err="this system does not tell what peers have acknowledged:"
-                " whether one has stalled is judged by the relay's own buffers",
-            )
         intervals = self._settings.intervals
         self.periodic_tasks.append(PeriodicTask(self.wheel, intervals.log_flood, self._log.flush))
         sweeps = [

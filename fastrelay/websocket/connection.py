@@ -11,15 +11,17 @@ from fastrelay.loop.fair_reads import FIRST_QUOTA, LIGHT_BYTES
 from fastrelay.loop.internal_errors import report
 from fastrelay.net.sockets import TcpBytes, peer_has_left, tcp_bytes, unacknowledged
 from fastrelay.policy.held_bytes import Kind
-from fastrelay.protocol.cause import Aborted, Cause
+from fastrelay.protocol.cause import Cause
 from fastrelay.protocol.close_codes import (
     HEARTBEAT_TIMEOUT,
     MEMORY_LIMIT,
     MESSAGE_TIMEOUT,
+    NO_STATUS,
     USELESS_FRAMES,
     CloseReason,
 )
 from fastrelay.protocol.decoder import Closed, Control, FrameDecoder, Ping, Pong, Violation
+from fastrelay.protocol.ending import Ending, closed_by_peer, closed_by_relay, dropped, lost
 from fastrelay.protocol.frames import close_frame
 from fastrelay.websocket.containment import contained
 from fastrelay.websocket.context import ConnectionContext, SentCounter
@@ -207,11 +209,11 @@ class Connection(Sender):
     def _peer_closed(self, code: int | None) -> None:
         """Answer a close frame with its own code and end (RFC 6455 §5.5.1)."""
         if self._state is _OPEN:
-            echo = None if code is None else CloseReason(code, "", Cause.PEER_CLOSED)
-            self._transport.write(close_frame(echo))
+            echoed = NO_STATUS if code is None else code
+            self._transport.write(close_frame(CloseReason(echoed, "", Cause.PEER_CLOSED)))
         if self._state is not _CLOSED:
             # Both close frames are sent. The transport has until the close deadline to flush.
-            self._end(Cause.PEER_CLOSED, code)
+            self._end(closed_by_peer(code))
             self._transport.close()
             self._arm_close_deadline()
 
@@ -235,18 +237,17 @@ class Connection(Sender):
 
     @contained
     def close(self, close: CloseReason) -> None:
-        """Start the closing handshake behind everything sent before; no effect if it has begun."""
+        """Start the closing handshake behind everything sent before; no effect if it has begun.
+
+        If the code may not be sent, TCP ends there instead.
+        """
         if self._state is not _OPEN:
             return
         self.resume_reading()  # to see the peer's close frame
         self._move(Event.CLOSE_SENT)
-        self._handler.on_closing(close.cause, close.code)
-        frame = close_frame(close)
-        if self.blocked:
-            self._waiting().put_last(frame)
-        else:
-            self._transport.write(frame)
-            self._arm_close_deadline()
+        self._handler.on_closing(closed_by_relay(close))
+        if self._state is _CLOSING:  # what the handler did may have ended it
+            self._send_last(close)
 
     @contained
     def fail(self, close: CloseReason) -> None:
@@ -265,7 +266,7 @@ class Connection(Sender):
     def abort(self, cause: Cause = Cause.PEER_LOST) -> None:
         """Drop the socket; no close frame is sent."""
         self._transport.abort()
-        self._end(cause)
+        self._end(dropped(cause))
 
     # -- the end, and time ------------------------------------------------------------------
 
@@ -275,7 +276,7 @@ class Connection(Sender):
 
     def connection_lost(self, exc: Exception | None) -> None:
         try:
-            self._end(_cause_of(exc))
+            self._end(lost(exc))
         finally:
             self._context.scheduler.discard(self)
             self._context.wheel.cancel(self)
@@ -286,7 +287,7 @@ class Connection(Sender):
         report(error)
         try:
             self._transport.abort()
-            self._end(Cause.INTERNAL_ERROR)
+            self._end(dropped(Cause.INTERNAL_ERROR))
         except Exception as another:
             report(another)
             self.connection_lost(error)  # no transport will call it
@@ -318,7 +319,7 @@ class Connection(Sender):
     def _move(self, event: Event) -> None:
         self._state = TRANSITIONS[self._state][event]
 
-    def _end(self, cause: Cause, code: int | None = None) -> None:
+    def _end(self, ending: Ending) -> None:
         """Tell the handler that the connection is over, once."""
         if self._state is _CLOSED:
             return
@@ -326,14 +327,11 @@ class Connection(Sender):
         self._move(Event.ENDED)
         self._context.held.half_messages.hold(self, 0)
         self._context.held.tls.hold(self, 0)
-        handler, self._handler = self._handler, NULL_HANDLER
         self._drop_queue()
+        handler, self._handler = self._handler, NULL_HANDLER
         if was_open:
-            handler.on_closing(cause, code)
-        handler.on_closed(code, self._undelivered)
-
-    def _flushed_in_closing(self) -> None:
-        self._arm_close_deadline()
+            handler.on_closing(ending)
+        handler.on_closed()
 
     def _arm_close_deadline(self) -> None:
         deadlines, wheel = self._deadlines, self._context.wheel
@@ -389,10 +387,3 @@ class Connection(Sender):
                 self.ping()
         if self._state is not _CLOSED or self._deadlines.close:
             wheel.at(self, self._deadlines.earliest())
-
-
-def _cause_of(exc: Exception | None) -> Cause:
-    """The cause of the end, from the argument of ``connection_lost``."""
-    if isinstance(exc, Aborted):
-        return exc.cause
-    return Cause.PEER_LOST if exc is None or isinstance(exc, OSError) else Cause.INTERNAL_ERROR

@@ -2,7 +2,7 @@
 
 from typing import Final, Protocol
 
-from fastrelay.protocol.cause import Cause
+from fastrelay.protocol.ending import Ending
 
 
 class Handler(Protocol):
@@ -29,18 +29,17 @@ class Handler(Protocol):
     def on_write_stalled(self) -> None:
         """The peer has acknowledged no byte for the write interval; called once."""
 
-    def on_closing(self, cause: Cause, code: int | None) -> None:
+    def on_closing(self, ending: Ending) -> None:
         """The connection begins to end; called exactly once, before :meth:`on_closed`.
 
-        ``code`` is that of the first close frame, whichever side sent it; ``None`` without one.
+        No further message is taken from the peer, and none for it.
         """
 
-    def on_closed(self, code: int | None, undelivered: int) -> None:
-        """The connection is over; called exactly once.
+    def on_undelivered(self, frames: int) -> None:
+        """So many data frames for the peer were queued, and are dropped now."""
 
-        ``code`` is that of the peer's close frame, ``None`` without one (or with an empty one);
-        ``undelivered`` data frames were queued and never reached the transport.
-        """
+    def on_closed(self) -> None:
+        """The connection is over; called exactly once."""
 
 
 class _NullHandler:
@@ -53,8 +52,9 @@ class _NullHandler:
     def on_pong(self, payload: bytes) -> None: ...
     def on_backlog(self, unsent: int) -> None: ...
     def on_write_stalled(self) -> None: ...
-    def on_closing(self, cause: Cause, code: int | None) -> None: ...
-    def on_closed(self, code: int | None, undelivered: int) -> None: ...
+    def on_closing(self, ending: Ending) -> None: ...
+    def on_undelivered(self, frames: int) -> None: ...
+    def on_closed(self) -> None: ...
 
 
 NULL_HANDLER: Final = _NullHandler()

@@ -1,5 +1,6 @@
 """The queue of frames that wait until the kernel takes more bytes of a connection."""
 
+import asyncio
 from collections import deque
 from collections.abc import Sequence
 from typing import Any, Final, Protocol
@@ -20,11 +21,27 @@ class FlushMarker(Protocol):
         """The kernel has taken everything that was queued before the marker."""
 
 
+class EndOfStream:
+    """The marker that ends the relay's side of TCP."""
+
+    __slots__ = ("_transport",)
+
+    def __init__(self, transport: asyncio.WriteTransport) -> None:
+        self._transport = transport
+
+    def flushed(self) -> None:
+        """End it behind what has been flushed."""
+        self._transport.write_eof()
+
+
 class Owner(Protocol):
     """Where queued frames come from. It must be hashable by identity."""
 
     def on_queued(self, size: int) -> None:
         """So many bytes of the owner's frames wait in the queue now."""
+
+    def on_lost(self, frames: int, others: int) -> None:
+        """The queue was given up with so many data frames of the owner's, and so many others."""
 
 
 class _Flow:
@@ -179,11 +196,17 @@ class SendQueue:
         """The queue is given up; returns how many data frames were in it."""
         frames = 0
         for flow in tuple(self._turns):
+            lost = others = 0
             while flow.entries:
                 payload, count = self._pop(flow)
-                frames += 0 if payload is None else count
+                if payload is not None:
+                    lost += count
+                    others += not count
             if flow.charged:
                 self._change(flow, -flow.charged)
+            if flow.owner is not None and (lost or others):
+                flow.owner.on_lost(lost, others)
+            frames += lost
         self._first.clear()
         self._last = b""
         self.charged = 0

@@ -13,12 +13,13 @@ from typing import Final
 from fastrelay.loop.fair_reads import FairReader
 from fastrelay.net.sockets import tcp_bytes
 from fastrelay.net.tls.layer import UNENCRYPTED
-from fastrelay.protocol.frames import Opcode, Piece, control_frame
+from fastrelay.protocol.close_codes import CloseReason
+from fastrelay.protocol.frames import Opcode, Piece, close_frame, control_frame
 from fastrelay.websocket.containment import contained
 from fastrelay.websocket.context import ConnectionContext, SentCounter
 from fastrelay.websocket.deadlines import Deadlines
 from fastrelay.websocket.handler import Handler
-from fastrelay.websocket.send_queue import FlushMarker, Owner, SendQueue
+from fastrelay.websocket.send_queue import EndOfStream, FlushMarker, Owner, SendQueue
 from fastrelay.websocket.states import State
 
 _SLICE_BYTES: Final = 64 * 1024
@@ -56,7 +57,6 @@ class Sender(FairReader):
         "_state",
         "_transport",
         "_unanswered_ping",
-        "_undelivered",
         "_write_mark",
         "blocked",
         "wheel_tick",
@@ -77,7 +77,6 @@ class Sender(FairReader):
         self._deadlines = Deadlines(context.wheel.now + context.intervals.ping)
         self.blocked = False
         self._queue: SendQueue | None = None
-        self._undelivered = 0
         self._unanswered_ping: bytes | None = None
         self._acknowledged = _NOT_ASKED
         self._write_mark = 0
@@ -91,8 +90,8 @@ class Sender(FairReader):
         """Act on every deadline that has passed."""
         raise NotImplementedError
 
-    def _flushed_in_closing(self) -> None:
-        """The kernel has taken a close frame that had waited."""
+    def _arm_close_deadline(self) -> None:
+        """The peer has got all, so it has a limited time to end the connection from now on."""
         raise NotImplementedError
 
     @property
@@ -164,6 +163,20 @@ class Sender(FairReader):
             else:
                 marker.flushed()
 
+    def _send_last(self, close: CloseReason) -> None:
+        """Send the close frame behind everything that waits, or end TCP if there is none."""
+        if self.blocked:
+            if close.has_frame:
+                self._waiting().put_last(close_frame(close))
+            else:
+                self._waiting().add_marker(EndOfStream(self._transport))
+            return
+        if close.has_frame:
+            self._transport.write(close_frame(close))
+        else:
+            self._transport.write_eof()
+        self._arm_close_deadline()
+
     @contained
     def ping(self, payload: bytes = b"") -> None:
         """Send a ping, before everything that waits; :meth:`Handler.on_pong` tells of the pong."""
@@ -190,10 +203,12 @@ class Sender(FairReader):
         return self._queue
 
     def _drop_queue(self) -> None:
-        """Drop what has not reached the transport; only the number of its data frames is kept."""
+        """Drop what has not reached the transport."""
         if self._queue is not None:
             queue, self._queue = self._queue, None
-            self._undelivered += queue.forget()
+            frames = queue.forget()
+            if frames:
+                self._handler.on_undelivered(frames)
             if self._state is not _CLOSED:
                 self._handler.on_backlog(self.unsent)
 
@@ -242,7 +257,7 @@ class Sender(FairReader):
             return
         self._queue = None
         if self._state is State.CLOSING:
-            self._flushed_in_closing()
+            self._arm_close_deadline()
         if not self.blocked:
             self._handler.on_backlog(0)
 

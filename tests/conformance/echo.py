@@ -28,6 +28,7 @@ from fastrelay.policy.pending import PendingConnections
 from fastrelay.policy.plain_requests import PlainRequests
 from fastrelay.protocol.cause import Cause
 from fastrelay.protocol.close_codes import requested_close
+from fastrelay.protocol.ending import Ending as ConnectionEnding
 from fastrelay.protocol.frames import text_header
 from fastrelay.server.listeners import Listeners
 from fastrelay.websocket.connection import Connection
@@ -93,10 +94,15 @@ class Echo:
     def on_write_stalled(self) -> None:
         self.connection.abort()
 
-    def on_closing(self, cause: Cause, code: int | None) -> None: ...
+    def on_closing(self, ending: ConnectionEnding) -> None:
+        self._began = ending
 
-    def on_closed(self, code: int | None, undelivered: int) -> None:
-        self._closes.append(code)
+    def on_undelivered(self, frames: int) -> None: ...
+
+    def on_closed(self) -> None:
+        # A violation is no close frame: the application hears of none.
+        is_close = self._began.cause in {Cause.PEER_CLOSED, Cause.DIRECTED}
+        self._closes.append(self._began.code if is_close else None)
 
     def address_of(self, connection: Connection) -> str:
         return "127.0.0.1"

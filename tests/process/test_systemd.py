@@ -182,7 +182,7 @@ def test_the_relay_lives_within_what_the_unit_allows(tmp_path: Path) -> None:
     assert run.returncode == 0, run.stdout[-8000:] + run.stderr
     assert "wss://relay.example.org works" in run.stdout
     assert re.search(r"^process_resident_memory_bytes \d", run.stdout, re.MULTILINE)
-    assert "msg=stopped" in run.stdout
+    assert 'msg="shutdown complete"' in run.stdout
     assert "Traceback" not in run.stdout
     calls = run.stdout.partition("the calls:")[2]
     assert "mmap(" in calls

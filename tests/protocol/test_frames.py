@@ -9,7 +9,12 @@ from wsproto.frame_protocol import FrameProtocol
 
 from fastrelay.protocol import close_codes
 from fastrelay.protocol.cause import Cause
-from fastrelay.protocol.close_codes import CloseReason, is_valid_on_wire, protocol_error
+from fastrelay.protocol.close_codes import (
+    CloseReason,
+    is_valid_on_wire,
+    protocol_error,
+    requested_close,
+)
 from fastrelay.protocol.frames import (
     MAX_CONTROL_PAYLOAD,
     Opcode,
@@ -72,7 +77,7 @@ def every_reason() -> list[CloseReason]:
 
 
 def test_an_empty_close_frame() -> None:
-    assert close_frame(None) == b"\x88\x00"
+    assert close_frame(requested_close(1005)) == b"\x88\x00"
 
 
 @pytest.mark.parametrize(
@@ -210,9 +215,13 @@ def test_what_goes_in_comes_out_and_the_charge_with_it(
 class Phone:
     def __init__(self) -> None:
         self.queued = 0
+        self.lost = (0, 0)
 
     def on_queued(self, size: int) -> None:
         self.queued = size
+
+    def on_lost(self, frames: int, others: int) -> None:
+        self.lost = frames, others
 
 
 def in_turns(queue: SendQueue) -> list[bytes]:

@@ -395,7 +395,7 @@ async def test_a_name_lookup_that_hangs_does_not_hold_up_the_end(
                 wake(binary)
                 binary.send(client_frame(b"", PING))
                 assert (await binary.frame()).opcode == PONG  # so the wake was seen
-            for said in ("draining", "stopped"):
+            for said in ("draining", "shutdown complete"):
                 process.terminate()
                 while said not in log.read_text():
                     await asyncio.sleep(0.01)

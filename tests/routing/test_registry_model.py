@@ -19,6 +19,7 @@ from fastrelay.metrics import make_metrics
 from fastrelay.policy.held_bytes import HeldBytes
 from fastrelay.policy.registry import Registry
 from fastrelay.protocol.close_codes import HEARTBEAT_TIMEOUT, CloseReason
+from fastrelay.protocol.ending import Ending, closed_by_peer, closed_by_relay, lost
 from fastrelay.routing.binary import Binary
 from fastrelay.routing.context import RoutingContext
 from fastrelay.routing.phone import Phone
@@ -29,6 +30,10 @@ from tests.support.clock import Loop
 
 SERVER_IDS = ("a", "b")
 CAP, GRACE, PROBE = 2, 30, 10
+
+
+NOTICES = {closed_by_peer(None): 1005, closed_by_peer(4001): 4001, lost(None): 1001}
+"""The ways in which a peer leaves, and what the binary is told when it is a phone."""
 
 
 class Wire:
@@ -53,6 +58,7 @@ class Wire:
     def close(self, close: CloseReason) -> None:
         if self.is_open:
             self.is_open, self.said = False, close
+            self.handler.on_closing(closed_by_relay(close))
 
     fail = close
 
@@ -70,9 +76,11 @@ class Wire:
     def peer_has_left(self) -> bool:
         return False
 
-    def end(self, code: int | None) -> None:
-        self.is_open, self.ended = False, True
-        self.handler.on_closed(code, 0)
+    def end(self, ending: Ending) -> None:
+        was_open, self.is_open, self.ended = self.is_open, False, True
+        if was_open:
+            self.handler.on_closing(ending)
+        self.handler.on_closed()
 
 
 class Slot:
@@ -125,9 +133,6 @@ class Model(RuleBasedStateMachine):
         slot = self.slots.get(server_id)
         if slot is None or slot.holder is None:
             self._install(server_id, wire)
-        elif not slot.holder.is_open:
-            slot.newcomers.append(wire)
-            self._settle(server_id, alive=False)
         else:
             if not slot.probe_until:
                 slot.probe_until = self.clock.now + PROBE
@@ -148,25 +153,22 @@ class Model(RuleBasedStateMachine):
             self.counts["phone"] += 1
 
     @precondition(lambda self: any(not wire.ended for wire in self.wires))
-    @rule(data=st.data(), code=st.sampled_from([None, 1000, 4001]))
-    def leave(self, data: st.DataObject, code: int | None) -> None:
+    @rule(data=st.data(), how=st.sampled_from(list(NOTICES)))
+    def leave(self, data: st.DataObject, how: Ending) -> None:
         wire = data.draw(st.sampled_from([wire for wire in self.wires if not wire.ended]))
         server_id = wire.handler.server_id
         slot = self.slots.get(server_id)
         holder = slot.holder if slot else None
-        wire.end(code)
+        wire.end(how)
         if slot is None:
             return
         if wire is holder:
-            slot.holder, slot.grace_until = None, self.clock.now + GRACE
-            self._settle(server_id, alive=False)
+            self._released(server_id)
         elif wire in slot.newcomers:
             slot.newcomers.remove(wire)
             self.counts["reject_409"] += 1
-        elif holder is slot.phones.pop(wire, None) and holder is not None and holder.is_open:
-            number = 1001 if code is None else code
-            notice = f'{{"conn_id":"{wire.handler.conn_id}","close_code":{number}}}'
-            self.notices[holder].append(notice)
+        elif wire in slot.phones:
+            self._phone_gone(slot, wire, NOTICES[how])
 
     @rule(server_id=st.sampled_from(SERVER_IDS))
     def pong(self, server_id: str) -> None:
@@ -181,11 +183,23 @@ class Model(RuleBasedStateMachine):
         if slot is not None and slot.holder is not None and slot.holder.is_open:
             slot.holder.close(HEARTBEAT_TIMEOUT)
             self.said[slot.holder] = 1011
+            self._released(server_id)
+
+    def _registered(self) -> list[Wire]:
+        return [wire for slot in self.slots.values() for wire in slot.phones]
+
+    @precondition(_registered)
+    @rule(data=st.data())
+    def phone_is_being_closed(self, data: st.DataObject) -> None:
+        wire = data.draw(st.sampled_from(self._registered()))
+        wire.close(HEARTBEAT_TIMEOUT)
+        self._says(wire, 1011)
+        self._phone_gone(self.slots[wire.handler.server_id], wire, 1001)
 
     def _addressable(self) -> list[Wire]:
-        """Open phones that know of a binary."""
+        """Phones that know of a binary."""
         phones = [pair for slot in self.slots.values() for pair in slot.phones.items()]
-        return [wire for wire, holder in phones if wire.is_open and holder is not None]
+        return [wire for wire, holder in phones if holder is not None]
 
     @precondition(_addressable)
     @rule(data=st.data())
@@ -193,7 +207,7 @@ class Model(RuleBasedStateMachine):
         wire = data.draw(st.sampled_from(self._addressable()))
         wire.handler.close_as_requested(4401, [])
         self._says(wire, 4401)
-        self.slots[wire.handler.server_id].phones[wire] = None  # nobody is to be told
+        del self.slots[wire.handler.server_id].phones[wire]  # and nobody is to be told
 
     @rule(seconds=st.sampled_from([1, 5, 9, 10, 25, 31]))
     def time_passes(self, seconds: int) -> None:
@@ -221,6 +235,16 @@ class Model(RuleBasedStateMachine):
         self.said.setdefault(wire, code)
         if outcome:
             self.counts[outcome] += 1
+
+    def _released(self, server_id: str) -> None:
+        slot = self.slots[server_id]
+        slot.holder, slot.grace_until = None, self.clock.now + GRACE
+        self._settle(server_id, alive=False)
+
+    def _phone_gone(self, slot: Slot, wire: Wire, code: int) -> None:
+        if slot.holder is slot.phones.pop(wire) and slot.holder is not None:
+            notice = f'{{"conn_id":"{wire.handler.conn_id}","close_code":{code}}}'
+            self.notices[slot.holder].append(notice)
 
     def _install(self, server_id: str, wire: Wire) -> None:
         old = self.slots.get(server_id)

@@ -80,13 +80,13 @@ def read_envelope(message: bytes) -> Asked | None:
     frame, wake = asked.get("frame", "").encode(), asked.get("push_wake", "").encode()
     if not conn_id:
         return Asked(conn_id, frame, code, wake) if wake else None
-    if not _may_be_asked(code) if code else not frame:
+    if not _has_64_bits(code) if code else not frame:
         return None
     return Asked(conn_id, frame, code, wake)
 
 
-def _may_be_asked(code: int) -> bool:
-    return code in range(1000, 1004) or code in range(1007, 1015) or code in range(3000, 5000)
+def _has_64_bits(code: int) -> bool:
+    return code in range(-(2**63), 2**64)
 
 
 def _well_typed(name: str, value: str) -> bool:

@@ -13,8 +13,8 @@ from fastrelay.config.settings import Intervals
 from fastrelay.loop.timer_wheel import TimerWheel
 from fastrelay.policy.caps import LiveConnections
 from fastrelay.policy.held_bytes import HeldBytes
-from fastrelay.protocol.cause import Cause
 from fastrelay.protocol.close_codes import NO_SERVER, WRITE_FAILED
+from fastrelay.protocol.ending import Ending
 from fastrelay.websocket.connection import Connection
 from fastrelay.websocket.context import ConnectionContext
 from tests.support.clock import Loop
@@ -92,8 +92,8 @@ class Handler:
     """Notes what it is told."""
 
     def __init__(self) -> None:
-        self.stalls = 0
-        self.ends: list[int | None] = []
+        self.closed = self.stalls = 0
+        self.ends: list[str] = []
         self.unsent: list[int] = []
 
     server_id = "s1"
@@ -101,7 +101,9 @@ class Handler:
     def on_messages(self, messages: list[bytes]) -> None: ...
     def on_ignored(self, count: int) -> None: ...
     def on_pong(self, payload: bytes) -> None: ...
-    def on_closing(self, cause: Cause, code: int | None) -> None: ...
+
+    def on_closing(self, ending: Ending) -> None:
+        self.ends.append(ending.text)
 
     def on_backlog(self, unsent: int) -> None:
         self.unsent.append(unsent)
@@ -109,8 +111,10 @@ class Handler:
     def on_write_stalled(self) -> None:
         self.stalls += 1
 
-    def on_closed(self, code: int | None, undelivered: int) -> None:
-        self.ends.append(code)
+    def on_undelivered(self, frames: int) -> None: ...
+
+    def on_closed(self) -> None:
+        self.closed += 1
 
 
 class Sent:
@@ -331,7 +335,11 @@ def test_who_is_failed_while_its_close_frame_waits_is_dropped() -> None:
     scene.connection.send((FRAME,), 1)
     scene.connection.close(NO_SERVER)
     scene.connection.fail(WRITE_FAILED)
-    assert (scene.transport.state, scene.handler.ends) == ("aborted", [None])
+    assert (scene.transport.state, scene.handler.ends) == (
+        "aborted",
+        ["closed by relay: no server with that id (4404)"],
+    )
+    assert scene.handler.closed == 1
 
 
 @pytest.mark.parametrize("end", ["a close frame", "the end of TCP"])
@@ -340,7 +348,11 @@ def test_who_has_said_goodbye_and_takes_nothing_is_dropped_after_five_seconds(en
     scene.connection.send((FRAME,), 1)
     if end == "a close frame":
         scene.says(client_frame(close_payload(4000), CLOSE))
-        assert (scene.transport.state, scene.handler.ends) == ("closing", [4000])
+        assert (scene.transport.state, scene.handler.ends) == (
+            "closing",
+            ["closed by peer with 4000"],
+        )
+        assert scene.handler.closed == 1
     else:
         scene.connection.eof_received()
     scene.passes(4.7)
@@ -361,15 +373,20 @@ def test_who_was_not_read_is_read_again_for_its_close_frame() -> None:
     scene.connection.pause_reading()
     scene.connection.close(NO_SERVER)
     scene.says(client_frame(close_payload(4404), CLOSE))
-    assert (scene.transport.state, scene.handler.ends) == ("closing", [4404])
+    assert (scene.transport.state, scene.handler.ends) == (
+        "closing",
+        ["closed by relay: no server with that id (4404)"],
+    )
+    assert scene.handler.closed == 1
 
 
 def test_the_end_is_told_at_once_and_once() -> None:
     scene = Scene()
     scene.connection.abort()
-    assert scene.handler.ends == [None]
-    scene.connection.connection_lost(None)
-    assert scene.handler.ends == [None]
+    for _ in range(2):
+        assert scene.handler.ends == ["closed by peer without a close frame"]
+        assert scene.handler.closed == 1
+        scene.connection.connection_lost(None)
 
 
 # -- stalls of the relay itself --------------------------------------------------------------------

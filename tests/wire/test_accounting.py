@@ -73,7 +73,7 @@ async def test_down_every_frame_is_forwarded_or_has_a_reason() -> None:
         assert await data_frames(led) == 1
         slow.read_on()
         reached_slow = await data_frames(slow)
-        assert await binary.json() == {"conn_id": ids[slow], "close_code": 1011}
+        assert await binary.json() == {"conn_id": ids[slow], "close_code": 1001}
         await relay.until(lambda: dropped(relay, DOWN)["invalid"] == 2)
         assert relay.value("frames_received_total", direction=DOWN) == 3 * ROUNDS + 4
         forwarded = relay.value("frames_forwarded_total", direction=DOWN)

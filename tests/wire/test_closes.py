@@ -1,6 +1,7 @@
 """Every connection that ends is counted once, by side, cause and class of code."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -152,6 +153,17 @@ async def directives(relay: RunningRelay) -> None:
         assert await phone.closed() == (code, "")
 
 
+async def codes_that_may_not_travel(relay: RunningRelay) -> None:
+    binary = await relay.binary()
+    for code in (1005, 1006):
+        phone = await relay.phone()
+        phone.send_text("0")
+        binary.send_json({"conn_id": (await binary.json())["conn_id"], "close_code": code})
+        if code == 1005:
+            assert await phone.closed() == (None, "")
+        assert await phone.at_eof()
+
+
 async def a_backlog_too_large(relay: RunningRelay) -> None:
     await _flood_a_phone_that_stopped(relay)
 
@@ -248,6 +260,22 @@ async def half_messages_of_all(relay: RunningRelay) -> None:
     assert await other.closed() == (1011, "memory limit")
 
 
+SIDES = ("phone", "binary")
+
+
+def _both(why: str) -> set[str]:
+    return {f"{side} closed by relay: {why}" for side in SIDES}
+
+
+def words(relay: RunningRelay) -> set[str]:
+    """Why connections ended, in the words of the log."""
+    return {
+        f"{side} {json.loads(line.partition(' err=')[2])}"
+        for side in SIDES
+        for line in relay.log_of(f"{side}_forwarder_read_end")
+    }
+
+
 Scene = Callable[[RunningRelay], Awaitable[None]]
 SCENES: dict[Scene, tuple[str, ...]] = {
     peers_say_goodbye: (
@@ -270,6 +298,7 @@ SCENES: dict[Scene, tuple[str, ...]] = {
     grace_expires: ("phone grace_expired 1xxx",),
     a_frame_for_nobody: ("phone no_binary 1xxx",),
     directives: ("phone directed 1xxx", "phone directed 3xxx", "phone directed 4xxx"),
+    codes_that_may_not_travel: ("phone directed none",),
     half_messages_of_all: ("phone memory_limit 1xxx", "binary memory_limit 1xxx"),
     a_backlog_too_large: ("phone backlog_full 1xxx",),
     a_phone_that_takes_nothing: ("phone write_failed 1xxx",),
@@ -278,6 +307,38 @@ SCENES: dict[Scene, tuple[str, ...]] = {
     records_that_are_not_encrypted: ("phone tls_failed none", "binary tls_failed none"),
     exceptions_in_the_relay: ("phone internal_error none", "binary internal_error none"),
 }
+WORDS: dict[Scene, set[str]] = {
+    peers_say_goodbye: {f"{side} closed by peer with {n}" for side in SIDES for n in (1000, 4001)},
+    peers_say_nothing_but_goodbye: {f"{side} closed by peer without a code" for side in SIDES},
+    peers_vanish: {f"{side} closed by peer without a close frame" for side in SIDES},
+    shutdown: _both("shutting down (1001)"),
+    protocol_errors: _both("reserved opcode (1002)"),
+    invalid_payloads: _both("text message is not valid UTF-8 (1007)"),
+    messages_too_big: _both("message too big (1009)"),
+    message_timeouts: _both("message timeout (1011)"),
+    heartbeat_timeouts: _both("heartbeat timeout (1011)"),
+    a_takeover: {
+        "binary closed by relay: taken over by another binary (1011)",
+        "phone closed by relay: binary reclaimed server-id (4404)",
+    },
+    useless_frames: _both("too many useless frames (1008)"),
+    grace_expires: {"phone closed by relay: the grace period of its binary is over (1000)"},
+    a_frame_for_nobody: {"phone closed by relay: its binary is gone (1000)"},
+    directives: {"phone closed by relay: its binary asked for it (4401)"},
+    codes_that_may_not_travel: {
+        "phone closed by relay: its binary asked for it (1005)",
+        "phone dropped by relay: its binary asked for it (1006)",
+    },
+    half_messages_of_all: _both("memory limit (1011)"),
+    a_backlog_too_large: {"phone closed by relay: phone backlog full (1011)"},
+    a_phone_that_takes_nothing: {"phone closed by relay: write stalled (1011)"},
+    a_binary_that_takes_nothing: {"binary dropped by relay: write stalled"},
+    halves_of_tls_messages: {f"{side} dropped by relay: TLS message timeout" for side in SIDES},
+    records_that_are_not_encrypted: {f"{side} dropped by relay: TLS failed" for side in SIDES},
+    exceptions_in_the_relay: {f"{side} dropped by relay: internal error" for side in SIDES},
+}
+"""What the log says of connections that held or had a server-id."""
+
 OVER_TLS = {halves_of_tls_messages, records_that_are_not_encrypted}
 INTERVALS: dict[Scene, dict[str, float]] = {
     message_timeouts: {"message": 0.05},
@@ -304,6 +365,7 @@ async def test_a_close_advances_its_cell(scene: Scene) -> None:
         await relay.until(
             lambda: set(SCENES[scene]) <= {cell for cell, n in cells(relay).items() if n}
         )
+        await relay.until(lambda: words(relay) >= WORDS.get(scene, set()))
         await relay.close_clients()
         await relay.until(lambda: relay.live == 0)
         every_close_is_counted(relay)

@@ -8,10 +8,12 @@ import asyncio
 import json
 import re
 
+import pytest
+
 from fastrelay.log import WHOLE_LINES
 from tests.support.attempts import CLIENT, ask
 from tests.support.harness import RunningRelay, running_relay
-from tests.support.peer import PONG, Peer, client_frame, upgrade_headers
+from tests.support.peer import CLOSE, PONG, Peer, client_frame, close_payload, upgrade_headers
 
 FIELD = re.compile(r'(\w+)=("(?:[^"\\]|\\.)*"|\S*)')
 
@@ -63,7 +65,7 @@ async def test_a_binary_goes() -> None:
         await binary.close()
         await relay.until(lambda: relay.log_of("server_released"))
         assert logged(relay, "binary_forwarder_read_end") == [
-            its_binary | {"err": "connection lost"}
+            its_binary | {"err": "closed by peer without a close frame"}
         ]
         assert logged(relay, "server_released") == [its_binary]
 
@@ -132,13 +134,76 @@ async def test_what_a_binary_says() -> None:
         assert logged(relay, "binary_forwarder_phone_closed") == [itself | {"close_code": "4426"}]
 
 
-async def test_a_notice_for_a_binary_that_is_being_closed() -> None:
+async def test_what_a_phone_says() -> None:
+    async with running_relay() as relay:
+        _, phone, _, itself = await joined(relay)
+        phone.send_text("nonsense")
+        assert (await phone.closed())[0] == 1007
+        assert logged(relay, "phone_forwarder_marshal_err") == [
+            itself | {"err": "message is not valid JSON"}
+        ]
+        babbler = await relay.phone()
+        babbler.send(client_frame(b"", PONG) * 1001)
+        assert (await babbler.closed())[0] == 1008
+        assert len(logged(relay, "useless_frames")) == 1
+
+
+async def test_a_binary_that_is_being_closed_gets_no_notice_and_needs_no_line() -> None:
     async with running_relay(intervals={"close": 1000.0}) as relay:
-        binary, phone, its_binary, itself = await joined(relay)
+        binary, phone, its_binary, _ = await joined(relay)
         binary.send(client_frame(b"", masked=False))
         assert (await binary.closed(answer=False))[0] == 1002
+        assert logged(relay, "server_released") == [its_binary]
         await phone.say_goodbye()
-        assert logged(relay, "phone_close_notice_send_failed") == [its_binary | itself]
+        assert not relay.log_of("phone_close_notice_send_failed")
+
+
+async def test_what_waited_for_a_binary_that_ends() -> None:
+    async with running_relay(limits={"binary_backlog_bytes": 2**30}) as relay:
+        binary, phone, _, itself = await joined(relay)
+        binary.stop_reading()
+        for _ in range(20):
+            phone.send_text('"' + "x" * 200_000 + '"')
+        await relay.until(lambda: relay.held > 200_000)
+        phone.send(client_frame(close_payload(1000), CLOSE))
+        await relay.until(lambda: relay.log_of("phone_unregistered"))
+        await binary.close()
+        lost = itself | {"err": "the binary's connection has ended"}
+        await relay.until(lambda: relay.log_of("server_released"))
+        assert logged(relay, "phone_forwarder_send_failed") == [lost]
+        assert logged(relay, "phone_close_notice_send_failed") == [lost]
+
+
+@pytest.mark.parametrize("directed", [False, True])
+@pytest.mark.parametrize("how", ["too much", "too slow", "gone"])
+async def test_what_waited_for_a_phone_that_ends(how: str, directed: bool) -> None:
+    intervals = {"write": 0.05} if how == "too slow" else {}
+    limits = {"phone_backlog_bytes": 1_000_000 if how == "too much" else 2**30}
+    async with running_relay(intervals=intervals, limits=limits) as relay:
+        binary = await relay.binary()
+        phone = await relay.phone(window=4096)
+        await relay.until(lambda: relay.log_of("phone_registered"))
+        (itself,) = logged(relay, "phone_registered")
+        itself = {key: itself[key] for key in ("server_id", "conn_id")}
+        phone.stop_reading()
+        frame = {"conn_id": itself["conn_id"], "frame": "x" * 200_000}
+        for _ in range(20):
+            binary.send_json(frame)
+        if directed:
+            binary.send_json(frame | {"close_code": 4401})
+        if how == "gone":
+            await relay.until(lambda: relay.buffered > 2_000_000)
+            if directed:
+                await relay.until(lambda: relay.log_of("binary_forwarder_phone_closed"))
+            await phone.close()
+        event = "binary_forwarder_phone_send_failed"
+        why = {"too slow": "write stalled", "gone": "the phone's connection has ended"}
+        if how == "too much":
+            event, why[how] = "binary_forwarder_phone_enqueue_failed", "phone backlog full"
+        elif directed:
+            event, itself["close_code"] = "binary_forwarder_close_frame_send_failed", "4401"
+        await relay.until(lambda: relay.log_of(event))
+        assert logged(relay, event) == [itself | {"err": why[how]}]
 
 
 async def test_the_count_of_a_flood_that_is_over_is_written() -> None:

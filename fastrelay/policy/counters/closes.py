@@ -44,7 +44,7 @@ _CODES_OF_PHONES: Final[dict[Cause, tuple[str, ...]]] = _EITHER_SIDE | {
     Cause.RECLAIMED: ("4xxx",),
     Cause.NO_SERVER: ("4xxx",),
     Cause.PHONES_AT_CAP: ("4xxx",),
-    Cause.DIRECTED: _ANY_CLASS,
+    Cause.DIRECTED: (*_ANY_CLASS, _NO_CODE),
 }
 
 

@@ -153,7 +153,7 @@ class Supervisor:
         exit_code = await self._exit_requests.get()
         starting.cancel()
         notifier.stopping()
-        log_draining(self._log)
+        log_draining(self._log, exit_code)
         await self._end()
         await notifier.close()
         log_stopped(self._log)
