@@ -30,6 +30,7 @@ def change() -> None:
                 self._settings.intervals.tls_stall,
                 self._newcomers,
                 self._plain.may_shake_hands,
+                self._handshake_failed,
             ),
             client,
         )

@@ -35,3 +35,11 @@ class RefusedMetrics(Collector):
         for fault, count in self._counts.proxy_headers.items():
             proxy_headers.add_metric([fault.value], count)
         yield proxy_headers
+        handshakes = CounterMetricFamily(
+            f"{PREFIX}tls_handshakes_failed",
+            "TLS handshakes that were begun and not completed.",
+            labels=["reason"],
+        )
+        for cause, count in self._counts.handshakes.items():
+            handshakes.add_metric([cause.value], count)
+        yield handshakes

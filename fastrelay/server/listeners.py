@@ -25,6 +25,7 @@ from fastrelay.net.tls.buffers import TlsBuffers
 from fastrelay.net.tls.certificates import Certificates
 from fastrelay.net.tls.layer import TlsLayer
 from fastrelay.policy.counters import Counters
+from fastrelay.policy.counters.refused import HandshakeFault
 from fastrelay.policy.pending import PendingConnections
 from fastrelay.policy.plain_requests import PlainRequests
 from fastrelay.protocol.proxy_v2 import Fault
@@ -230,9 +231,14 @@ class Listeners:
             self._settings.intervals.tls_stall,
             self._newcomers,
             self._plain.may_shake_hands,
+            self._handshake_failed,
             self._scheduler,
         )
         return lambda client: TlsLayer(inner(client), self.certificates, buffers, client)
+
+    def _handshake_failed(self, client: str, fault: HandshakeFault) -> None:
+        self._counters.refused.handshakes.add(fault)
+        self._log.limited("tls_handshake_failed", level="debug", remote=client, err=fault.value)
 
     def _site(
         self,

@@ -14,4 +14,10 @@ def unhurried(next_iteration: Callable[[Callable[[], None]], Any]) -> Newcomers:
 
 def unhurried_tls(wheel: Wheel, stall: float) -> TlsBuffers:
     """What TLS connections share where any handshake is made at once."""
-    return TlsBuffers(wheel, stall, unhurried(lambda callback: None), lambda client: True)
+    return TlsBuffers(
+        wheel,
+        stall,
+        unhurried(lambda callback: None),
+        lambda client: True,
+        lambda client, fault: None,
+    )

@@ -7,6 +7,7 @@ from fastrelay.loop.fair_reads import BUFFER_BYTES, FairScheduler
 from fastrelay.loop.newcomers import Newcomers
 from fastrelay.loop.timer_wheel import Timed
 from fastrelay.net.tls.session import SharedBios
+from fastrelay.policy.counters.refused import HandshakeFault
 
 _PLAINTEXT_BYTES: Final = 64 * 1024
 """For protocols that bring no buffer of their own."""
@@ -31,6 +32,7 @@ class TlsBuffers:
         newcomers: when handshakes are made.
         may_shake_hands: takes a handshake of an address from its bucket; returns whether there is
             one for it.
+        handshake_failed: told the address and the fault of each handshake that failed.
         scheduler: of the loop, shared with the connections above; without one it has its own.
     """
 
@@ -40,6 +42,7 @@ class TlsBuffers:
         stall: float,
         newcomers: Newcomers,
         may_shake_hands: Callable[[str], bool],
+        handshake_failed: Callable[[str, HandshakeFault], None],
         scheduler: FairScheduler | None = None,
     ) -> None:
         self.scheduler = FairScheduler() if scheduler is None else scheduler
@@ -50,3 +53,4 @@ class TlsBuffers:
         self.stall = stall
         self.newcomers = newcomers
         self.may_shake_hands = may_shake_hands
+        self.handshake_failed = handshake_failed

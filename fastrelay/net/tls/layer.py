@@ -18,6 +18,7 @@ from fastrelay.loop.internal_errors import report
 from fastrelay.net.tls.buffers import TlsBuffers
 from fastrelay.net.tls.certificates import Certificates
 from fastrelay.net.tls.session import MAX_RECORD, End, TlsSession
+from fastrelay.policy.counters.refused import HandshakeFault
 from fastrelay.protocol.cause import Aborted, Cause
 
 UNENCRYPTED: Final = "unencrypted"
@@ -72,6 +73,7 @@ class TlsLayer(FairReader, asyncio.Transport):
         "_unencrypted",
         "wheel_tick",
     )
+    _kept: int
 
     def __init__(
         self,
@@ -83,7 +85,7 @@ class TlsLayer(FairReader, asyncio.Transport):
         self._aborted: Aborted | None = None
         self._buffers = buffers
         self._certificates = certificates
-        self._client: str | None = client
+        self._client = client
         self._own_output = 0
         self._paused = False
         self._quota = buffers.ciphertext[:FIRST_QUOTA]
@@ -119,6 +121,7 @@ class TlsLayer(FairReader, asyncio.Transport):
             self.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._end_handshake(HandshakeFault.CLOSED)
         self._state = _ENDED
         self._certificates.waiting.pop(self, None)
         self._buffers.wheel.cancel(self)
@@ -165,6 +168,7 @@ class TlsLayer(FairReader, asyncio.Transport):
             self._undecrypted += bytes(ciphertext)
             self.pause_reading()
         elif self._state == _EXPECT_CLIENT_HELLO and ciphertext[0] != _HANDSHAKE_RECORD:
+            self._buffers.handshake_failed(self._client, HandshakeFault.NOT_TLS)
             self.abort()  # the peer does not use TLS, so it gets no alert
         elif self._state < _OPEN:
             has_asked = bool(self._undecrypted)
@@ -179,14 +183,9 @@ class TlsLayer(FairReader, asyncio.Transport):
         kept = size + len(self._undecrypted)
         if self._session is not None and self._session.mid_record:
             kept += MAX_RECORD
-        if kept != self._kept:
-            self._tell_kept(kept)
-
-    def _tell_kept(self, size: int) -> None:
-        """Tell the protocol above what is kept of its peer's bytes here."""
-        if self._reads_itself and self._state != _ENDED:
-            self._kept = size
-            self._inner.hold_undecrypted(size)
+        if kept != self._kept and self._reads_itself and self._state != _ENDED:
+            self._kept = kept
+            self._inner.hold_undecrypted(kept)
 
     def _ask_for_turn(self) -> None:
         """Go on with the handshake as soon as there is time for it, which may be now.
@@ -194,8 +193,8 @@ class TlsLayer(FairReader, asyncio.Transport):
         An address that makes too many is dropped before it costs more than the accept: no
         handshake is begun, and no alert is sent.
         """
-        client, self._client = self._client, None
-        if client is not None and not self._buffers.may_shake_hands(client):
+        is_first = self._state == _EXPECT_CLIENT_HELLO
+        if is_first and not self._buffers.may_shake_hands(self._client):
             self.abort()
         elif not self._buffers.newcomers.run(self._shake_hands):
             self._transport.pause_reading()
@@ -236,18 +235,22 @@ class TlsLayer(FairReader, asyncio.Transport):
             self._inner.process_read(count)
         elif count:
             self._inner.data_received(bytes(plaintext[:count]))
-        if session.end is not None:
+        if session.end is not None and self._state != _ENDED:
             self._peer_ended(session.end)
 
-    def _peer_ended(self, end: End) -> None:
+    def _peer_ended(self, end: End | HandshakeFault) -> None:
         """The peer has sent a close_notify, or its stream is broken: close after flushing."""
-        if self._state == _ENDED:
-            return
-        if end is End.FAILED:
-            self._fail()
-        else:
+        self._end_handshake(end if isinstance(end, HandshakeFault) else HandshakeFault.CLOSED)
+        if end is End.CLOSED:
             self.eof_received()
             self.close()
+        else:
+            self._fail()
+
+    def _end_handshake(self, fault: HandshakeFault) -> None:
+        """The connection ends: if that is within the handshake, it has failed."""
+        if self._state == _HANDSHAKE:
+            self._buffers.handshake_failed(self._client, fault)
 
     def _fail(self) -> None:
         """Close behind the alert that OpenSSL has written, if there is one."""
@@ -347,6 +350,7 @@ class TlsLayer(FairReader, asyncio.Transport):
 
     def abort(self) -> None:
         """Close at once, without sending anything more."""
+        self._end_handshake(HandshakeFault.UNFINISHED)
         self._state = _ENDED
         self._transport.abort()
 

@@ -19,6 +19,9 @@ import ssl
 from enum import Enum
 from typing import Any, Final
 
+from fastrelay.net.tls.handshake_faults import fault_of
+from fastrelay.policy.counters.refused import HandshakeFault
+
 MAX_RECORD: Final = 16 * 1024 + 2048 + 5
 """Bytes of the longest record with its header (RFC 5246 §6.2.3; TLS 1.3 allows fewer)."""
 
@@ -71,7 +74,7 @@ class End(Enum):
     """How the peer's half of a session ended."""
 
     CLOSED = "close_notify"
-    FAILED = "fatal alert, broken record or refused handshake"
+    FAILED = "fatal alert or broken record"
 
 
 class TlsSession:
@@ -84,7 +87,8 @@ class TlsSession:
             encrypts nothing before the rest has come.
         output: what OpenSSL itself wrote during the last :meth:`decrypt` or a failed
             :meth:`encrypt`, to be sent before anything else: an alert or a key update.
-        end: how the peer's half has ended; ``None`` while the peer can be read.
+        end: how the peer's half has ended, or why there was no handshake; ``None`` while the peer
+            can be read.
     """
 
     __slots__ = (
@@ -104,7 +108,7 @@ class TlsSession:
         self._tls = bios.wrap(context)
         self._may_renegotiate = False
         self._renegotiations = 0
-        self.end: End | None = None
+        self.end: End | HandshakeFault | None = None
         self.established = False
         self.mid_handshake = False
         self.mid_record = False
@@ -145,8 +149,8 @@ class TlsSession:
             self._check_handshake()
         except ssl.SSLZeroReturnError:
             self.end = End.CLOSED
-        except ssl.SSLError:
-            self.end = End.FAILED
+        except ssl.SSLError as error:
+            self.end = End.FAILED if self.established else fault_of(error)
         except BaseException:
             bios.discard()
             raise
