@@ -89,9 +89,9 @@ def test_no_listener_explains_the_two_ways() -> None:
 
 
 async def test_starting_is_said_in_logfmt() -> None:
-    async with running_command() as command:
+    async with running_command("--workers", "3") as command:
         listen = f"mode=insecure listen=127.0.0.1:{command.port} metrics=off push=off"
-        listen += r' address_cap="\d+, loopback and private peers: none" workers=1'
+        listen += r' address_cap="\d+, loopback and private peers: none" workers=3'
         listen += r" max_connections=\d+"
         listen += r" max_message_bytes=262144 max_phones=16 max_held_bytes=\d+"
         listen += r" phone_send_buffer=262144 binary_send_buffer=1048576 grace=30.0"
@@ -105,7 +105,9 @@ async def test_starting_is_said_in_logfmt() -> None:
 async def test_starting_is_said_in_json_with_the_metrics_served() -> None:
     metrics_port = free_port()
     metrics = f"127.0.0.1:{metrics_port}"
-    async with running_command("--log-format", "json", metrics=metrics) as command:
+    async with running_command(
+        "--workers", "1", "--log-format", "json", metrics=metrics
+    ) as command:
         said: dict[str, Any] = json.loads(command.said)
         assert said.pop("time").endswith("Z")
         assert said.pop("max_connections")
@@ -220,7 +222,7 @@ sys.exit(main())
 
 
 async def test_a_listener_that_breaks_ends_the_process_with_1_after_a_drain() -> None:
-    async with running_command(program=("-c", BREAKS_ITS_LISTENER)) as command:
+    async with running_command("--workers", "1", program=("-c", BREAKS_ITS_LISTENER)) as command:
         async with await command.binary() as binary:
             command.process.send_signal(signal.SIGUSR1)
             assert await binary.closed() == (1001, "shutting down")

@@ -205,7 +205,7 @@ sys.exit(main())
 
 
 def test_a_port_that_is_not_the_one_asked_for() -> None:
-    command = [sys.executable, "-c", OTHER_PORT, *LISTEN, "--metrics-listen", ""]
+    command = [sys.executable, "-c", OTHER_PORT, *LISTEN, "--workers", "1", "--metrics-listen", ""]
     done = subprocess.run(command, capture_output=True, text=True, timeout=20)
     assert done.returncode == 2
     what, _ = what_and_fix(done.stderr)

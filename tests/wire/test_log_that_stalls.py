@@ -149,7 +149,7 @@ async def read_on(reader: int, until: str) -> str:
 
 async def test_connects_with_long_names_fill_a_pipe_that_is_not_read() -> None:
     """Frames, /healthz and SIGTERM work; what is read then is whole lines in their order."""
-    async with small_pipe() as ends, relay_with(ends[1]) as relay:
+    async with small_pipe() as ends, relay_with(ends[1], "--workers", "1") as relay:
         await relay.connects(32)
         assert await relay.metric("log_lines_queued") > 0
         await relay.relays_and_answers()
@@ -169,7 +169,8 @@ async def test_connects_with_long_names_fill_a_pipe_that_is_not_read() -> None:
 
 async def test_lines_that_find_no_room_are_counted_and_said() -> None:
     """The queue holds 1 MiB; a binary that comes and goes is three lines of log."""
-    async with small_pipe() as ends, relay_with(ends[1], "--log-level", "debug") as relay:
+    flags = ("--workers", "1", "--log-level", "debug")  # each worker has a queue of its own
+    async with small_pipe() as ends, relay_with(ends[1], *flags) as relay:
         while not await relay.metric("log_lines_lost_total"):
             await asyncio.gather(*(comes_and_goes(relay) for _ in range(100)))
         await relay.relays_and_answers()

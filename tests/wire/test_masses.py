@@ -57,7 +57,8 @@ async def settled(relay: RelayProcess, descriptors: int) -> None:
 
 
 async def test_a_flood_of_refusals_is_twenty_lines_of_log_and_a_count(tmp_path: Path) -> None:
-    flags = ("--upgrade-burst", "5", "--upgrade-refill", "1000")
+    # Of several workers each says how many lines it has suppressed.
+    flags = ("--workers", "1", "--upgrade-burst", "5", "--upgrade-refill", "1000")
     async with relay_process(tmp_path / "log", *flags) as relay:
         await flood(relay, 500)
         lines = [line for line in (await relay.logged()).splitlines() if "rate_limited" in line]

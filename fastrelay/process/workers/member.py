@@ -1,6 +1,7 @@
 """One worker as the supervisor sees it: its process, its channel, and how it is doing."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -156,11 +157,9 @@ class Member:
 
     def _ended(self) -> None:
         assert self._process is not None
-        cpu = cpu_of(self._process.pid)
-        code = self._process.poll()
-        if code is None:
-            return
-        self.retired_cpu += cpu
+        with contextlib.suppress(OSError):  # there may be no /proc
+            self.retired_cpu += cpu_of(self._process.pid)
+        code = self._process.wait()
         self._loop.remove_reader(self._pidfd)
         os.close(self._pidfd)
         if self._channel is not None:
