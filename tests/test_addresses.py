@@ -14,7 +14,8 @@ from fastrelay.http.client_address import MOST_ENTRIES, forwarded_for, socket_pe
 
 @given(st.ip_addresses(v=6), st.integers(0, 2**64 - 1))
 def test_an_ipv6_key_is_its_64_and_nothing_else(address: ipaddress.IPv6Address, host: int) -> None:
-    assume(address not in ipaddress.ip_network("64:ff9b::/96"))  # has another key
+    translated = ("64:ff9b::/96", "64:ff9b:1::/48", "::ffff:0:0:0/96")  # have another key
+    assume(not any(address in ipaddress.ip_network(network) for network in translated))
     sibling = ipaddress.IPv6Address(int(address) >> 64 << 64 | host)
     assert bucket_key(str(address)) == bucket_key(str(sibling))
     stranger = ipaddress.IPv6Address(int(address) ^ 1 << 64)
@@ -152,7 +153,16 @@ def test_the_networks_around_an_ipv6_address(address: ipaddress.IPv6Address) -> 
         ("64:ff9b::203.0.113.9", "203.0.113.9"),
         ("64:ff9b::", "0.0.0.0"),
         ("64:ff9b:0:0:1::", "64ff9b00000000/64"),
-        ("64:ff9b:1::1", "64ff9b00010000/64"),
+        # The forms of RFC 6052 §2.4, for prefixes of 48, 56, 64 and 96 bits.
+        ("64:ff9b:1:c000:2:2100::", "192.0.2.33"),
+        ("64:ff9b:1:1c0:0:221::", "192.0.2.33"),
+        ("64:ff9b:1:122:c0:2:2100::", "192.0.2.33"),
+        ("64:ff9b:1:122:0:0:192.0.2.33", "192.0.2.33"),
+        ("64:ff9b:1:fffe::203.0.113.9", "203.0.113.9"),
+        ("64:ff9b:1:1:100::1", "64ff9b00010001/64"),
+        ("64:ff9b:2::203.0.113.9", "64ff9b00020000/64"),
+        ("::ffff:0:203.0.113.9", "203.0.113.9"),
+        ("::ffff:1:203.0.113.9", "0/64"),
     ],
 )
 def test_an_address_behind_nat64_has_the_key_of_its_ipv4_address(host: str, key: str) -> None:

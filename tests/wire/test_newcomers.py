@@ -352,12 +352,30 @@ async def test_a_48_has_four_times_the_cap_of_a_64() -> None:
         assert not await refused(relay, "2001:db8:1::1")
 
 
-async def test_behind_nat64_it_is_the_ipv4_address() -> None:
+TRANSLATED = ["64:ff9b::", "64:ff9b:1:fffe::", "::ffff:0:"]
+"""What translators put before IPv4 addresses: NAT64, NAT64 with a local prefix, SIIT."""
+
+
+@pytest.mark.parametrize("prefix", TRANSLATED)
+async def test_behind_a_translator_it_is_the_ipv4_address(prefix: str) -> None:
     async with running_relay(limits={"connections_per_ip": 2}, **TRUSTED) as relay:
         await fill(relay, 1, "198.51.100.1")
-        await fill(relay, 1, "64:ff9b::198.51.100.1")
-        assert await refused(relay, "64:ff9b::198.51.100.1")
-        assert not await refused(relay, "64:ff9b::198.51.100.2")
+        await fill(relay, 1, f"{prefix}198.51.100.1")
+        assert await refused(relay, f"{prefix}198.51.100.1")
+        assert not await refused(relay, f"{prefix}198.51.100.2")
+
+
+@pytest.mark.parametrize("prefix", TRANSLATED)
+async def test_behind_a_translator_each_ipv4_address_has_a_bucket(prefix: str) -> None:
+    limits = {"upgrade_burst": 1, "upgrade_refill": 1e6}
+    async with running_relay(limits=limits, **TRUSTED) as relay:
+        expected = {"198.51.100.1": 101, f"{prefix}198.51.100.1": 429, f"{prefix}198.51.100.2": 101}
+        for address, status in expected.items():
+            client = await relay.http()
+            headers = {"X-Pyrycode-Server": address, "X-Pyrycode-Version": "1"}
+            headers["X-Forwarded-For"] = address
+            client.send(request("/v1/server", upgrade_headers(headers)))
+            assert (await client.response())[0] == status
 
 
 async def test_the_last_tenth_is_for_addresses_with_few() -> None:

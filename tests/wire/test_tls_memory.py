@@ -59,7 +59,7 @@ async def test_a_relay_that_runs_out_of_memory_goes_on(tmp_path: Path) -> None:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "fastrelay", "--https-listen", f"127.0.0.1:{port}"),
             *("--tls-cert", str(certificate.certificate), "--tls-key", str(certificate.key)),
-            *("--metrics-listen", "", "--upgrade-burst", "0"),
+            *("--metrics-listen", "", "--upgrade-burst", "0", "--workers", "1"),
             stderr=stderr,
         )
     clients: list[ssl.SSLSocket] = []
