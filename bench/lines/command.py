@@ -29,7 +29,7 @@ _TOGETHER: Final = 5_000_000
 _MOST_TOGETHER: Final = 8
 _KB: Final = 1000
 _DIRECTIONS: Final = ("down", "up")
-_RATES: Final = (60 * _KB, 300 * _KB, 2_500 * _KB)
+_RATES: Final = (60 * _KB, 300 * _KB, 2_500 * _KB, 10_000 * _KB)
 _ROUND_TRIPS: Final = (0.01, 0.1)
 _PAYLOADS: Final = (1024, 64 * 1024)
 
@@ -38,6 +38,9 @@ def main(arguments: Sequence[str]) -> int:
     """Print the matrix as a Markdown table; returns 1 if a cell could not be measured."""
     parser = argparse.ArgumentParser(prog="python -m bench lines", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="few cells, less than a minute")
+    parser.add_argument(
+        "--rates", type=_rates, default=_RATES, help="kB a second, as in 60,300; default: all"
+    )
     parser.add_argument("--seconds", type=float, default=14.0, help="of a cell; default: 14")
     parser.add_argument("--flags", default="", help="more flags for ours")
     parser.add_argument("--before", type=Path, help="another checkout of ours, a column of its own")
@@ -46,7 +49,7 @@ def main(arguments: Sequence[str]) -> int:
     if reason := why_impossible():
         print(f"no slow line can be made here: {reason}", file=sys.stderr)
         return 1
-    cells = _cells(quick=options.quick)
+    cells = _cells(options.rates, quick=options.quick)
     seconds = min(options.seconds, 4.0) if options.quick else options.seconds
     columns: dict[str, list[Found | None]] = {}
     for name, command in _contenders(options):
@@ -57,10 +60,15 @@ def main(arguments: Sequence[str]) -> int:
     return int(any(found is None for column in columns.values() for found in column))
 
 
-def _cells(*, quick: bool) -> list[Cell]:
+def _rates(text: str) -> tuple[int, ...]:
+    """Bytes a second, from kB a second with commas between."""
+    return tuple(int(rate) * _KB for rate in text.split(","))
+
+
+def _cells(rates: tuple[int, ...], *, quick: bool) -> list[Cell]:
     return [
         Cell(direction, rate, round_trip, payload)
-        for rate in (_RATES[1:2] if quick else _RATES)
+        for rate in (_RATES[1:2] if quick else rates)
         for direction in _DIRECTIONS
         for round_trip in (_ROUND_TRIPS[1:] if quick else _ROUND_TRIPS)
         for payload in _PAYLOADS

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import ctypes
-import itertools
 import os
 import shutil
 import socket
@@ -17,7 +16,8 @@ from typing import Final
 from bench.support.generator import Failed
 
 _CLONE_NEWNET: Final = 0x40000000
-_NUMBERS: Final = itertools.count()
+_MOST: Final = 64
+"""Lines at the same time, of all processes: a /30 of the network for documentation each."""
 
 
 class Line:
@@ -76,11 +76,11 @@ def slow_line(rate: float, round_trip: float) -> Iterator[Line]:
     Raises:
         Failed: the system does not allow it.
     """
-    number = next(_NUMBERS) % 64
-    name = f"fl{os.getpid()}-{number}"
-    near, far = f"203.0.113.{4 * number + 1}", f"203.0.113.{4 * number + 2}"
-    device = f"fl{os.getpid() % 10**8}n{number}"
     with contextlib.ExitStack() as stack:
+        number = stack.enter_context(_number())
+        name = f"fl{os.getpid()}-{number}"
+        near, far = f"203.0.113.{4 * number + 1}", f"203.0.113.{4 * number + 2}"
+        device = f"fl{os.getpid() % 10**8}n{number}"
         try:
             _ip("netns", "add", name)
             stack.callback(_ip, "netns", "delete", name)
@@ -104,6 +104,20 @@ def slow_line(rate: float, round_trip: float) -> Iterator[Line]:
         except subprocess.CalledProcessError as error:
             raise Failed(f"no network namespace: {error.stderr.decode().strip()}") from None
         yield Line(name, near)
+
+
+@contextlib.contextmanager
+def _number() -> Iterator[int]:
+    """A number that no other line has now, also of another process: a name that is bound."""
+    for number in range(_MOST):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as taken:
+            try:
+                taken.bind(f"\0fastrelay-line-{number}")
+            except OSError:
+                continue
+            yield number
+            return
+    raise Failed(f"there are {_MOST} slow lines already")
 
 
 def _ip(*arguments: str) -> None:

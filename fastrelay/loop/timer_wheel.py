@@ -187,6 +187,28 @@ class TimerWheel:
                 self.after(item, _RETRY_DELAY)
 
 
+class Deadline:
+    """A time that passes once, for code that looks from time to time whether it has.
+
+    Attributes:
+        passed: whether it has. As with every timeout, stalls have moved it.
+    """
+
+    def __init__(self, wheel: TimerWheel, seconds: float) -> None:
+        self._wheel = wheel
+        self.passed = False
+        self.wheel_tick = 0
+        wheel.after(self, seconds)
+
+    def on_timer(self) -> None:
+        """Note that the time has come."""
+        self.passed = True
+
+    def cancel(self) -> None:
+        """It does not matter any more."""
+        self._wheel.cancel(self)
+
+
 class PeriodicTask:
     """Calls ``action`` every ``interval`` seconds, from one interval after its creation on.
 

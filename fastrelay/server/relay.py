@@ -1,7 +1,7 @@
 """One relay: creates its parts, starts them, drains them and stops them."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 
 from fastrelay.config.settings import Settings
 from fastrelay.http.connection import Route
@@ -9,7 +9,7 @@ from fastrelay.log import Log
 from fastrelay.loop.fair_reads import FairScheduler
 from fastrelay.loop.internal_errors import InternalErrors
 from fastrelay.loop.newcomers import Newcomers
-from fastrelay.loop.timer_wheel import STALL, PeriodicTask, TimerWheel
+from fastrelay.loop.timer_wheel import Deadline, PeriodicTask, TimerWheel
 from fastrelay.net.bound_sockets import BoundSockets
 from fastrelay.policy.caps import LiveConnections
 from fastrelay.policy.held_bytes import HeldBytes, Kind
@@ -201,24 +201,21 @@ class Relay:
         )
         return {**endpoints, HEALTHZ: health}
 
-    async def drain(self) -> None:
+    async def drain(self, others: Sized = ()) -> None:
         """Stop accepting, close all connections with 1001, and wait for them and for all wakes.
 
         Returns when nothing is left or the drain interval is over, whichever is first.
+
+        Args:
+            others: what is waited for as well, until it is empty.
         """
         await self.listeners.close()
         for connection in self.live:
             connection.close(SHUTTING_DOWN)
-        deadline = self._loop.time() + self._settings.intervals.drain
-        while (len(self.live) or self.waker.in_flight) and self._loop.time() < deadline:
-            deadline += await self._sleep(self._settings.intervals.tick)
-
-    async def _sleep(self, seconds: float) -> float:
-        """Sleep; returns how long the process stalled meanwhile, 0.0 if it was only late."""
-        due = self._loop.time() + seconds
-        await asyncio.sleep(seconds)
-        late = self._loop.time() - due
-        return late if late > STALL else 0.0
+        over = Deadline(self.wheel, self._settings.intervals.drain)
+        while (len(self.live) or self.waker.in_flight or len(others)) and not over.passed:
+            await asyncio.sleep(self._settings.intervals.tick)
+        over.cancel()
 
     async def stop(self) -> None:
         """Drop all remaining connections, cancel all wakes, and stop every task and timer."""

@@ -1,6 +1,5 @@
 """One worker among several: what it shares with the others, and how they reach each other."""
 
-import asyncio
 import socket
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -210,11 +209,6 @@ class Workers:
         self._is_open = False
         for way in self._outgoing.values():
             way.stop()
-
-    async def splices_ended(self) -> None:
-        """Wait until no connection of another worker goes through this one."""
-        while len(self.splices):
-            await asyncio.sleep(self._settings.intervals.tick)
 
     def close(self) -> None:
         """Close the ways to all other workers, and drop their connections that go through here."""

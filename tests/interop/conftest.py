@@ -4,9 +4,11 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.interop.toolchains import Client, made
 from tests.support.process import RelayProcess, relay_process
 
 
@@ -25,3 +27,10 @@ def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RelayProcess]:
 def server_id() -> str:
     """A server-id nobody else uses: one that a test leaves stays reserved for a while."""
     return f"interop-{secrets.token_hex(8)}"
+
+
+@pytest.fixture
+def build(client: Client, worker_id: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the client is run; made once for all tests and all workers."""
+    base = tmp_path_factory.getbasetemp()
+    return made(client, base if worker_id == "master" else base.parent)

@@ -112,8 +112,10 @@ class Connection:
 
 
 @contextlib.asynccontextmanager
-async def program(client: Client, build: Path, port: int, server_id: str) -> AsyncIterator[Program]:
-    """Start a client program, made in ``build``, against the relay at ``port``."""
+async def program(
+    client: Client, build: Path, port: int, server_id: str, host: str = "127.0.0.1"
+) -> AsyncIterator[Program]:
+    """Start a client program, made in ``build``, against the relay at ``port`` of ``host``."""
     process = await asyncio.create_subprocess_exec(
         *client.command,
         stdin=asyncio.subprocess.PIPE,
@@ -122,7 +124,7 @@ async def program(client: Client, build: Path, port: int, server_id: str) -> Asy
         limit=_LONGEST_LINE,
     )
     try:
-        yield Program(process, f"ws://127.0.0.1:{port}", server_id)
+        yield Program(process, f"ws://{host}:{port}", server_id)
     finally:
         assert process.stdin is not None
         process.stdin.close()

@@ -8,7 +8,7 @@ import pytest
 from tests.interop import scenarios, toolchains
 from tests.interop.program import program
 from tests.interop.scenarios import Scenario
-from tests.interop.toolchains import Client, made
+from tests.interop.toolchains import Client
 from tests.support.process import RelayProcess
 
 CASES = [
@@ -17,13 +17,6 @@ CASES = [
     for scenario in scenarios.ALL
     if scenario.possible(client)
 ]
-
-
-@pytest.fixture
-def build(client: Client, worker_id: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the client is run; made once for all tests and all workers."""
-    base = tmp_path_factory.getbasetemp()
-    return made(client, base if worker_id == "master" else base.parent)
 
 
 @pytest.mark.parametrize(("client", "scenario"), CASES)

@@ -11,6 +11,8 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.support.programs import skip_unless_ci
+
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 # RFC 5737 keeps this network for documentation: it is never routed. A /30 for each test process.
 RELAY_HOST, OTHER_HOST = f"198.51.100.{4 * WORKER + 1}", f"198.51.100.{4 * WORKER + 2}"
@@ -43,6 +45,10 @@ class OtherHost:
     def pull_the_cable(self) -> None:
         """From now on every packet is lost, both ways, and nobody is told."""
         ip("-n", self._name, "link", "set", "eth0", "down")
+
+    def command(self, *command: str) -> tuple[str, ...]:
+        """What runs ``command`` there."""
+        return ("ip", "netns", "exec", self._name, *command)
 
     def slow_down(self, rate: int) -> None:
         """From now on ``rate`` bytes a second go from the relay to here; the other way is free."""
@@ -100,3 +106,12 @@ def other_host() -> Iterator[OtherHost | None]:
             ip("link", "delete", cable)
         if Path(f"/var/run/netns/{name}").exists():
             ip("netns", "delete", name)
+
+
+@contextlib.contextmanager
+def needed_host() -> Iterator[OtherHost]:
+    """A host; skips the test where there can be none. CI never skips."""
+    with other_host() as host:
+        if host is None:
+            skip_unless_ci("no network namespace can be made here (needs root and iproute2)")
+        yield host

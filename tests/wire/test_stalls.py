@@ -1,14 +1,28 @@
 """The relay's process is stopped and goes on: nobody pays for it (protocol, liveness)."""
 
 import asyncio
+import contextlib
+import os
 import signal
+import ssl
 from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
-from tests.support.harness import START, relay_in_subprocess, running_relay
+from tests.support.certificates import authority, local_certificate
+from tests.support.harness import START, relay_in_subprocess, relay_with_workers, running_relay
 from tests.support.in_subprocess import RelayInSubprocess
-from tests.support.peer import PING, PONG, client_frame, request, upgrade_headers
+from tests.support.peer import (
+    CLOSE,
+    PING,
+    PONG,
+    client_frame,
+    close_payload,
+    request,
+    upgrade_headers,
+)
+from tests.support.record_client import join
+from tests.support.tls_scene import complete, inside_a_message
 
 STOPPED = 2.5
 """Seconds; longer than every interval here that a test is about."""
@@ -27,12 +41,15 @@ async def nothing() -> None:
 
 
 async def while_stopped(relay: RelayInSubprocess, action: Callable[[], Awaitable[None]]) -> None:
-    """Stop the relay's process, let the peers do something, and let it go on."""
-    relay._process.send_signal(signal.SIGSTOP)
+    """Stop the relay's processes, let the peers do something, and let them go on."""
+    processes = (relay.pid, *relay.workers.values())
+    for pid in processes:
+        os.kill(pid, signal.SIGSTOP)
     await asyncio.sleep(0.1)
     await action()
     await asyncio.sleep(STOPPED)
-    relay._process.send_signal(signal.SIGCONT)
+    for pid in processes:
+        os.kill(pid, signal.SIGCONT)
 
 
 async def test_healthy_peers_outlive_a_stop_of_the_relay() -> None:
@@ -95,3 +112,74 @@ async def test_grace_moves_by_a_stop() -> None:
         assert await phone.closed() == (4404, "binary reclaimed server-id")
         assert relay.value("grace_expiries_total") == 0
         await again.close()
+
+
+@pytest.mark.parametrize("start", [relay_in_subprocess, relay_with_workers])
+async def test_the_drain_moves_by_a_stop(start: object) -> None:
+    START.set(start)  # until the fixture ends
+    goodbye = client_frame(close_payload(1001), CLOSE)
+    async with running_relay(intervals={"drain": 2.0}) as relay:
+        late, early = await relay.binary(), await relay.phone()
+        draining = asyncio.create_task(relay.drain())
+        for peer in (late, early):
+            assert await peer.closed(answer=False) == (1001, "shutting down")
+
+        async def answer() -> None:
+            early.send(goodbye)
+
+        await while_stopped(relay, answer)
+        assert await early.reader.read() == b""  # an answer that was not read would be a reset
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await late.reader.read()
+        late.send(goodbye)
+        assert await late.reader.read() == b""
+        await draining
+
+
+async def test_the_time_to_read_a_refusal_moves_by_a_stop() -> None:
+    async with running_relay(intervals={"linger": 2.0}) as relay:
+        client = await relay.http()
+        client.send(b"no HTTP\r\n\r\n")
+        assert (await client.response())[0] == 400
+
+        await while_stopped(relay, nothing)
+        assert relay.live == 1
+        await relay.until(lambda: not relay.live)
+
+
+async def test_a_client_in_the_middle_of_its_tls_handshake_ends_it() -> None:
+    async with running_relay(tls=local_certificate(), intervals={"head": 1.5}) as relay:
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = authority().client.wrap_bio(incoming, outgoing, server_hostname="127.0.0.1")
+        with contextlib.suppress(ssl.SSLWantReadError):
+            tls.do_handshake()
+        hello = outgoing.read()
+        relay.tls = None
+        client = await relay.http()
+        client.send(hello[:100])
+        await asyncio.sleep(0.1)
+
+        await while_stopped(relay, nothing)
+        client.send(hello[100:])
+        while True:
+            try:
+                tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                data = await client.reader.read(65536)
+                assert data
+                incoming.write(data)
+
+
+async def test_a_peer_inside_a_handshake_message_ends_it() -> None:
+    async with running_relay(tls=local_certificate(), intervals={"tls_stall": 1.5}) as relay:
+        binary, phone = await relay.binary(), await join(relay, "phone", "1.3", "s1")
+        rest = await inside_a_message(phone, "1.3")
+        await asyncio.sleep(0.1)
+
+        await while_stopped(relay, nothing)
+        assert relay.value("connected_phones") == 1  # it has looked at its timeouts
+        complete(phone, "1.3", rest)
+        phone.send_text('"on"')
+        assert (await binary.json())["frame"] == "on"

@@ -7,7 +7,6 @@ supervisor gets them, too, and tells it. When the supervisor is gone, it drains.
 
 import argparse
 import asyncio
-import contextlib
 import os
 import signal
 import socket
@@ -138,18 +137,12 @@ class Worker:
         await self._ends.get()
         machine.refuse_all()
         self._close_public()
-        await drain(self._drain, self._ends)
+        # The connections of other workers that go through this one are waited for as well.
+        await drain(lambda: self._relay.drain(machine.splices), self._ends)
         machine.close()
         await relay.stop()
         self._channel.close()
         return self._exit_code
-
-    async def _drain(self) -> None:
-        """Drain the relay, and let the other workers drain what goes through this one."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._inherited.settings.intervals.drain):
-                await self._relay.drain()
-                await self._machine.splices_ended()
 
     def _say(self, report: Report, *values: Value) -> None:
         self._channel.say(report, *values)

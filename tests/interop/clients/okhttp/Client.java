@@ -69,9 +69,12 @@ public final class Client {
         }
     }
 
-    private final OkHttpClient library =
-            new OkHttpClient.Builder().pingInterval(Duration.ofMillis(500)).build();
+    private final OkHttpClient library;
     private final Map<String, Socket> sockets = new HashMap<>();
+
+    private Client(Duration pingInterval) {
+        library = new OkHttpClient.Builder().pingInterval(pingInterval).build();
+    }
 
     private Map<String, ?> perform(Command command) throws InterruptedException {
         if (command.op.equals("connect")) {
@@ -104,7 +107,8 @@ public final class Client {
     }
 
     public static void main(String[] arguments) throws Exception {
-        Client client = new Client();
+        long millis = arguments.length > 0 ? Long.parseLong(arguments[0]) : 500;
+        Client client = new Client(Duration.ofMillis(millis));
         Gson gson = new Gson();
         BufferedReader input =
                 new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
