@@ -116,7 +116,12 @@ class Binary:
             try:
                 self._route(message, unwrap(message), batches)
             except MalformedEnvelope as error:
-                self._refuse("binary_forwarder_unmarshal_err", str(error))
+                self._context.log.limited(
+                    "binary_forwarder_unmarshal_err",
+                    server_id=self.server_id,
+                    binary_conn_id=self.conn_id,
+                    err=str(error),
+                )
                 counts.received += 1
                 counts.invalid += 1
                 self.connection.count_useless(1)
@@ -155,11 +160,6 @@ class Binary:
         phone = self.find_phone(last.conn_id or "")
         if phone is not None and last.frame:
             phone.connection.notify_when_flushed(timer)
-
-    def _refuse(self, event: str, why: str) -> None:
-        self._context.log.limited(
-            event, server_id=self.server_id, binary_conn_id=self.conn_id, err=why
-        )
 
     def _unknown(self, envelope: Envelope) -> None:
         if envelope.frame:

@@ -212,9 +212,11 @@ class Listeners:
 
     def _proxy_header_refused(self, peer: str, fault: Fault) -> None:
         self._counters.refused.proxy_headers.add(fault)
-        # A health check that only opens a connection is no fault.
-        level = "debug" if fault is Fault.CLOSED else "warning"
-        self._log.limited("proxy_header_refused", level=level, remote=peer, err=fault.value)
+        why = fault.value
+        if fault is Fault.CLOSED:  # a health check that only opens a connection is no fault
+            self._log.limited("proxy_header_refused", level="debug", remote=peer, err=why)
+        else:
+            self._log.limited("proxy_header_refused", remote=peer, err=why)
 
     def _public_factory(self, routes: Mapping[str, Route]) -> ProtocolFactory:
         tls = self._settings.tls

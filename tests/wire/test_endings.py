@@ -109,6 +109,17 @@ async def test_a_code_that_may_not_travel_ends_tcp_behind_the_frame(code: int) -
         assert (await binary.frame()).payload == b"no notice"
 
 
+async def test_1006_is_no_close_frame() -> None:
+    async with running_relay() as relay:
+        binary, phone, conn_id = await joined(relay)
+        binary.send_json({"conn_id": conn_id, "frame": "last", "close_code": 1006})
+        assert await phone.text() == b'"last"'
+        assert await phone.at_eof()
+        other = await relay.phone()
+        other.send_text("1")
+        assert (await binary.json())["frame"] == 1  # and there was no notice
+
+
 async def test_1005_is_an_empty_close_frame() -> None:
     async with running_relay(intervals=PATIENT) as relay:
         binary, phone, conn_id = await joined(relay)

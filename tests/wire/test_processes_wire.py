@@ -3,11 +3,15 @@
 It is one process, or a supervisor and two workers.
 """
 
+import asyncio
+import re
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
 
-from tests.support.harness import START, relay_in_subprocess, relay_with_workers
+from tests.support.harness import START, relay_in_subprocess, relay_with_workers, running_relay
+from tests.support.peer import CLOSE, client_frame
 from tests.wire.test_close import (  # noqa: F401
     test_frames_behind_the_head_are_the_first_frames,
     test_ping_is_answered_with_its_payload,
@@ -15,6 +19,12 @@ from tests.wire.test_close import (  # noqa: F401
     test_who_does_not_answer_our_close_is_dropped_after_the_limit,
 )
 from tests.wire.test_drain import test_no_new_connection_while_draining  # noqa: F401
+from tests.wire.test_endings import (  # noqa: F401
+    test_1005_is_an_empty_close_frame,
+    test_1006_is_no_close_frame,
+    test_the_log_says_who_ended_a_connection_and_why,
+    test_the_server_id_of_a_binary_does_not_wait_for_its_answer,
+)
 from tests.wire.test_http import (  # noqa: F401
     test_a_refused_attempt_takes_a_token,
     test_both_endpoints_share_the_bucket_of_an_address,
@@ -56,3 +66,29 @@ def in_processes(request: pytest.FixtureRequest) -> Iterator[None]:
     token = START.set(request.param)
     yield
     START.reset(token)
+
+
+async def test_start_and_end_are_said_once_and_an_end_with_peers_is_no_trouble() -> None:
+    async with running_relay() as relay:
+        peers = []
+        for number in range(4):
+            binary, phone = await relay.binary(f"id{number}"), await relay.phone(f"id{number}")
+            phone.send_text("1")
+            await binary.json()
+            peers += [phone, binary]
+        draining = asyncio.create_task(relay.drain())
+        for peer in peers:
+            while (frame := await peer.frame()).opcode != CLOSE:
+                pass
+            peer.send(client_frame(frame.payload, CLOSE))
+        await draining
+        said = re.findall(r' level=(\w+) msg=("[^"]+"|\S+)', "".join(relay.lines))
+    events = Counter(event for _, event in said)
+    for once in (
+        *("starting", '"starting metrics listener"', '"shutdown complete"'),
+        '"shutdown signal received; draining"',
+    ):
+        assert events[once] == 1, once
+    assert events["phone_unregistered"] == events["server_released"] == 4
+    # Tests have no rate limit, of which the relay warns.
+    assert {event for level, event in said if level != "INFO"} == {"rate_limit_off"}

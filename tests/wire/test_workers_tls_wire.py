@@ -11,6 +11,11 @@ from tests.wire.test_close import (  # noqa: F401
     test_the_relay_waits_for_the_answer_to_its_close,
     test_who_does_not_answer_our_close_is_dropped_after_the_limit,
 )
+from tests.wire.test_endings import (  # noqa: F401
+    test_1005_is_an_empty_close_frame,
+    test_1006_is_no_close_frame,
+    test_the_server_id_of_a_binary_does_not_wait_for_its_answer,
+)
 from tests.wire.test_registry_wire import (  # noqa: F401
     test_a_phone_without_a_binary_is_refused,
     test_grace_expiry_closes_the_phones_and_frees_the_server_id,
