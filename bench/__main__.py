@@ -31,6 +31,10 @@ COMMANDS: Final = {
         "bench.dashboard.command",
         "a picture of the dashboard's panels: two relays under load, a real Prometheus",
     ),
+    "top": (
+        "bench.top.command",
+        "a picture of fastrelay top: a relay with two workers under load",
+    ),
     "micro": (
         "bench.micro.command",
         "the parts alone: codec, envelope, upgrade, counters, registry",

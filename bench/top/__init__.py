@@ -1,0 +1,1 @@
+"""``python -m bench top``: a picture of ``fastrelay top``."""
