@@ -8,13 +8,15 @@ connection whose read fills its quota or takes longer is *heavy*: it is paused a
 that is served in rotation, within one slice of time in each iteration. Light connections do not
 wait for the queue.
 
-The cost of a read is measured while it is processed: it is processed in pieces, and the clock is
-read after each. The clock is a system call, so a read of less than 1 KiB is not measured, nor is
-the first piece of a larger one that is short of its quota, where a piece is known to be cheap. When
-the quantum is used up, the remainder of the read is kept until the connection's next turn. The next
-quota is the number of bytes that would have taken one quantum. A heavy connection that is resumed
-is expected to take what it took before; when it takes more, those for which the slice has no time
-left are kept whole (``bench/experiments/fair_turns.py``; docs/decisions/0011-fair-queueing.md).
+The cost of a read is measured while it is processed, piece by piece. The clock of the thread is a
+system call, and dear, so it is asked only at the begin and the end of a read, and after a piece
+when as much time has passed by the clock on the wall, of which the thread cannot have used more. A
+read that is short of its quota and processed within a quantum by the clock on the wall does without
+it, and a read of less than 1 KiB is not measured at all. When the quantum is used up, the remainder
+of the read is kept until the connection's next turn. The next quota is the number of bytes that
+would have taken one quantum. A heavy connection that is resumed is expected to take what it took
+before; when it takes more, those for which the slice has no time left are kept whole
+(``bench/experiments/fair_turns.py``; docs/decisions/0011-fair-queueing.md).
 
 The model is FQ-CoDel's queue of new and old flows (RFC 8290), with time in place of bytes.
 """
@@ -86,6 +88,7 @@ class FairScheduler:
         slice_seconds: the time that all of them together may take in one loop iteration.
         clock: the seconds that this thread has run. Time in which other threads and processes
             had the processor is not a cost of the peer.
+        wall: seconds that have passed. To ask it costs a twentieth of what ``clock`` costs.
 
     Attributes:
         whole: the receive buffer that all connections of the loop share.
@@ -98,9 +101,11 @@ class FairScheduler:
         slice_seconds: float = 0.003,
         size: int = BUFFER_BYTES,
         clock: Callable[[], float] = time.thread_time,
+        wall: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._slice = slice_seconds
         self._clock = clock
+        self._wall = wall
         self.whole = memoryview(bytearray(size))
         self.first = self.whole[:FIRST_QUOTA]
         self.kept_bytes = 0
@@ -118,36 +123,39 @@ class FairScheduler:
     # -- called by readers --------------------------------------------------------------------
 
     def read(self, reader: FairReader, nbytes: int) -> None:
-        """Process a read of cheap pieces, of which the first is not measured.
-
-        It is short, and the clock is a system call.
-        """
+        """Process a read of ``nbytes`` bytes."""
         data = reader._quota
         if nbytes >= len(data):
             self._process_heavy(reader, data)
             return
         data = data[:nbytes]
-        position = reader.process_piece(data, 0)
-        if position < nbytes:
-            self._process_light(reader, data, position)
-
-    def read_measured(self, reader: FairReader, nbytes: int) -> None:
-        """:meth:`read` for pieces each of which may be dear."""
-        data = reader._quota
-        if nbytes >= len(data):
-            self._process_heavy(reader, data)
-        else:
-            self._process_light(reader, data[:nbytes], 0)
+        position = self._process_light(reader, data)
+        if position < nbytes and (
+            self._process(reader, data, position) or nbytes >= len(reader._quota)
+        ):
+            self._enqueue(reader)
 
     def process(self, reader: FairReader, nbytes: int) -> None:
         """Process bytes that a transport, itself a reader, has put into the reader's buffer."""
-        if self._process(reader, reader.receive_buffer[:nbytes], 0):
+        data = reader.receive_buffer[:nbytes]
+        position = self._process_light(reader, data)
+        if position < nbytes and self._process(reader, data, position):
             self._enqueue(reader)
 
-    def _process_light(self, reader: FairReader, data: memoryview, position: int) -> None:
-        """Process a read that did not fill the quota; if it takes a quantum, it is not light."""
-        if self._process(reader, data, position) or len(data) >= len(reader._quota):
-            self._enqueue(reader)
+    def _process_light(self, reader: FairReader, data: memoryview) -> int:
+        """Process a read that did not fill the quota, as long as it is certainly cheap.
+
+        Returns the position behind what was processed: the rest has to be measured. If nothing is
+        left, but a quantum has passed, the next read of that size fills its quota and is measured.
+        """
+        wall, end = self._wall, len(data)
+        started_at = wall()
+        position, passed = reader.process_piece(data, 0), wall() - started_at
+        while position < end and not reader._paused and passed < QUANTUM:
+            position, passed = reader.process_piece(data, position), wall() - started_at
+        if position == end and passed >= QUANTUM:
+            self._resize(reader, end)
+        return position
 
     def _process_heavy(self, reader: FairReader, data: memoryview) -> None:
         """Process a read that has filled the quota, if the slice has time left, or keep it."""
@@ -181,11 +189,14 @@ class FairScheduler:
 
         Returns whether some of it is kept for later.
         """
-        clock, used, begin, end = self._clock, self._used, position, len(data)
-        started_at = now = clock()
-        while position < end and not reader._paused and now - started_at < QUANTUM:
+        clock, wall = self._clock, self._wall
+        used, begin, end = self._used, position, len(data)
+        began_at, started_at = wall(), clock()
+        while position < end and not reader._paused:
             position = reader.process_piece(data, position)
-            now = clock()
+            if wall() - began_at >= QUANTUM and clock() - started_at >= QUANTUM:
+                break
+        now = clock()
         self._used = used + now - started_at  # with what a transport has had processed meanwhile
         if position > begin:
             self._set_quota(reader, position - begin, now - started_at)
@@ -196,13 +207,15 @@ class FairScheduler:
 
     def _set_quota(self, reader: FairReader, count: int, seconds: float) -> None:
         """Set the quota to what takes one quantum, given that ``count`` bytes took ``seconds``."""
-        whole = reader.receive_buffer
-        most = min(len(whole), _MOST_GROWTH * len(reader._quota))
+        most = min(len(reader.receive_buffer), _MOST_GROWTH * len(reader._quota))
         wanted = int(count * QUANTUM / seconds) if seconds else most
         size = max(min(wanted, most), _LEAST_QUOTA)
         self._expected = min(seconds * size / count, QUANTUM)
         if size != len(reader._quota):
-            reader._quota = whole[:size]  # type: ignore[misc]  # has a slot
+            self._resize(reader, size)
+
+    def _resize(self, reader: FairReader, size: int) -> None:
+        reader._quota = reader.receive_buffer[:size]  # type: ignore[misc]  # has a slot
 
     def _keep(self, reader: FairReader, data: bytes) -> None:
         self.kept_bytes += len(data) - len(self._kept.get(reader, b""))

@@ -7,7 +7,7 @@ Methods that other peers and the event loop call do not raise: see
 import asyncio
 from typing import Final
 
-from fastrelay.loop.fair_reads import FIRST_QUOTA, LIGHT_BYTES
+from fastrelay.loop.fair_reads import LIGHT_BYTES
 from fastrelay.loop.internal_errors import report
 from fastrelay.net.sockets import TcpBytes, peer_has_left, tcp_bytes, unacknowledged
 from fastrelay.policy.held_bytes import Kind
@@ -95,8 +95,7 @@ class Connection(Sender):
         return self._context.scheduler.whole
 
     def process_read(self, nbytes: int) -> None:
-        if nbytes < FIRST_QUOTA:
-            # A piece of a transport that is itself measured: nothing of it is kept.
+        if nbytes < LIGHT_BYTES:
             self._received(self._decoder.buffer_updated(nbytes))
         else:
             self._context.scheduler.process(self, nbytes)

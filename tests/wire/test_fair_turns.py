@@ -158,7 +158,7 @@ class Reader(FairReader):
 
 async def test_the_next_quota_is_what_the_last_read_makes_of_a_quantum() -> None:
     clock = Clock()
-    scheduler = FairScheduler(clock=clock)
+    scheduler = FairScheduler(clock=clock, wall=clock)
     cheap, dear = Reader(clock, scheduler, 1e-6), Reader(clock, scheduler, 5e-4)
     for reader in (cheap, dear):
         for _ in range(10):
@@ -170,7 +170,7 @@ async def test_the_next_quota_is_what_the_last_read_makes_of_a_quantum() -> None
 
 async def test_a_read_that_turns_out_to_be_dear_is_stopped_and_what_is_left_is_kept() -> None:
     clock = Clock()
-    scheduler = FairScheduler(clock=clock)
+    scheduler = FairScheduler(clock=clock, wall=clock)
     reader = Reader(clock, scheduler, 1e-6)
     while len(reader._quota) < BUFFER_BYTES:
         reader.read()
@@ -185,9 +185,48 @@ async def test_a_read_that_turns_out_to_be_dear_is_stopped_and_what_is_left_is_k
     assert reader.processed == BUFFER_BYTES // 1000 + 1
 
 
+class Elsewhere(Clock):
+    """The clock of a thread that is not running: whatever passes, others have used it."""
+
+    asked = 0
+
+    def __call__(self) -> float:
+        self.asked += 1
+        return 0.0
+
+
+async def test_a_cheap_read_that_is_short_of_its_quota_never_asks_the_clock_of_the_thread() -> None:
+    wall, thread = Clock(), Elsewhere()
+    scheduler = FairScheduler(clock=thread, wall=wall)
+    reader = Reader(wall, scheduler, 1e-5)
+    scheduler.read(reader, 15_000)
+    assert reader.processed == 15
+    assert not thread.asked
+
+
+async def test_time_that_others_have_used_makes_nobody_heavy() -> None:
+    wall, thread = Clock(), Elsewhere()
+    scheduler = FairScheduler(clock=thread, wall=wall)
+    reader = Reader(wall, scheduler, 2e-3)
+    scheduler.read(reader, 15_000)
+    assert reader.processed == 15
+    assert thread.asked
+    assert not len(scheduler)
+
+
+async def test_a_dear_read_that_is_one_piece_is_measured_when_it_comes_again() -> None:
+    clock = Clock()
+    scheduler = FairScheduler(clock=clock, wall=clock)
+    reader = Reader(clock, scheduler, 5e-3)
+    scheduler.read(reader, 1000)
+    assert not len(scheduler)
+    scheduler.read(reader, min(1000, len(reader._quota)))
+    assert len(scheduler)
+
+
 async def test_all_heavy_connections_share_one_slice_and_have_turns_in_rotation() -> None:
     clock = Clock()
-    scheduler = FairScheduler(0.003, clock=clock)
+    scheduler = FairScheduler(0.003, clock=clock, wall=clock)
     readers = [Reader(clock, scheduler, 1.5e-3) for _ in range(20)]
     for reader in readers:
         reader.read()
@@ -204,7 +243,7 @@ async def test_all_heavy_connections_share_one_slice_and_have_turns_in_rotation(
 
 async def test_dear_reads_behind_cheap_ones_keep_within_the_slice() -> None:
     clock = Clock()
-    scheduler = FairScheduler(0.003, clock=clock)
+    scheduler = FairScheduler(0.003, clock=clock, wall=clock)
     readers = [Reader(clock, scheduler, 1e-9) for _ in range(60)]
     for _ in range(10):
         for reader in readers:
@@ -223,7 +262,7 @@ async def test_dear_reads_behind_cheap_ones_keep_within_the_slice() -> None:
 
 async def test_a_connection_that_ends_leaves_nothing_behind() -> None:
     clock = Clock()
-    scheduler = FairScheduler(clock=clock)
+    scheduler = FairScheduler(clock=clock, wall=clock)
     reader = Reader(clock, scheduler, 2e-3)
     reader.read()
     assert scheduler.kept_bytes
@@ -234,7 +273,7 @@ async def test_a_connection_that_ends_leaves_nothing_behind() -> None:
 
 async def test_a_paused_connection_keeps_what_was_read_until_it_is_read_again() -> None:
     clock = Clock()
-    scheduler = FairScheduler(clock=clock)
+    scheduler = FairScheduler(clock=clock, wall=clock)
     reader = Reader(clock, scheduler, 2e-3)
     reader.read()
     reader._paused = True

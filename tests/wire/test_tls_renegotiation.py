@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from fastrelay.loop.fair_reads import FIRST_QUOTA
+from fastrelay.net.tls.session import PIECE_BYTES
 from tests.support.certificates import local_certificate
 from tests.support.harness import RunningRelay
 from tests.support.hurting import hurt_relay, resident
@@ -86,7 +86,7 @@ async def test_each_is_refused_with_a_warning_and_only_one_read_is_looked_at() -
         phone.send_raw(b"".join(again))
         await phone.hung_up()
         assert set(phone.tls.alerts) == {REFUSAL}
-        assert len(phone.tls.alerts) <= 1 + FIRST_QUOTA // len(again[0])
+        assert len(phone.tls.alerts) <= 1 + PIECE_BYTES // len(again[0])
         assert await binary.json() == {"conn_id": conn_id, "close_code": 1001}
         assert ends(relay, "phone")[Fate.FAILS] == 1
 

@@ -17,7 +17,7 @@ from fastrelay.loop.fair_reads import FIRST_QUOTA, LIGHT_BYTES, FairReader
 from fastrelay.loop.internal_errors import report
 from fastrelay.net.tls.buffers import TlsBuffers
 from fastrelay.net.tls.certificates import Certificates
-from fastrelay.net.tls.session import MAX_RECORD, End, TlsSession
+from fastrelay.net.tls.session import MAX_RECORD, PIECE_BYTES, End, TlsSession
 from fastrelay.policy.counters.refused import HandshakeFault
 from fastrelay.protocol.cause import Aborted, Cause
 
@@ -147,7 +147,7 @@ class TlsLayer(FairReader, asyncio.Transport):
         if nbytes < LIGHT_BYTES:
             self._take(self._quota[:nbytes])
         else:
-            self._buffers.scheduler.read_measured(self, nbytes)
+            self._buffers.scheduler.read(self, nbytes)
 
     # -- incoming --------------------------------------------------------------------------------
 
@@ -156,14 +156,13 @@ class TlsLayer(FairReader, asyncio.Transport):
         return self._buffers.ciphertext
 
     def process_piece(self, data: memoryview, position: int) -> int:
-        end = min(position + FIRST_QUOTA, len(data))
-        self._take(data[position:end])
-        return end
+        return position + self._take(data[position:] if position else data)
 
-    def _take(self, ciphertext: memoryview | bytes) -> None:
-        """Decrypt at most :data:`FIRST_QUOTA` bytes, and pass the plaintext on."""
+    def _take(self, ciphertext: memoryview | bytes) -> int:
+        """Decrypt some of these bytes and pass the plaintext on; returns how many were taken."""
+        taken = len(ciphertext)
         if self._state == _ENDED:
-            return
+            return taken
         if self._session is None:
             self._undecrypted += bytes(ciphertext)
             self.pause_reading()
@@ -176,8 +175,9 @@ class TlsLayer(FairReader, asyncio.Transport):
             if not has_asked:
                 self._ask_for_turn()
         else:
-            self._decrypt(self._session, ciphertext)
+            taken = self._decrypt(self._session, ciphertext)
         self.kept_changed(0)
+        return taken
 
     def kept_changed(self, size: int) -> None:
         kept = size + len(self._undecrypted)
@@ -205,8 +205,7 @@ class TlsLayer(FairReader, asyncio.Transport):
         data, self._undecrypted = self._undecrypted, b""
         session = self._session
         while data and session is not None and self._state != _ENDED:
-            self._decrypt(session, data[:FIRST_QUOTA])
-            data = data[FIRST_QUOTA:]
+            data = data[self._decrypt(session, data) :]
 
     def _turn_has_come(self) -> None:
         if self._state == _ENDED:
@@ -219,10 +218,10 @@ class TlsLayer(FairReader, asyncio.Transport):
             report(error)
             self.abort()
 
-    def _decrypt(self, session: TlsSession, ciphertext: memoryview | bytes) -> None:
+    def _decrypt(self, session: TlsSession, ciphertext: memoryview | bytes) -> int:
         plaintext = self._plaintext
         try:
-            count = session.decrypt(ciphertext, plaintext)
+            count, taken = session.decrypt(ciphertext, plaintext)
         except MemoryError:
             self._fail()
             raise
@@ -237,6 +236,7 @@ class TlsLayer(FairReader, asyncio.Transport):
             self._inner.data_received(bytes(plaintext[:count]))
         if session.end is not None and self._state != _ENDED:
             self._peer_ended(session.end)
+        return taken
 
     def _peer_ended(self, end: End | HandshakeFault) -> None:
         """The peer has sent a close_notify, or its stream is broken: close after flushing."""
@@ -377,7 +377,7 @@ class TlsLayer(FairReader, asyncio.Transport):
         self._plaintext = (
             protocol.receive_buffer if isinstance(protocol, FairReader) else self._buffers.plain
         )
-        assert len(self._plaintext) > MAX_RECORD
+        assert len(self._plaintext) > PIECE_BYTES + MAX_RECORD
 
     def is_closing(self) -> bool:
         """Whether the plain transport is closed or closing."""

@@ -7,15 +7,16 @@ may read the incoming BIO whenever it is called, also to write: after the first 
 handshake message it wants the rest of it before anything else. So another session could read bytes
 that a session has left in the BIO.
 
-* :meth:`TlsSession.decrypt` is given no more than its buffer can hold as plaintext, and goes on
-  until OpenSSL has taken every byte. The beginning of a record that is not whole yet is kept by
-  OpenSSL itself.
+* :meth:`TlsSession.decrypt` writes no more than its buffer can hold as plaintext, and goes on until
+  OpenSSL has taken every byte. The beginning of a record that is not whole yet is kept by OpenSSL
+  itself.
 * When OpenSSL fails, or memory cannot be had, what is left in the BIOs is thrown away: the
   connection on which that happens has lost its stream, and no other one is touched.
 """
 
 import contextlib
 import ssl
+import sys
 from enum import Enum
 from typing import Any, Final
 
@@ -25,6 +26,13 @@ from fastrelay.policy.counters.refused import HandshakeFault
 MAX_RECORD: Final = 16 * 1024 + 2048 + 5
 """Bytes of the longest record with its header (RFC 5246 §6.2.3; TLS 1.3 allows fewer)."""
 
+PIECE_BYTES: Final = 16 * 1024
+PIECE_RECORDS: Final = 128
+"""So much is decrypted at once: so many bytes of any records, or more bytes of so many records. For
+records without content OpenSSL does not return, so their number has to be known before."""
+
+_UNKNOWN: Final = -1
+_Bytes = memoryview | bytes
 _RECORD_HEADER: Final = 5
 _DISCARD_BYTES: Final = 256
 """Bytes read at once to empty a BIO: so few that the allocation succeeds without free memory."""
@@ -93,6 +101,7 @@ class TlsSession:
 
     __slots__ = (
         "_bios",
+        "_lacking",
         "_may_renegotiate",
         "_renegotiations",
         "_tls",
@@ -105,6 +114,8 @@ class TlsSession:
 
     def __init__(self, context: ssl.SSLContext, bios: SharedBios) -> None:
         self._bios = bios
+        # Of the record that has begun; _UNKNOWN if not even its header is whole.
+        self._lacking = 0
         self._tls = bios.wrap(context)
         self._may_renegotiate = False
         self._renegotiations = 0
@@ -114,22 +125,25 @@ class TlsSession:
         self.mid_record = False
         self.output = b""
 
-    def decrypt(self, ciphertext: memoryview | bytes, buffer: memoryview) -> int:
-        """Take received bytes; returns how many bytes of plaintext are in ``buffer`` now.
+    def decrypt(self, ciphertext: _Bytes, buffer: memoryview) -> tuple[int, int]:
+        """Decrypt received bytes, or the first of them.
+
+        Returns how many bytes of plaintext are in ``buffer`` now, and how many bytes of
+        ``ciphertext`` have been taken. The next call has to begin with those that have not.
 
         Args:
-            ciphertext: at most :data:`MAX_RECORD` bytes fewer than ``buffer`` has.
+            buffer: longer than :data:`PIECE_BYTES` and :data:`MAX_RECORD` together.
 
         Raises:
             MemoryError: the session is lost.
         """
         bios = self._bios
         incoming, read, size = bios.incoming, self._tls.read, len(buffer)
-        filled = 0
-        more = True
-        self.output = b""
-        self.mid_record = False
+        filled, lacking, more = 0, 0, True
+        self.output, self.mid_record = b"", False
         may_renegotiate = self._may_renegotiate
+        if len(ciphertext) > PIECE_BYTES:
+            ciphertext = self._first_piece(ciphertext, size - MAX_RECORD)
         try:
             incoming.write(ciphertext)
             if not self.established:
@@ -146,6 +160,7 @@ class TlsSession:
                 self._check_handshake()
         except ssl.SSLWantReadError:
             self.mid_record = True
+            lacking = self._find_lacking(ciphertext)
             self._check_handshake()
         except ssl.SSLZeroReturnError:
             self.end = End.CLOSED
@@ -155,15 +170,25 @@ class TlsSession:
             bios.discard()
             raise
         if bios.outgoing.pending:
-            self._take_output()
-            if may_renegotiate and self.end is None:
-                # All that a TLS 1.2 server says by itself while it reads are refusals to do so.
-                self._renegotiations += _count_records(self.output)
-                if self._renegotiations > _MAX_RENEGOTIATIONS:
-                    self.end = End.FAILED
+            self._take_output(may_renegotiate)
         if incoming.pending:
             bios.discard()  # bytes behind the end of the session
-        return filled
+        self._lacking = lacking
+        return filled, len(ciphertext)
+
+    def _first_piece(self, ciphertext: _Bytes, most: int) -> _Bytes:
+        """Those of more than :data:`PIECE_BYTES` bytes that are decrypted at once."""
+        if self._lacking == _UNKNOWN:
+            return ciphertext[:PIECE_BYTES]
+        end, count = _skip_records(ciphertext, self._lacking, PIECE_RECORDS)
+        return ciphertext[: min(end, most) if count == PIECE_RECORDS else most]
+
+    def _find_lacking(self, ciphertext: _Bytes) -> int:
+        """How many bytes the record lacks that these bytes leave unfinished."""
+        if self._lacking == _UNKNOWN:
+            return _UNKNOWN
+        header_at, _ = _skip_records(ciphertext, self._lacking)
+        return max(header_at - len(ciphertext), _UNKNOWN)
 
     def _do_handshake(self) -> None:
         """Go on with the handshake.
@@ -193,12 +218,17 @@ class TlsSession:
         else:
             self.mid_handshake = False
 
-    def _take_output(self) -> None:
+    def _take_output(self, may_renegotiate: bool) -> None:
         try:
             self.output = self._bios.outgoing.read()
         except BaseException:
             self._bios.discard()
             raise
+        if may_renegotiate and self.end is None:
+            # All that a TLS 1.2 server says by itself while it reads are refusals to do so.
+            self._renegotiations += _skip_records(self.output)[1]
+            if self._renegotiations > _MAX_RENEGOTIATIONS:
+                self.end = End.FAILED
 
     def encrypt(self, data: bytes | bytearray | memoryview) -> bytes:
         """The records for ``data``.
@@ -226,11 +256,16 @@ class TlsSession:
         return self._bios.outgoing.read()
 
 
-def _count_records(ciphertext: bytes) -> int:
-    """The number of whole records in ``ciphertext``."""
-    count = position = 0
-    while position < len(ciphertext):
-        length_at = position + _RECORD_HEADER - 2
-        position += _RECORD_HEADER + int.from_bytes(ciphertext[length_at : length_at + 2])
+def _skip_records(
+    ciphertext: _Bytes, header_at: int = 0, most: int = sys.maxsize
+) -> tuple[int, int]:
+    """Skip all records whose header is in ``ciphertext``, or the first ``most``.
+
+    Returns the position behind them, which may be behind ``ciphertext``, and their number.
+    """
+    count, last = 0, len(ciphertext) - _RECORD_HEADER
+    while header_at <= last and count < most:
+        length = ciphertext[header_at + 3] << 8 | ciphertext[header_at + 4]
+        header_at += _RECORD_HEADER + length
         count += 1
-    return count
+    return header_at, count
