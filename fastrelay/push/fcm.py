@@ -5,7 +5,14 @@ from typing import NamedTuple
 
 from fastrelay.policy.counters.wakes import Outcome
 from fastrelay.push.access_token import AccessTokens, TokenFetchFailed
-from fastrelay.push.https import CallFailed, HttpsClient, Reply, describe_refusal, reason_codes
+from fastrelay.push.https import (
+    CallFailed,
+    HttpsClient,
+    Reply,
+    describe_refusal,
+    message_id,
+    reason_codes,
+)
 
 
 class SendResult(NamedTuple):
@@ -14,10 +21,12 @@ class SendResult(NamedTuple):
     Attributes:
         outcome: any outcome but ``DROPPED``.
         err: the reason of a failure, which may be logged; empty if the wake was sent.
+        message_id: FCM's name for the message, which may be logged; empty if it gave none.
     """
 
     outcome: Outcome
     err: str = ""
+    message_id: str = ""
 
 
 class FcmSender:
@@ -54,7 +63,7 @@ class FcmSender:
         except CallFailed as failure:
             return SendResult(Outcome.SEND_FAILED, str(failure))
         if reply.status == 200:
-            return SendResult(Outcome.SENT)
+            return SendResult(Outcome.SENT, message_id=message_id(reply, device_token, access))
         gone = reply.status == 404 and "UNREGISTERED" in reason_codes(reply.body)
         outcome = Outcome.UNREGISTERED if gone else Outcome.SEND_FAILED
         return SendResult(outcome, describe_refusal(reply, device_token, access))

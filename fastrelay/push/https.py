@@ -161,6 +161,32 @@ def reason_codes(body: bytes) -> list[str]:
     return [code for code in dict.fromkeys(found) if _REASON.fullmatch(code)][:_MAX_CODES]
 
 
+class _Accepted(msgspec.Struct):
+    name: str
+
+
+_decode_accepted: Final = msgspec.json.Decoder(_Accepted).decode
+_TELLING: Final = 8
+"""So many characters of a secret tell something of it."""
+
+_MESSAGE_ID: Final = re.compile(r"[A-Za-z0-9:%._=-]{1,128}")
+
+
+def message_id(reply: Reply, *secrets: str) -> str:
+    """The last part of the name that FCM has given a message, as text that may be logged.
+
+    Empty if there is none of the usual form, or if it shares text with one of ``secrets``.
+    """
+    try:
+        found = _decode_accepted(reply.body).name.rpartition("/")[2]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ""
+    is_told = len(found) >= _TELLING and any(found in secret for secret in secrets)
+    if is_told or any(secret in found for secret in secrets) or not _MESSAGE_ID.fullmatch(found):
+        return ""
+    return found
+
+
 def describe_refusal(reply: Reply, *secrets: str) -> str:
     """The status and the reason codes of an error reply, as text that may be logged.
 

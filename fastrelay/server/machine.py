@@ -14,6 +14,7 @@ from fastrelay.policy.counters.tallies import Connected
 from fastrelay.policy.counters.wakes import WakeCounts
 from fastrelay.policy.held_bytes import HeldBytes
 from fastrelay.policy.token_buckets import Buckets, TokenBuckets
+from fastrelay.push.fingerprint import Fingerprints
 from fastrelay.push.waker import StoppableWaker, make_waker
 from fastrelay.routing.router import RegistrationEvents
 from fastrelay.server.admitted import Admitted, Role
@@ -126,7 +127,7 @@ class Alone:
         return TokenBuckets(burst, refill, capacity, clock)
 
     def make_waker(self, settings: Settings, counts: WakeCounts, log: Log) -> StoppableWaker:
-        return make_waker(settings, counts, log)
+        return make_waker(settings, counts, log, Fingerprints())
 
     def share_budget(self, held: HeldBytes) -> None: ...
 

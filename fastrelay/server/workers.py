@@ -21,6 +21,7 @@ from fastrelay.policy.shared.buckets import SharedTokenBuckets
 from fastrelay.policy.shared.connections import SharedConnections
 from fastrelay.policy.shared.layout import SharedState
 from fastrelay.policy.token_buckets import Buckets
+from fastrelay.push.fingerprint import Fingerprints
 from fastrelay.push.forwarded import ForwardedWaker
 from fastrelay.push.waker import NoWaker, StoppableWaker
 from fastrelay.server.admitted import Admitted
@@ -92,7 +93,9 @@ class Workers:
         return SharedTokenBuckets(cells, burst, refill, self._keyed, clock)
 
     def make_waker(self, settings: Settings, counts: WakeCounts, log: Log) -> StoppableWaker:
-        return ForwardedWaker(self._forward, counts, log) if self._has_push else NoWaker(log)
+        if not self._has_push:
+            return NoWaker(log)
+        return ForwardedWaker(self._forward, counts, log, Fingerprints(self._shared.key))
 
     def share_budget(self, held: HeldBytes) -> None:
         self._held = held

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import logging
+import shlex
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,6 +12,7 @@ from tests.support.google import DEVICE, Google, secrets
 from tests.support.harness import RunningRelay, running_relay
 from tests.support.peer import Peer
 
+SENT = "push_wake_sent"
 CELLS = ("sent", "unregistered", "send_failed", "token_fetch_failed", "dropped")
 FAILED, DROPPED = "push_wake_send_failed", "binary_forwarder_push_wake_dropped"
 
@@ -63,6 +65,12 @@ async def pushing(
         root.setLevel(level)
     said += heard.getvalue()
     assert not [secret for secret in secrets() if secret in said], said
+
+
+def fields(line: str) -> dict[str, str]:
+    """The keys and values of a line, without time, level and event."""
+    found = dict(word.split("=", 1) for word in shlex.split(line.replace("\\", "\\\\")))
+    return {key: found[key] for key in found.keys() - {"time", "level", "msg"}}
 
 
 def reason(relay: RunningRelay) -> str:

@@ -118,10 +118,15 @@ class SharedState:
         return at
 
     @property
+    def key(self) -> bytes:
+        """Random bytes that only the processes of this relay know."""
+        at = 4 * CELL_BYTES
+        return bytes(self.header.cast("B")[at : at + KEY_BYTES])
+
+    @property
     def keyed(self) -> KeyedHash:
         """The hash of all keys."""
-        at = 4 * CELL_BYTES
-        return KeyedHash(bytes(self.header.cast("B")[at : at + KEY_BYTES]))
+        return KeyedHash(self.key)
 
     # -- rows ---------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from fastrelay.policy.plain_requests import PlainRequests
 from fastrelay.policy.shared.layout import SharedState
 from fastrelay.process.workers.channel import Order
 from fastrelay.process.workers.member import Member, State
+from fastrelay.push.fingerprint import Fingerprints
 from fastrelay.push.waker import LimitedWaker, make_waker
 from fastrelay.server.listeners import Listeners
 from fastrelay.server.metrics_page import metrics_page
@@ -56,7 +57,7 @@ class Services:
         self.errors = InternalErrors(log, tallies)
         intervals = settings.intervals
         self._wheel = TimerWheel(self._loop, intervals.tick)
-        self._waker = make_waker(settings, self._counters.wakes, log)
+        self._waker = make_waker(settings, self._counters.wakes, log, Fingerprints(shared.key))
         self._listeners = Listeners(
             settings,
             self._wheel,
