@@ -66,8 +66,9 @@ def raise_descriptor_limit() -> int:
 def share_of_worker(descriptors: int, workers: int = 1, *, has_tls: bool = False) -> Shares:
     """What one process may have; together that never needs more than ``descriptors``.
 
-    So accept never fails because none is left. With several workers a TLS connection takes two:
-    that of the peer, and one to the worker that owns it.
+    So accept never fails because none is left. With several workers a TLS connection takes two
+    here, whether it is owned here or carried for another worker: that of the peer, and one end of
+    a socket pair.
     """
     reserved = RESERVED_DESCRIPTORS
     if workers > 1:
@@ -101,8 +102,11 @@ def share_descriptors(
             f" {RESERVED_DESCRIPTORS + LEAST_HANDSHAKES + 1} or more",
         )
     room = here * workers
+    if has_tls and workers > 1:
+        # Each worker owns one part in N of all, and carries N - 1 parts in N * N for others.
+        room = here * workers**2 // (2 * workers - 1)
     if wanted is None:
-        wanted = min(MOST_CONNECTIONS, here) * workers
+        wanted = min(MOST_CONNECTIONS * workers, room)
     if wanted > room:
         raise ConfigurationError(
             f"{flag} {wanted} needs more than the {descriptors} file descriptors"

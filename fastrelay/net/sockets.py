@@ -7,7 +7,7 @@ import socket
 import struct
 import sys
 import termios
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 _NOTSENT_LOWAT: Final = 128 * 1024
 """Bytes that the kernel takes beyond what it has sent, before a socket is not writable (tcp(7))."""
@@ -17,6 +17,12 @@ _TCP_BYTES: Final = struct.Struct("120x2Q")
 """``tcpi_bytes_acked`` and ``tcpi_bytes_received`` of ``struct tcp_info`` (linux/tcp.h)."""
 
 _INT: Final = struct.Struct("i")
+
+
+class HasSocket(Protocol):
+    """A transport, or what stands for one."""
+
+    def get_extra_info(self, name: str, default: Any = None, /) -> Any: ...
 
 
 class TcpBytes(NamedTuple):
@@ -36,7 +42,7 @@ def tells_tcp_bytes() -> bool:
     return sys.platform == "linux"
 
 
-def tcp_bytes(transport: asyncio.BaseTransport) -> TcpBytes | None:
+def tcp_bytes(transport: HasSocket) -> TcpBytes | None:
     """What was acknowledged and received; ``None`` where it is not TCP, or the system cannot tell.
 
     It costs a system call (about half a microsecond), so it is asked at deadlines, not for frames.
@@ -51,7 +57,7 @@ def tcp_bytes(transport: asyncio.BaseTransport) -> TcpBytes | None:
         return None
 
 
-def unacknowledged(transport: asyncio.BaseTransport) -> int:
+def unacknowledged(transport: HasSocket) -> int:
     """The bytes that the kernel holds for the peer, sent or not; 0 if it cannot tell."""
     try:
         descriptor = transport.get_extra_info("socket").fileno()
@@ -81,7 +87,7 @@ def bound_send_buffer(transport: asyncio.BaseTransport, size: int) -> None:
         return
 
 
-def peer_has_left(transport: asyncio.BaseTransport) -> bool:
+def peer_has_left(transport: HasSocket) -> bool:
     """Whether the peer has closed its side of TCP. No bytes are read from the socket."""
     poll = select.poll()
     try:

@@ -16,6 +16,8 @@ from fastrelay.loop.internal_errors import report
 from fastrelay.loop.timer_wheel import TimerWheel
 from fastrelay.net.sockets import bound_send_buffer
 from fastrelay.policy.held_bytes import HeldBytes, Kind
+from fastrelay.policy.shared.endings import Ending
+from fastrelay.protocol.cause import Aborted, Cause
 
 SEND_BUFFER: Final = 16 * 1024
 """Bytes of the pair's send buffers. What waits in them is no progress of the peer, and the owner
@@ -62,6 +64,7 @@ class Splices:
         self,
         outer: asyncio.Transport,
         inner: socket.socket,
+        ending: Ending,
         address: str,
         tenant: str,
         send_buffer: int,
@@ -69,11 +72,12 @@ class Splices:
         """Splice a TLS connection that is not read now with the inner end of its pair.
 
         Args:
+            ending: what the owner and this process tell each other of the end.
             address, tenant: what is held of the peer is charged to them.
             send_buffer: see :func:`bound_send_buffer`; for the peer's connection.
         """
         bound_send_buffer(outer, send_buffer)
-        end = OuterEnd(outer, self, address, tenant)
+        end = OuterEnd(outer, self, ending, address, tenant)
         self._open.add(end)
         outer.set_protocol(end)
         outer.set_write_buffer_limits(high=0)
@@ -100,11 +104,27 @@ class Splices:
 class OuterEnd(FairReader):
     """The protocol of the peer's connection; an item of the timer wheel, and a holder of bytes."""
 
-    __slots__ = ("_address", "_inner", "_splices", "_tenant", "_transport", "wheel_tick")
+    __slots__ = (
+        "_address",
+        "_cause",
+        "_ending",
+        "_inner",
+        "_splices",
+        "_tenant",
+        "_transport",
+        "wheel_tick",
+    )
 
     def __init__(
-        self, transport: asyncio.Transport, splices: Splices, address: str, tenant: str
+        self,
+        transport: asyncio.Transport,
+        splices: Splices,
+        ending: Ending,
+        address: str,
+        tenant: str,
     ) -> None:
+        self._cause: Cause | None = None
+        self._ending = ending
         self._transport = transport
         self._splices = splices
         self._address = address
@@ -147,6 +167,9 @@ class OuterEnd(FairReader):
         splices.wheel.cancel(self)
         splices.held.tls.hold(self, 0)
         splices.ended(self)
+        cause = exc.cause if isinstance(exc, Aborted) else self._cause
+        if cause is not None:
+            self._ending.ended(cause)
         inner, self._inner = self._inner, None
         if inner is not None:
             inner.peer_gone(exc)
@@ -170,6 +193,9 @@ class OuterEnd(FairReader):
 
         Its end is not seen a second time, so the peer is dropped then.
         """
+        if whole and self._ending.is_aborted():
+            self.abort()
+            return
         if not self._transport.is_closing():
             if whole:
                 self._transport.close()
@@ -198,6 +224,7 @@ class OuterEnd(FairReader):
     def evict(self, kind: Kind) -> None:
         """What is kept has to go, and the connection with it."""
         self._splices.held.tls.hold(self, 0)
+        self._cause = Cause.MEMORY_LIMIT
         self.abort()
 
 

@@ -5,6 +5,8 @@ from enum import StrEnum
 
 import msgspec
 
+from fastrelay.net.far_end import FarEnd
+
 
 class Role(StrEnum):
     """The role of an admitted peer; the value is the last part of its endpoint's path."""
@@ -16,7 +18,8 @@ class Role(StrEnum):
 class Admitted(msgspec.Struct, frozen=True, kw_only=True):
     """An upgrade attempt that passed gates 1 to 5 and has not been answered.
 
-    Everything but the transport is plain data, so that another process could do the rest.
+    Everything but the transport and the far end is plain data, so that another process could do
+    the rest.
 
     Attributes:
         version: the version of a binary; empty for a phone.
@@ -26,6 +29,7 @@ class Admitted(msgspec.Struct, frozen=True, kw_only=True):
         initial_data: the bytes that came behind the request head: the first frames.
         transport: belongs to the receiver of this value.
         started_at: :func:`time.perf_counter` when the connection was accepted.
+        far_end: the peer's TCP connection, if another process has it.
     """
 
     role: Role
@@ -37,3 +41,4 @@ class Admitted(msgspec.Struct, frozen=True, kw_only=True):
     initial_data: bytes
     transport: asyncio.Transport
     started_at: float
+    far_end: FarEnd | None = None

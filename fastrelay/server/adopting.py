@@ -14,7 +14,9 @@ import msgspec
 
 from fastrelay.loop.internal_errors import report
 from fastrelay.net import packets
+from fastrelay.net.far_end import FarEnd
 from fastrelay.policy.shared.connections import SharedConnections
+from fastrelay.policy.shared.endings import SharedEndings
 from fastrelay.server.admitted import Admitted
 from fastrelay.server.handed_over import HandedOver, decode
 
@@ -47,12 +49,14 @@ class Incoming:
         sender: int,
         sock: socket.socket,
         counted: SharedConnections,
+        endings: SharedEndings,
         owner: Adopter,
         may_adopt: Callable[[], bool],
     ) -> None:
         self._sender = sender
         self._sock = sock
         self._counted = counted
+        self._endings = endings
         self._owner = owner
         self._may_adopt = may_adopt
         self._loop = asyncio.get_running_loop()
@@ -82,33 +86,41 @@ class Incoming:
     def _received(self, packet: packets.Packet) -> None:
         try:
             message = decode(packet.content)
-            (sock,) = packet.sockets
+            sock, *rest = packet.sockets
         except (msgspec.MsgspecError, ValueError):
             packet.close()
             raise
         if self._loop.time() >= message.until or not self._may_adopt():
-            sock.close()
+            packet.close()
             self._answer(message, adopted=False)
             return
         sock.setblocking(False)
-        making = self._loop.connect_accepted_socket(partial(_Adopting, self, message), sock)
+        far_end = None
+        if rest:
+            far_end = FarEnd(rest[0], self._endings.of(self._sender, message.number))
+        adopting = _Adopting(self, message, far_end)
+        making = self._loop.connect_accepted_socket(lambda: adopting, sock)
         task: asyncio.Task[object] = self._loop.create_task(making)
         self._adopting.add(task)
-        task.add_done_callback(partial(self._made, message))
+        task.add_done_callback(partial(self._made, adopting))
 
-    def adopt(self, message: HandedOver, transport: asyncio.Transport) -> None:
+    def adopt(
+        self, message: HandedOver, transport: asyncio.Transport, far_end: FarEnd | None
+    ) -> None:
         """Write the 101 and make the connection, unless the sender has given it up."""
         if self._counted.adopt(self._sender, message.transfer):
-            self._owner.adopt(message.admitted(transport))
-        else:
-            transport.abort()  # the sender shares the socket, so this sends nothing to the peer
+            self._owner.adopt(message.admitted(transport, far_end))
+            return
+        transport.abort()  # the sender shares the socket, so this sends nothing to the peer
+        if far_end is not None:
+            far_end.close()
 
-    def _made(self, message: HandedOver, task: "asyncio.Task[object]") -> None:
+    def _made(self, adopting: "_Adopting", task: "asyncio.Task[object]") -> None:
         self._adopting.discard(task)
         # A connection that failed is at its end too: the sender has nothing to answer any more.
-        if not task.cancelled():
-            task.exception()
-        self._answer(message, adopted=True)
+        if (task.cancelled() or task.exception() is not None) and adopting.far_end is not None:
+            adopting.far_end.close()
+        self._answer(adopting.message, adopted=True)
 
     def _answer(self, message: HandedOver, *, adopted: bool) -> None:
         """Tell the sender at once, or soon if its peer does not wait for that."""
@@ -142,10 +154,11 @@ class Incoming:
 class _Adopting(asyncio.Protocol):
     """The first protocol of a connection that was handed over: it becomes a WebSocket at once."""
 
-    def __init__(self, way: Incoming, message: HandedOver) -> None:
+    def __init__(self, way: Incoming, message: HandedOver, far_end: FarEnd | None) -> None:
         self._way = way
-        self._message = message
+        self.message = message
+        self.far_end = far_end
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transport has the interface, but not the base class.
-        self._way.adopt(self._message, cast("asyncio.Transport", transport))
+        self._way.adopt(self.message, cast("asyncio.Transport", transport), self.far_end)

@@ -5,6 +5,7 @@ from typing import Final, Self
 
 import msgspec
 
+from fastrelay.net.far_end import FarEnd
 from fastrelay.policy.shared.connections import Transfer
 from fastrelay.server.admitted import Admitted, Role
 
@@ -46,7 +47,7 @@ class HandedOver(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
         """Where its sender counts it."""
         return Transfer(self.place, self.number)
 
-    def admitted(self, transport: asyncio.Transport) -> Admitted:
+    def admitted(self, transport: asyncio.Transport, far_end: FarEnd | None) -> Admitted:
         """The same in this process, with the transport that was made here."""
         return Admitted(
             role=self.role,
@@ -58,6 +59,7 @@ class HandedOver(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
             initial_data=self.initial_data,
             transport=transport,
             started_at=self.started_at,
+            far_end=far_end,
         )
 
 

@@ -22,6 +22,7 @@ from fastrelay.net.tls.layer import TlsLayer
 from fastrelay.policy.counters.tallies import Tallies
 from fastrelay.policy.pending import PendingConnections
 from fastrelay.policy.shared.connections import SharedConnections, Transfer
+from fastrelay.policy.shared.endings import SharedEndings
 from fastrelay.server.admitted import Admitted, Role
 from fastrelay.server.handed_over import HandedOver, decode_answers, encode
 
@@ -79,6 +80,7 @@ class Outgoing:
     Args:
         receiver: the number of that worker.
         counted: counts connections on their way.
+        endings: how spliced connections end.
         pending: where they count until they are adopted.
         splices: where TLS connections go that were adopted.
         patience: seconds until the sender answers with 503 itself.
@@ -90,6 +92,7 @@ class Outgoing:
         receiver: int,
         sock: socket.socket,
         counted: SharedConnections,
+        endings: SharedEndings,
         wheel: TimerWheel,
         pending: PendingConnections,
         splices: Splices,
@@ -100,6 +103,7 @@ class Outgoing:
         self._receiver = receiver
         self._sock = sock
         self._counted = counted
+        self._endings = endings
         self._wheel = wheel
         self._pending = pending
         self._splices = splices
@@ -160,7 +164,9 @@ class Outgoing:
         inner, passed = splice_pair()
         with passed:
             try:
-                sent = packets.send(self._sock, content, (passed.fileno(),))
+                # The owner asks the kernel about the peer's TCP connection.
+                shared = transport.get_extra_info("socket").fileno()
+                sent = packets.send(self._sock, content, (passed.fileno(), shared))
             except OSError:
                 inner.close()
                 raise
@@ -207,6 +213,7 @@ class Outgoing:
             self._splices.join(
                 admitted.transport,
                 inner,
+                self._endings.of(self._receiver, transfer.number),
                 admitted.client,
                 admitted.server_id,
                 self._send_buffers[admitted.role],

@@ -79,6 +79,8 @@ class Owner:
         return self._router.admit_phone(phone, admitted.device_name, admitted.client)
 
     def _connect(self, admitted: Admitted, handler: Handler, sent: SentCounter) -> Connection:
+        if admitted.far_end is not None:
+            self._context.far_ends[admitted.transport] = admitted.far_end
         bound_send_buffer(admitted.transport, self._send_buffers[admitted.role])
         connection = Connection(admitted.transport, handler, self._context, sent)
         self._live.add(connection, admitted.client)

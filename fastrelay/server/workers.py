@@ -19,6 +19,7 @@ from fastrelay.policy.ownership import owner_of
 from fastrelay.policy.pending import PendingConnections
 from fastrelay.policy.shared.buckets import SharedTokenBuckets
 from fastrelay.policy.shared.connections import SharedConnections
+from fastrelay.policy.shared.endings import SharedEndings
 from fastrelay.policy.shared.layout import SharedState
 from fastrelay.policy.token_buckets import Buckets
 from fastrelay.push.fingerprint import Fingerprints
@@ -81,6 +82,7 @@ class Workers:
         self._is_open = True
         self.counts = WorkerCounts(shared, index)
         self._counted = SharedConnections(shared.connections, index, self._keyed)
+        self._endings = SharedEndings(shared.ending_rows, index)
         self.others: Others | None = self._counted
 
     # -- what the relay asks for --------------------------------------------------------------
@@ -133,15 +135,16 @@ class Workers:
     def route(self, owner: Owner) -> Adopt:
         self._owner = owner
         index, keyed, workers = self._index, self._keyed, self._shared.workers
+        carries = self._settings.tls is not None  # the connections of others, too
 
         def adopt(admitted: Admitted, refuse: Refuse) -> None:
             place = owner_of(admitted.server_id, keyed, workers)
-            if place != index:
-                self._hand_over(place, admitted, refuse)
-            elif self._has_room():
+            if (place == index or carries) and not self._has_room():
+                refuse(SERVICE_UNAVAILABLE)
+            elif place == index:
                 owner.adopt(admitted)
             else:
-                refuse(SERVICE_UNAVAILABLE)
+                self._hand_over(place, admitted, refuse)
 
         return adopt
 
@@ -163,7 +166,8 @@ class Workers:
 
     def _has_room(self) -> bool:
         """Whether this process may have one more connection, whatever the relay-wide cap says."""
-        if len(self._live) < self._settings.limits.connections_of_worker:
+        here = len(self._live) + len(self.splices)
+        if here < self._settings.limits.connections_of_worker:
             return True
         self.counts.counters.tallies.relay_full += 1
         return False
@@ -191,7 +195,7 @@ class Workers:
                 way.close()
         self._outgoing[place] = self._new_way(place, outgoing)
         self._incoming[place] = Incoming(
-            place, incoming, self._counted, self._owner, self._may_adopt
+            place, incoming, self._counted, self._endings, self._owner, self._may_adopt
         )
 
     def _new_way(self, place: int, sock: socket.socket) -> Outgoing:
@@ -199,6 +203,7 @@ class Workers:
             place,
             sock,
             self._counted,
+            self._endings,
             self._wheel,
             self._pending,
             self.splices,

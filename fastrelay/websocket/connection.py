@@ -264,6 +264,9 @@ class Connection(Sender):
     @contained
     def abort(self, cause: Cause = Cause.PEER_LOST) -> None:
         """Drop the socket; no close frame is sent."""
+        far = self._context.far_ends.get(self._transport)
+        if far is not None:
+            far.aborting()
         self._transport.abort()
         self._end(dropped(cause))
 
@@ -274,6 +277,9 @@ class Connection(Sender):
         self._arm_close_deadline()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        far = self._context.far_ends.pop(self._transport, None)
+        if far is not None:
+            exc = far.close(exc)
         try:
             self._end(lost(exc))
         finally:
@@ -294,7 +300,7 @@ class Connection(Sender):
     def peer_has_left(self) -> bool:
         """Whether the peer has closed its side of TCP. No bytes are read from the socket."""
         try:
-            return peer_has_left(self._transport)
+            return peer_has_left(self._peer)
         except Exception as error:
             self.crashed(error)
             return True
@@ -302,7 +308,7 @@ class Connection(Sender):
     def tcp_bytes(self) -> TcpBytes | None:
         """See :func:`fastrelay.net.sockets.tcp_bytes`; with TLS it is ciphertext that counts."""
         try:
-            return tcp_bytes(self._transport)
+            return tcp_bytes(self._peer)
         except Exception as error:
             self.crashed(error)
             return None
@@ -310,7 +316,7 @@ class Connection(Sender):
     def unacknowledged(self) -> int:
         """The bytes beyond recall that the peer's kernel has still to acknowledge."""
         try:
-            return self._transport.get_write_buffer_size() + unacknowledged(self._transport)
+            return self._transport.get_write_buffer_size() + unacknowledged(self._peer)
         except Exception as error:
             self.crashed(error)
             return 0

@@ -1,11 +1,13 @@
 """What all connections of one relay share."""
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from fastrelay.config.settings import Intervals
 from fastrelay.loop.fair_reads import FairScheduler
 from fastrelay.loop.timer_wheel import TimerWheel
+from fastrelay.net.far_end import FarEnd
 from fastrelay.policy.held_bytes import HeldBytes
 
 
@@ -41,6 +43,7 @@ class ConnectionContext:
         max_message: bytes that one assembled message may have.
         live: where a connection is counted until its socket is gone.
         held: the budget of bytes kept for all peers.
+        far_ends: the peers, by transport, whose TCP connection another process has.
     """
 
     wheel: TimerWheel
@@ -50,3 +53,4 @@ class ConnectionContext:
     held: HeldBytes
     scheduler: FairScheduler = field(default_factory=FairScheduler)
     useless: UselessFrames = field(default_factory=UselessFrames)
+    far_ends: dict[asyncio.BaseTransport, FarEnd] = field(default_factory=dict)

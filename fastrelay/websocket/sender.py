@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from fastrelay.loop.fair_reads import FairReader
+from fastrelay.net.far_end import FarEnd
 from fastrelay.net.sockets import tcp_bytes
 from fastrelay.net.tls.layer import UNENCRYPTED
 from fastrelay.protocol.close_codes import CloseReason
@@ -93,6 +94,11 @@ class Sender(FairReader):
     def _arm_close_deadline(self) -> None:
         """The peer has got all, so it has a limited time to end the connection from now on."""
         raise NotImplementedError
+
+    @property
+    def _peer(self) -> asyncio.BaseTransport | FarEnd:
+        """What has the socket of the peer's TCP connection."""
+        return self._context.far_ends.get(self._transport, self._transport)
 
     @property
     def unsent(self) -> int:
@@ -268,7 +274,7 @@ class Sender(FairReader):
         writable only when a third of its send buffer is free, so our own buffer does not show it.
         """
         interval = self._context.intervals.write
-        told = tcp_bytes(self._transport)
+        told = tcp_bytes(self._peer)
         if self._acknowledged == _NOT_ASKED:
             self._acknowledged = 0 if told is None else told.acknowledged
             # Without an answer, our own buffer decides, whose size is known from the beginning.

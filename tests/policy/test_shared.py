@@ -9,8 +9,10 @@ from fastrelay.policy.held_bytes import HeldBytes, Kind
 from fastrelay.policy.ownership import KeyedHash, owner_of
 from fastrelay.policy.shared.buckets import SharedTokenBuckets
 from fastrelay.policy.shared.connections import MOST_TRANSFERS, SharedConnections
+from fastrelay.policy.shared.endings import PLACES, SharedEndings
 from fastrelay.policy.shared.flood import SharedFlood
 from fastrelay.policy.shared.layout import SharedState, size_of
+from fastrelay.protocol.cause import Cause
 
 WORKERS = 3
 KEY = b"k" * 16
@@ -141,6 +143,25 @@ def test_a_sender_that_dies_counts_no_more(shared: SharedState) -> None:
     assert not third.room_of("a", 0, 2)
     shared.bury(0)
     assert third.room_of("a", 0, 1)
+
+
+def test_how_a_splice_ended_is_known_on_both_sides(shared: SharedState) -> None:
+    seen = [SharedEndings(shared.ending_rows, index) for index in range(WORKERS)]
+    number = (1 << 62) + 5
+    peer, owner = seen[0].of(1, number), seen[1].of(0, number)
+    assert owner.cause() is None
+    assert not peer.is_aborted()
+    for cause in Cause:
+        peer.ended(cause)
+        assert owner.cause() is cause
+    assert seen[1].of(0, number + 1).cause() is None
+    assert seen[1].of(0, number + PLACES).cause() is None  # it has the same place
+    assert seen[2].of(1, number).cause() is None
+    owner.aborted()
+    assert peer.is_aborted()
+    assert peer.cause() is None
+    seen[0].of(2, number + PLACES).ended(Cause.TLS_FAILED)
+    assert owner.cause() is None
 
 
 def test_buckets_are_one_for_all_and_refill(shared: SharedState) -> None:

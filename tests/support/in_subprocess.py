@@ -56,14 +56,15 @@ class RelayInSubprocess(RunningRelay):
 
     async def owner_of(self, peer: HttpClient) -> int:
         """The one worker whose process holds the socket of a connection, once it is handed over."""
-        port = peer.writer.get_extra_info("sockname")[1]
         async with asyncio.timeout(5):
-            while True:
-                workers = self.workers.items()
-                holders = [i for i, pid in workers if port in _peer_ports(pid, self.port)]
-                if len(holders) == 1:
-                    return holders[0]
+            while len(holders := self.holders_of(peer)) != 1:
                 await asyncio.sleep(0.001)
+        return holders[0]
+
+    def holders_of(self, peer: HttpClient) -> list[int]:
+        """The workers whose processes hold the socket of a connection: two if it is spliced."""
+        port = peer.writer.get_extra_info("sockname")[1]
+        return [i for i, pid in self.workers.items() if port in _peer_ports(pid, self.port)]
 
     async def started(self) -> None:
         """Wait until it serves."""

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.harness import SECURE, START, relay_with_workers, running_relay
 from tests.support.in_subprocess import RelayInSubprocess
-from tests.support.peer import CLOSE, TEXT, Peer, client_frame, close_payload
+from tests.support.peer import CLOSE, PING, TEXT, Peer, client_frame, close_payload
 
 MESSAGE = 250_000
 
@@ -28,13 +28,11 @@ async def secure_workers(**changed: Any) -> AsyncIterator[RelayInSubprocess]:
         SECURE.reset(secure)
 
 
-async def spliced(
-    relay: RelayInSubprocess, side: str, server_id: str, owner: int, window: int = 0
-) -> Peer:
+async def spliced(relay: RelayInSubprocess, side: str, window: int = 0) -> Peer:
     """A connection that another worker than its owner has accepted."""
     while True:
-        peer = await getattr(relay, side)(server_id, window=window)
-        if await relay.owner_of(peer) != owner:  # with TLS: who holds the socket
+        peer = await getattr(relay, side)(window=window)
+        if len(relay.holders_of(peer)) == 2:
             return peer
         await peer.close()
         await asyncio.sleep(0.01)
@@ -52,16 +50,15 @@ async def conn_id_of(phone: Peer, binary: Peer) -> str:
     return str(json.loads(await envelope_of(binary))["conn_id"])
 
 
-async def pair(relay: RelayInSubprocess) -> tuple[int, Peer, Peer]:
-    """The worker that owns ``s1``, a binary of it, and a phone that goes through the other."""
+async def pair(relay: RelayInSubprocess) -> tuple[Peer, Peer]:
+    """A binary, and a phone of it that another worker than their owner has accepted."""
     binary = await relay.binary()
-    owner = next(index for index in (0, 1) if relay.value("worker_connections", worker=str(index)))
-    return owner, binary, await spliced(relay, "phone", "s1", owner)
+    return binary, await spliced(relay, "phone")
 
 
 async def test_large_messages_both_ways_byte_for_byte() -> None:
     async with secure_workers() as relay:
-        _, binary, phone = await pair(relay)
+        binary, phone = await pair(relay)
         said = [json.dumps(f"{number}" * MESSAGE).encode() for number in range(8)]
         for text in said:
             phone.send_text(text)
@@ -83,8 +80,8 @@ def write_failures(relay: RelayInSubprocess) -> float:
 async def backlog(write: float) -> AsyncIterator[tuple[RelayInSubprocess, Peer]]:
     """A relay with a write deadline, and a spliced phone that megabytes wait for."""
     async with secure_workers(intervals={"write": write}) as relay:
-        owner, binary, _ = await pair(relay)
-        phone = await spliced(relay, "phone", "s1", owner, window=8192)
+        binary, _ = await pair(relay)
+        phone = await spliced(relay, "phone", window=8192)
         conn_id = await conn_id_of(phone, binary)
         phone.stop_reading()
         for _ in range(14):
@@ -107,10 +104,37 @@ async def test_a_slow_phone_is_not_stalled() -> None:
         assert write_failures(relay) == 0
 
 
+async def test_any_byte_of_a_spliced_peer_is_a_sign_of_life() -> None:
+    async with secure_workers(intervals={"ping": 0.1, "pong": 2.0}) as relay:
+        _, phone = await pair(relay)
+
+        async def say_a_long_message_slowly() -> None:
+            for byte in client_frame(b'"' + bytes(100_000)):
+                phone.writer.write(bytes([byte]))
+                await asyncio.sleep(0.01)
+
+        speaking = asyncio.create_task(say_a_long_message_slowly())
+        # No ping is answered. The relay sends the second one if it sees that the peer lives.
+        assert [(await phone.frame()).opcode for _ in range(2)] == [PING, PING]
+        speaking.cancel()
+
+
+async def test_why_a_spliced_connection_ended_is_known_to_its_owner() -> None:
+    async with secure_workers() as relay:
+        _, phone = await pair(relay)
+        record = b"\x17\x03\x03\x00\x20" + bytes(32)  # nobody has encrypted it
+        os.write(phone.writer.get_extra_info("socket").fileno(), record)
+        await relay.until(lambda: closed_by(relay, "tls_failed") == 1)
+
+
+def closed_by(relay: RelayInSubprocess, cause: str) -> float:
+    return relay.value("connections_closed_total", side="phone", cause=cause, code="none")
+
+
 @pytest.mark.parametrize("way", ["close", "vanish"])
 async def test_a_peer_that_ends_is_seen_to_end(way: str) -> None:
     async with secure_workers() as relay:
-        _, binary, phone = await pair(relay)
+        binary, phone = await pair(relay)
         conn_id = await conn_id_of(phone, binary)
         if way == "close":
             await phone.say_goodbye(4001)
@@ -123,12 +147,12 @@ async def test_a_peer_that_ends_is_seen_to_end(way: str) -> None:
 
 async def test_what_the_owner_closes_is_closed() -> None:
     async with secure_workers(intervals={"close": 0.3}) as relay:
-        _, binary, phone = await pair(relay)
+        binary, phone = await pair(relay)
         conn_id = await conn_id_of(phone, binary)
         binary.send_json({"conn_id": conn_id, "close_code": 4401})
         assert await phone.closed() == (4401, "")
         assert await phone.at_eof()
-        again = await spliced(relay, "phone", "s1", 2)
+        again = await spliced(relay, "phone")
         conn_id = await conn_id_of(again, binary)
         binary.send_json({"conn_id": conn_id, "close_code": 4402})
         assert await again.closed(answer=False) == (4402, "")
@@ -138,7 +162,7 @@ async def test_what_the_owner_closes_is_closed() -> None:
 
 async def test_a_drain_reaches_peers_behind_another_worker() -> None:
     async with secure_workers() as relay:
-        _, binary, phone = await pair(relay)
+        binary, phone = await pair(relay)
         draining = asyncio.create_task(relay.drain())
         while (frame := await binary.frame()).opcode == TEXT:
             pass  # notices of phones
@@ -157,7 +181,7 @@ async def test_a_killed_worker_takes_binaries_it_carried_and_their_phones_get_44
         owner = next(i for i in (0, 1) if relay.value("worker_connections", worker=str(i)))
         await first.close()
         await relay.until(lambda: relay.value("connected_binaries") == 0)
-        binary = await spliced(relay, "binary", "s1", owner)
+        binary = await spliced(relay, "binary")
         os.kill(relay.workers[1 - owner], signal.SIGKILL)
         assert await binary.at_eof()
         await relay.until(lambda: relay.value("grace_expiries_total") >= 1)

@@ -6,7 +6,7 @@ from typing import Any, Final
 from fastrelay.policy.cells import CELL_BYTES, SharedCells, add_up
 from fastrelay.policy.counters import Counters, Gauges
 from fastrelay.policy.ownership import KEY_BYTES, KeyedHash
-from fastrelay.policy.shared import buckets, connections, flood
+from fastrelay.policy.shared import buckets, connections, endings, flood
 from fastrelay.policy.shared.connections import ConnectionRows
 
 VERSION: Final = 1
@@ -67,6 +67,7 @@ class SharedState:
         pulses: of the workers.
         upgrade_buckets, plain_buckets: the cells of token buckets.
         flood_rows: the flood limit of the log, for each worker and the supervisor.
+        ending_rows: how spliced connections have ended, for each worker.
     """
 
     def __init__(self, buffer: memoryview | None, workers: int) -> None:
@@ -79,6 +80,7 @@ class SharedState:
         self._gauges = [regions.take(len(self._gauge_formats)) for _ in range(workers + 1)]
         self._connections = [self._connection_rows(regions) for _ in range(workers)]
         self.flood_rows = [regions.take(flood.PLACES) for _ in range(workers + 1)]
+        self.ending_rows = [regions.take(endings.PLACES) for _ in range(workers)]
         self.upgrade_buckets = regions.take(buckets.BUCKETS, "d")
         self.plain_buckets = regions.take(buckets.BUCKETS, "d")
         self.size = regions.size

@@ -1,0 +1,39 @@
+"""What the owner of a spliced connection knows of its peer: another process does the TLS.
+
+It shares the socket of the peer's TCP connection, to ask the kernel about it and for nothing else.
+"""
+
+import socket
+from typing import Any
+
+from fastrelay.policy.shared.endings import Ending
+from fastrelay.protocol.cause import Aborted
+
+
+class FarEnd:
+    """The peer's TCP connection; it answers :mod:`fastrelay.net.sockets` as a transport does.
+
+    Args:
+        sock: belongs to this object. Bytes are never read from it or written to it.
+        ending: what both processes say of the end.
+    """
+
+    __slots__ = ("_ending", "_socket")
+
+    def __init__(self, sock: socket.socket, ending: Ending) -> None:
+        self._socket = sock
+        self._ending = ending
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """The socket, as of a transport."""
+        return self._socket if name == "socket" else default
+
+    def aborting(self) -> None:
+        """The connection is dropped, whatever is still unsent."""
+        self._ending.aborted()
+
+    def close(self, exc: Exception | None = None) -> Exception | None:
+        """The connection is gone; returns why: ``exc``, unless its process knows better."""
+        self._socket.close()
+        cause = self._ending.cause()
+        return exc if cause is None else Aborted(cause)

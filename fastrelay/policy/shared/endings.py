@@ -1,0 +1,68 @@
+"""How spliced connections have ended: each of two processes tells the other what it saw."""
+
+from collections.abc import MutableSequence, Sequence
+from typing import Final
+
+from fastrelay.protocol.cause import Cause
+
+PLACES: Final = 1 << 10
+_CODE_BITS: Final = 8
+_NUMBER_MASK: Final = (1 << 54) - 1
+_CAUSES: Final = tuple(Cause)
+_ABORTED: Final = (1 << _CODE_BITS) - 1
+
+
+class SharedEndings:
+    """Cells with the number of a handover and a code, of the last :data:`PLACES` at least.
+
+    A process writes its cell before it closes its end of the splice, and the other one reads it
+    when it has seen that end.
+
+    Args:
+        rows: for each worker :data:`PLACES` integers, which it alone writes.
+        index: of this worker.
+    """
+
+    def __init__(self, rows: Sequence[MutableSequence[int]], index: int) -> None:
+        self._rows = rows
+        self._own = rows[index]
+
+    def of(self, worker: int, number: int) -> "Ending":
+        """The end of a connection that is spliced with ``worker``; ``number``: of its handover."""
+        return Ending(self._own, self._rows[worker], number)
+
+
+class Ending:
+    """What both processes say of the end of one spliced connection."""
+
+    __slots__ = ("_number", "_other", "_own")
+
+    def __init__(self, own: MutableSequence[int], other: MutableSequence[int], number: int) -> None:
+        self._own = own
+        self._other = other
+        self._number = number
+
+    def ended(self, cause: Cause) -> None:
+        """The peer's connection, which this process has, ends for this cause."""
+        self._write(_CAUSES.index(cause) + 1)
+
+    def aborted(self) -> None:
+        """This process owns the connection, and drops it."""
+        self._write(_ABORTED)
+
+    def cause(self) -> Cause | None:
+        """The cause that the other process has written."""
+        code = self._code()
+        return None if code in {0, _ABORTED} else _CAUSES[code - 1]
+
+    def is_aborted(self) -> bool:
+        """Whether the other process has dropped it."""
+        return self._code() == _ABORTED
+
+    def _write(self, code: int) -> None:
+        self._own[self._number % PLACES] = (self._number & _NUMBER_MASK) << _CODE_BITS | code
+
+    def _code(self) -> int:
+        cell = self._other[self._number % PLACES]
+        is_of_this = cell >> _CODE_BITS == self._number & _NUMBER_MASK
+        return cell & _ABORTED if is_of_this else 0
