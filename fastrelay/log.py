@@ -8,7 +8,7 @@ Events that a peer can cause at will must go through :meth:`Log.limited`.
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final, NamedTuple
 
 LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
@@ -118,6 +118,7 @@ class Log:
         counts: the counts of what ``write`` hands the lines to, if it keeps any.
         flood: whether one more line of a limited event may be written at a time of ``clock``, as
             far as other processes with the same log are concerned.
+        unsaid: events that another process with the same log says for all.
 
     Raises:
         KeyError: ``level`` is unknown.
@@ -134,7 +135,9 @@ class Log:
         strict: bool = True,
         counts: Callable[[], LineCounts] = lambda: LineCounts(0, 0),
         flood: Callable[[str, float], bool] = lambda event, now: True,
+        unsaid: Collection[str] = (),
     ) -> None:
+        self._unsaid = frozenset(unsaid)
         self._write = write
         self._threshold = LEVELS[level]
         self._format = _json_line if as_json else _logfmt_line
@@ -222,7 +225,7 @@ class Log:
             TypeError: the log is strict, and a key is not permitted.
         """
         self._check_keys(fields)
-        if LEVELS[level] >= self._threshold:
+        if LEVELS[level] >= self._threshold and event not in self._unsaid:
             line = self._format(self._timestamp(), _SLOG_LEVELS[level], event, fields)
             if len(line) > MAX_LINE:
                 line = self._cut(level, event, fields)

@@ -2,7 +2,7 @@
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Final
 
 from fastrelay.config.settings import Settings
@@ -14,12 +14,14 @@ _STDERR: Final = 2
 
 @contextlib.contextmanager
 def own_log(
-    settings: Settings, flood: Callable[[str, float], bool] = lambda event, now: True
+    settings: Settings,
+    flood: Callable[[str, float], bool] = lambda event, now: True,
+    unsaid: Collection[str] = (),
 ) -> Iterator[Log]:
     """A log on stderr; what Python itself writes there meanwhile is queued with its lines.
 
     Args:
-        flood: see :class:`Log`.
+        flood, unsaid: see :class:`Log`.
     """
     # Without one at start, Python has no stream either, and its number may be any other file's.
     writer = LogWriter(CLOSED if sys.__stderr__ is None else _STDERR)
@@ -31,6 +33,7 @@ def own_log(
         strict=False,
         counts=writer.counts,
         flood=flood,
+        unsaid=unsaid,
     )
     writer.start(log.loss_line)
     with contextlib.closing(writer), stderr_through(writer):

@@ -15,9 +15,11 @@ import pytest
 
 from fastrelay.config.settings import Address, Intervals, Settings
 from fastrelay.net.bound_sockets import bind, bind_for_workers, bind_group
+from tests.support.certificates import authority
 from tests.support.harness import START, relay_with_workers, running_relay
 from tests.support.in_subprocess import RelayInSubprocess, start_process
 from tests.support.peer import Peer, request, upgrade_headers
+from tests.wire.test_tls import put, serial
 
 FAST = {"worker_silent": 0.2, "worker_hung": 0.6, "handover": 0.5, "worker_restart": 0.05}
 SPARE = 2
@@ -112,7 +114,7 @@ async def test_kills_in_a_row_leave_nothing_behind() -> None:
     async with workers(intervals={"worker_restart_most": 0.05}) as relay:
         files = relay.samples()["process_open_fds", ()]
         accepted = 0
-        for number in range(12):
+        for number in range(6):
             victim = number % 2
             opened = [await relay.binary(f"a{number}-{i}") for i in range(3)]
             accepted += 3
@@ -127,7 +129,43 @@ async def test_kills_in_a_row_leave_nothing_behind() -> None:
         await relay.until(lambda: relay.value("connected_binaries") == 0)
         await relay.until(lambda: relay.samples()["process_open_fds", ()] <= files + SPARE, 10)
         assert accepts(relay) == accepted
-        assert sum(relay.value("worker_restarts_total", worker=w) for w in "01") == 12
+        assert sum(relay.value("worker_restarts_total", worker=w) for w in "01") == 6
+
+
+async def test_a_worker_that_a_client_kills_again_and_again_ends_nobody_elses_connections() -> None:
+    async with workers(intervals={"worker_restart_most": 0.05}) as relay:
+        made = await pairs(relay, 8)
+        others = [pair for pair in made if pair.owner == 1]
+        poisoned = next(pair.server_id for pair in made if pair.owner == 0)
+        for number in range(5):
+            if number:
+                await claim(relay, poisoned, 20.0)
+            os.kill(relay.workers[0], signal.SIGKILL)
+            for pair in others:
+                await pair.converse(f'"{number}"'.encode())
+            restarts = number + 1
+            await relay.until(
+                lambda restarts=restarts: (
+                    relay.value("worker_restarts_total", worker="0") == restarts
+                ),
+                20,
+            )
+            await is_up(relay, 0)
+        await claim(relay, poisoned, 20.0)
+        assert relay.value("worker_restarts_total", worker="1") == 0
+
+
+async def test_a_renewed_certificate_reaches_all_workers_and_is_said_once(tmp_path: Path) -> None:
+    files = authority().issue(tmp_path)
+    async with workers(tls=files) as relay:
+        before = await serial(relay.port)
+        put(authority().issue(tmp_path, name="next"), files)
+        os.kill(relay.pid, signal.SIGHUP)
+        in_a_row = 0
+        async with asyncio.timeout(20):
+            while in_a_row < 12:  # the kernel spreads them over the workers
+                in_a_row = in_a_row + 1 if await serial(relay.port) != before else 0
+        assert len(relay.log_of("certificate_installed")) == 1
 
 
 async def test_a_hung_worker_is_relieved_and_then_killed() -> None:

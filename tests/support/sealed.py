@@ -32,12 +32,13 @@ ip addr add {address}/32 dev lo
 
 
 def run_sealed(
-    directory: Path, files: dict[str, Path], script: str
+    directory: Path, files: dict[str, Path], script: str, within: float = 30.0
 ) -> "subprocess.CompletedProcess[str]":
     """Run a shell ``script`` in a machine of its own.
 
-    ``files``: what lies where under ``/etc``. ``relay.example.org`` is the machine itself. Skips
-    the test where the system does not let us make such a machine; fails it in CI.
+    ``within``: seconds. ``files``: what lies where under ``/etc``. ``relay.example.org`` is the
+    machine itself. Skips the test where the system does not let us make such a machine; fails it
+    in CI.
     """
     possible = os.geteuid() == 0 and subprocess.run([*_ENTER, "true"], check=False).returncode == 0
     if not possible:
@@ -54,7 +55,7 @@ def run_sealed(
         env=os.environ | {"ETC": str(etc)},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=within,
         check=False,
     )
 

@@ -34,6 +34,7 @@ from fastrelay.process.workers.channel import Channel, Order, Report, Value
 from fastrelay.server.relay import Relay
 from fastrelay.server.workers import Workers
 
+SAID_BY_SUPERVISOR = ("certificate_installed",)
 IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
 
 
@@ -95,7 +96,7 @@ def run(inherited: Inheritance) -> int:
     settings, shared, index = inherited.settings, inherited.shared, inherited.index
     interval = settings.intervals.log_flood
     flood = SharedFlood(shared.flood_rows, index, shared.keyed, interval, WHOLE_LINES)
-    with own_log(settings, flood) as log:
+    with own_log(settings, flood, SAID_BY_SUPERVISOR) as log:
         return uvloop.run(Worker(inherited, log).serve())
 
 
