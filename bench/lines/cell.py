@@ -93,7 +93,11 @@ class _Slow:
         if opcode == PING:
             self._client.writer.write(client_frame(payload, PONG))
         elif opcode == PONG:
-            self._arrived(payload.decode())
+            # It answers the pings before its own as well (RFC 6455 §5.5.3).
+            for name in list(self.pending):
+                self._arrived(name)
+                if name == payload.decode():
+                    break
         elif opcode == TEXT:
             self.received += len(payload)
             if len(payload) < 200 and b'"small ' in payload:
