@@ -51,7 +51,7 @@ async def test_the_notice_and_the_place_of_a_phone_do_not_wait_for_its_answer(fa
 
 
 async def test_a_silent_phone_is_reported_at_once() -> None:
-    async with running_relay(intervals=PATIENT | {"ping": 0.1, "pong": 0.2}) as relay:
+    async with running_relay(intervals=PATIENT | {"ping": 0.1, "pong": 1.0}) as relay:
         binary, phone, conn_id = await joined(relay)
         while (frame := await binary.frame()).opcode == PING:
             binary.send(client_frame(frame.payload, PONG))
