@@ -67,6 +67,24 @@ def test_a_logfmt_line() -> None:
     ]
 
 
+def test_an_event_of_several_words_is_quoted() -> None:
+    plain, as_json = Written(), Written(as_json=True)
+    for written in (plain, as_json):
+        written.log.info("shutdown complete", version="1")
+    assert plain.lines == [f'time={STAMP} level=INFO msg="shutdown complete" version=1\n']
+    assert json.loads(as_json.lines[0])["msg"] == "shutdown complete"
+
+
+@pytest.mark.parametrize(("level", "shown"), [("info", "INFO"), ("error", "ERROR")])
+def test_the_count_of_suppressed_lines_has_the_level_of_the_event(level: str, shown: str) -> None:
+    written = Written()
+    for _ in range(WHOLE_LINES + 2):
+        written.log.limited("server_id_conflict", level=level)
+    written.log.flush(final=True)
+    assert {fields["level"] for fields in written.fields()} == {shown}
+    assert written.errs()[-1] == "2 more suppressed"
+
+
 def test_a_json_line() -> None:
     written = Written(as_json=True)
     written.log.warning("rate_limited", remote="203.0.113.9", from_="a b", close_code=1000)

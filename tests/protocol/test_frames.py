@@ -233,6 +233,21 @@ def in_turns(queue: SendQueue) -> list[bytes]:
     return pieces
 
 
+def test_who_loses_by_the_end_of_the_connection_is_told_what() -> None:
+    queue, talker, gone, idle = SendQueue(), Phone(), Phone(), Phone()
+    queue.append((b"one", b"two"), 2, talker)
+    queue.append((b"three",), 1, talker)
+    queue.append((b"last",), 1, gone)
+    queue.append((b"notice",), 0, gone)
+    queue.append((b"sent",), 1, idle)
+    assert queue.drop(idle) == 1
+    queue.add_marker(TransitTimer(), idle)
+    queue.append((b"of nobody",), 1)
+    assert queue.forget() == 5
+    assert (talker.lost, gone.lost, idle.lost) == ((3, 0), (1, 1), (0, 0))
+    assert talker.queued == gone.queued == 0
+
+
 def test_a_phone_that_had_nothing_queued_comes_first() -> None:
     queue, flood, honest = SendQueue(), Phone(), Phone()
     for number in range(10):
