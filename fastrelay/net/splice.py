@@ -76,6 +76,9 @@ class Splices:
             address, tenant: what is held of the peer is charged to them.
             send_buffer: see :func:`bound_send_buffer`; for the peer's connection.
         """
+        if outer.is_closing():  # since it was handed over; the owner sees the end of the pair
+            inner.close()
+            return
         bound_send_buffer(outer, send_buffer)
         end = OuterEnd(outer, self, ending, address, tenant)
         self._open.add(end)
@@ -159,8 +162,12 @@ class OuterEnd(FairReader):
             else:
                 self._transport.resume_reading()
 
-    def eof_received(self) -> None:
-        """The peer has ended its side; the TLS layer closes, since TLS has no half-close here."""
+    def eof_received(self) -> bool:
+        """The peer has ended its side: the owner is told, and may answer what came before."""
+        if self._inner is None or self._transport.is_closing():
+            return False
+        self._inner.peer_ended()
+        return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         splices = self._splices
@@ -260,6 +267,11 @@ class InnerEnd(asyncio.Protocol):
     def resume_writing(self) -> None:
         if self._outer is not None:
             self._outer.read_peer(paused=False)
+
+    def peer_ended(self) -> None:
+        """The peer sends no more: the owner ends its side as well when it has sent all."""
+        if not self._transport.is_closing():
+            self._transport.write_eof()
 
     def read_owner(self, *, paused: bool) -> None:
         """Read the owner only while the peer takes what it is sent."""

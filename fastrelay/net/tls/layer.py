@@ -22,8 +22,7 @@ from fastrelay.policy.counters.refused import HandshakeFault
 from fastrelay.protocol.cause import Aborted, Cause
 
 UNENCRYPTED: Final = "unencrypted"
-"""The name for which :meth:`TlsLayer.get_extra_info` returns the number of unsent bytes that
-cannot be encrypted yet."""
+"""For this name :meth:`TlsLayer.get_extra_info` returns how many bytes cannot be encrypted yet."""
 
 _HANDSHAKE_RECORD: Final = 0x16
 """The first byte of a TLS connection (RFC 8446 §5.1)."""
@@ -55,23 +54,9 @@ class TlsLayer(FairReader, asyncio.Transport):
     """
 
     __slots__ = (
-        "_aborted",
-        "_buffers",
-        "_certificates",
-        "_client",
-        "_inner",
-        "_kept",
-        "_own_output",
-        "_paused",
-        "_plaintext",
-        "_quota",
-        "_reads_itself",
-        "_session",
-        "_state",
-        "_transport",
-        "_undecrypted",
-        "_unencrypted",
-        "wheel_tick",
+        *("_aborted", "_buffers", "_certificates", "_client", "_inner", "_kept", "_own_output"),
+        *("_paused", "_plaintext", "_quota", "_reads_itself", "_session", "_state", "_transport"),
+        *("_undecrypted", "_unencrypted", "wheel_tick"),
     )
     _kept: int
 
@@ -131,9 +116,9 @@ class TlsLayer(FairReader, asyncio.Transport):
         self.set_protocol(_NO_PROTOCOL)
         inner.connection_lost(self._aborted or exc)
 
-    def eof_received(self) -> None:
-        """The peer has ended TCP, with or without a close_notify, so the transport closes."""
-        cast("asyncio.Protocol", self._inner).eof_received()
+    def eof_received(self) -> bool | None:
+        """The peer has ended TCP, with or without a close_notify; returns whether to stay open."""
+        return cast("asyncio.Protocol", self._inner).eof_received()
 
     def pause_writing(self) -> None:
         self._inner.pause_writing()
@@ -190,8 +175,7 @@ class TlsLayer(FairReader, asyncio.Transport):
     def _ask_for_turn(self) -> None:
         """Go on with the handshake as soon as there is time for it, which may be now.
 
-        An address that makes too many is dropped before it costs more than the accept: no
-        handshake is begun, and no alert is sent.
+        An address that makes too many is dropped first, without an alert: it costs one accept.
         """
         is_first = self._state == _EXPECT_CLIENT_HELLO
         if is_first and not self._buffers.may_shake_hands(self._client):
@@ -234,18 +218,23 @@ class TlsLayer(FairReader, asyncio.Transport):
             self._inner.process_read(count)
         elif count:
             self._inner.data_received(bytes(plaintext[:count]))
-        if session.end is not None and self._state != _ENDED:
-            self._peer_ended(session.end)
+        if session.end is not None:
+            self._see_end()
         return taken
 
-    def _peer_ended(self, end: End | HandshakeFault) -> None:
-        """The peer has sent a close_notify, or its stream is broken: close after flushing."""
+    def _see_end(self) -> None:
+        """Close after flushing if the peer has sent a close_notify, or its stream is broken.
+
+        A protocol that has paused reading is told of a close_notify when it reads again, as of FIN.
+        """
+        end = self._session and self._session.end
+        if end is None or self._state == _ENDED:
+            return
         self._end_handshake(end if isinstance(end, HandshakeFault) else HandshakeFault.CLOSED)
-        if end is End.CLOSED:
-            self.eof_received()
-            self.close()
-        else:
+        if end is not End.CLOSED:
             self._fail()
+        elif not self._paused and not self.eof_received():
+            self.close()
 
     def _end_handshake(self, fault: HandshakeFault) -> None:
         """The connection ends: if that is within the handshake, it has failed."""
@@ -257,8 +246,8 @@ class TlsLayer(FairReader, asyncio.Transport):
         self._state = _ENDED
         self._aborted = Aborted(Cause.TLS_FAILED)
         self._unencrypted = None
-        self.eof_received()
         self._transport.close()
+        self.eof_received()
 
     def _send_own_output(self, output: bytes) -> None:
         """Send what OpenSSL writes by itself: alerts and key updates."""
@@ -280,6 +269,8 @@ class TlsLayer(FairReader, asyncio.Transport):
     def resume_reading(self) -> None:
         """Read again, after the ciphertext that was kept."""
         self._paused = False
+        if self._session and self._session.end:
+            asyncio.get_running_loop().call_soon(self._see_end)
         if self.wheel_tick:  # the rest of a handshake message was not read meanwhile
             self._buffers.wheel.after(self, self._buffers.stall)
         if self._buffers.scheduler.may_read(self):
