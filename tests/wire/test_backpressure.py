@@ -82,7 +82,7 @@ async def test_what_came_with_the_head_has_its_turn_like_the_rest() -> None:
         await relay.until(lambda: relay.is_full("s1"))
         early = [await phone_with_early_frames(relay, name) for name in "abc"]
         assert len(relay.phones_of("s1")) == 4
-        assert relay.is_full("s1", phones=4)
+        await relay.until(lambda: relay.is_full("s1", phones=4))
         early[1].send_text('"b later"')
         binary.read_on()
         frames = [(await binary.json())["frame"] for _ in range(107)]
