@@ -153,6 +153,12 @@ def test_a_quiet_websocket_outlives_no_proxys_patience(
         assert int(seconds) > Intervals().ping + Intervals().pong
 
 
+def test_nginx_closes_idle_connections_sooner_than_the_relay() -> None:
+    upstream = (DEPLOY / "nginx.conf").read_text().partition("upstream")[2].partition("}")[0]
+    (seconds,) = re.findall(r"^\s*keepalive_timeout (\d+)s;", upstream, re.MULTILINE)
+    assert int(seconds) < Intervals().head
+
+
 # -- the image -------------------------------------------------------------------------------------
 
 
