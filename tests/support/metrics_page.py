@@ -1,6 +1,7 @@
 """A metrics page that a test writes, in place of a relay's."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -56,9 +57,9 @@ class Page:
 
 
 @asynccontextmanager
-async def served_page() -> AsyncIterator[Page]:
+async def served_page(tls: ssl.SSLContext | None = None) -> AsyncIterator[Page]:
     """A page on a port of its own."""
     page = Page()
-    async with broken_server(page._answer) as server:
+    async with broken_server(page._answer, tls) as server:
         page.port = server.port
         yield page

@@ -157,9 +157,8 @@ async def on_terminal(
 ) -> AsyncIterator[PseudoTerminal]:
     """Python with ``arguments`` on a terminal; killed at the end if it is still there."""
     terminal = PseudoTerminal(columns, rows)
-    environment = {
-        name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES"}
-    }
+    # What the variables say of the size is wrong as soon as a window is resized.
+    environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": "33", "LINES": "7"}
 
     def take_terminal() -> None:
         os.setsid()
@@ -170,7 +169,7 @@ async def on_terminal(
         stdin=terminal.slave,
         stdout=terminal.slave,
         stderr=asyncio.subprocess.PIPE,
-        env=environment | {"TERM": "xterm-256color"},
+        env=environment,
         preexec_fn=take_terminal,
     )
     os.set_blocking(terminal.master, False)

@@ -2,8 +2,10 @@
 
 import asyncio
 import os
+import ssl
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +15,7 @@ from fastrelay.tools.top.scrape import Scrape, ScrapeDelta, parse
 from fastrelay.tools.top.view import View
 from tests.support import broken_server as broken
 from tests.support.broken_server import Answer, broken_server, endless, raw
+from tests.support.certificates import authority, local_certificate
 from tests.support.metrics_page import PREFIX, served_page
 from tests.tools.test_probe_and_broken_servers import (
     HOSTILE_TEXT,
@@ -52,7 +55,7 @@ BROKEN: dict[str, tuple[Answer, str]] = {
 
 async def once(capsys: pytest.CaptureFixture[str], url: str, *more: str) -> tuple[int, str, str]:
     """The exit code, stdout and stderr; the command must end by itself."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         code = await asyncio.to_thread(main, ["top", url, "--once", "--interval", "0.1", *more])
     output = capsys.readouterr()
     return code, output.out, output.err
@@ -61,7 +64,7 @@ async def once(capsys: pytest.CaptureFixture[str], url: str, *more: str) -> tupl
 @pytest.mark.parametrize("name", BROKEN)
 async def test_a_server_that_is_broken(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     answer, found = BROKEN[name]
-    seconds = "1" if found == TIMED_OUT else "15"
+    seconds = "1" if found == TIMED_OUT else "45"
     async with broken_server(answer) as server:
         url = f"http://127.0.0.1:{server.port}/metrics"
         code, out, err = await once(capsys, url, "--timeout", seconds)
@@ -102,6 +105,22 @@ def test_urls_that_make_no_sense(url: str, what: str, capsys: pytest.CaptureFixt
     err = capsys.readouterr().err
     assert what in err.splitlines()[0]
     assert "hunter2" not in err
+
+
+async def test_a_page_behind_tls(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ca_file = authority().write(tmp_path / "ca.pem")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    files = local_certificate()
+    context.load_cert_chain(files.certificate, files.key)
+    async with served_page(context) as page:
+        url = page.url.replace("http:", "https:")
+        code, _, err = await once(capsys, url)
+        assert code == 1
+        assert "a certificate that is not trusted" in err
+        assert "--ca-file FILE trusts a private CA" in err
+        code, out, err = await once(capsys, url, "--ca-file", str(ca_file))
+        assert (code, err) == (0, "")
+        assert "binaries 3  phones 4" in out
 
 
 async def test_proxies_of_the_environment_are_not_asked(

@@ -36,6 +36,7 @@ async def test_a_relay_with_workers_fills_the_terminal(with_workers: None) -> No
                 for _ in range(40):
                     await binary.text()
                 await asyncio.sleep(0.01)
+            await terminal.sees("connections, at most 2")
             lines = terminal.lines
             assert "binaries 1  phones 1" in lines[0]
             assert "?1049" in terminal.modes
@@ -47,7 +48,6 @@ async def test_a_relay_with_workers_fills_the_terminal(with_workers: None) -> No
             ]
             assert any(line.startswith("attempts") and "total" in line for line in lines)
             assert any(line.startswith("messages/s, at most ") for line in lines)
-            assert any(line.startswith("connections, at most 2") for line in lines)
             assert lines[-1].startswith("q quit   p pause   +/- interval   ? help")
             terminal.type("q")
             assert await terminal.end() == 0
@@ -198,7 +198,19 @@ async def test_a_hostile_page_draws_nothing_of_its_own() -> None:
             assert not terminal.strays
 
 
-async def test_without_a_terminal_it_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_terminal_that_does_not_know_its_size() -> None:
+    async with served_page() as page:
+        async with on_terminal(*TOP, page.url, *OFTEN, columns=0, rows=0) as terminal:
+            terminal.columns, terminal.rows = 80, 24
+            await terminal.until(lambda: terminal.lines[23].startswith("q quit"))
+            terminal.type("q")
+            assert await terminal.end() == 0
+
+
+async def test_without_a_terminal_it_is_refused(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
     assert await asyncio.to_thread(main, ["top"]) == 2
     first, second = capsys.readouterr().err.splitlines()
     assert "stdout is none" in first

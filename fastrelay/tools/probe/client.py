@@ -30,7 +30,8 @@ from fastrelay.tools.support.endpoint import Endpoint
 
 USER_AGENT: Final = f"fastrelay-probe/{__version__}"
 
-_READ_BYTES: Final = 64 * 1024
+_READ_BYTES: Final = 4096
+"""Small, because frames without content take some 10 µs for two bytes, and time-outs wait."""
 
 _MAX_MESSAGE_BYTES: Final = 1024 * 1024
 """The most bytes of one message that are kept; the probe sends messages of a fifth of that."""
@@ -202,6 +203,8 @@ class WebSocket:
                 raise Unexpected(f"{len(data)} bytes behind the close frame")
             self._ws.receive_data(data)
             self._events.extend(self._ws.events())
+            if len(data) == _READ_BYTES:
+                await asyncio.sleep(0)  # more may be there already, and reading that is no wait
         return self._events.popleft()
 
     async def drop(self) -> None:

@@ -9,7 +9,8 @@ import h11
 from fastrelay.tools.support.connection import Unexpected, connect, drop
 from fastrelay.tools.support.endpoint import Endpoint
 
-_READ_BYTES: Final = 64 * 1024
+_READ_BYTES: Final = 16 * 1024
+"""Small, because chunks of a byte take some 10 µs each, and time-outs wait."""
 _TLS_RECORDS: Final = (b"\x15\x03", b"\x16\x03")
 """How a TLS alert and a TLS handshake begin."""
 
@@ -96,6 +97,8 @@ class _Exchange:
         if not self._status:
             self._check_beginning(data)
         self._http.receive_data(data)
+        if len(data) == _READ_BYTES:
+            await asyncio.sleep(0)  # more may be there already, and reading that is no wait
 
     def _check_beginning(self, data: bytes) -> None:
         secure = f"{self._endpoint.plain_scheme}s://"

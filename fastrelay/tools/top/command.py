@@ -16,6 +16,7 @@ from fastrelay.tools.top.scrape import PageUnavailable, ScrapeDelta, Source, scr
 
 EXIT_SHOWN: Final = 0
 EXIT_UNAVAILABLE: Final = 1
+EXIT_INTERRUPTED: Final = 130
 
 _PROGRAM: Final = "fastrelay top"
 _EXAMPLES: Final = "for example http://127.0.0.1:9090/metrics"
@@ -29,9 +30,10 @@ _KEYS_AND_CODES: Final = """\
 keys: q quit; p or space pause; + and - change the interval; h or ? help
 
 exit codes:
-  0  it was told to stop, or with --once: it has printed
-  1  there is nothing to show, or it cannot be printed
-  2  the arguments make no sense
+  0    it was told to stop, or with --once: it has printed
+  1    there is nothing to show, or it cannot be printed
+  2    the arguments make no sense, or there is no terminal to draw on
+  130  interrupted before there was anything to show
 """
 
 
@@ -46,7 +48,9 @@ def main(arguments: Sequence[str]) -> int:
         raise ConfigurationError("fastrelay top needs the extra top", install_extra("top"))
     parts = split_url(options.url, "http", _EXAMPLES)
     target = "/metrics" if parts.target == "/" else parts.target
-    source = Source(printable(options.url), parts.endpoint("http", None), target, options.timeout)
+    source = Source(
+        printable(options.url), parts.endpoint("http", options.ca_file), target, options.timeout
+    )
     try:
         if options.once:
             return asyncio.run(_show_once(source, options.interval))
@@ -54,8 +58,8 @@ def main(arguments: Sequence[str]) -> int:
     except PageUnavailable as error:
         complain(_PROGRAM, f"{source.url}: {error}")
         return EXIT_UNAVAILABLE
-    except KeyboardInterrupt:
-        return EXIT_SHOWN
+    except KeyboardInterrupt:  # before there was anything to show
+        return EXIT_INTERRUPTED
 
 
 def _parser() -> CommandLineParser:
@@ -72,6 +76,11 @@ def _parser() -> CommandLineParser:
         metavar="URL",
         default="http://127.0.0.1:9090/metrics",
         help="the relay's metrics page (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--ca-file",
+        metavar="FILE",
+        help="with https://: the CA certificates to trust, as PEM (default: the system's)",
     )
     parser.add_argument(
         "--interval",

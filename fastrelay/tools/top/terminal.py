@@ -11,11 +11,13 @@ import tty
 from types import TracebackType
 from typing import Any, Final, Self
 
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 from rich.text import Text
 
 _SEQUENCES: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|O.|.)?")
 _KEYS_AT_ONCE: Final = 64
+_USUAL_SIZE: Final = ConsoleDimensions(80, 24)
+"""For a terminal that does not know its size."""
 
 
 class Terminal:
@@ -35,12 +37,15 @@ class Terminal:
     @property
     def is_usable(self) -> bool:
         """Whether stdout is a terminal on which lines can be placed."""
-        return self._console.is_terminal and not self._console.is_dumb_terminal
+        # A variable such as FORCE_COLOR makes rich take anything for a terminal.
+        is_terminal = sys.stdout is not None and sys.stdout.isatty()
+        return is_terminal and self._console.is_terminal and not self._console.is_dumb_terminal
 
     @property
     def size(self) -> tuple[int, int]:
-        """Columns and rows."""
-        return self._console.size.width, self._console.size.height
+        """Columns and rows, whatever the variables COLUMNS and LINES say."""
+        columns, rows = os.get_terminal_size(sys.stdout.fileno())
+        return columns or _USUAL_SIZE.width, rows or _USUAL_SIZE.height
 
     def __enter__(self) -> Self:
         try:
@@ -90,6 +95,7 @@ class Terminal:
         """
         screen = Text("\n").join(lines)
         screen.no_wrap = True
+        self._console.size = ConsoleDimensions(*self.size)
         self._console.update_screen(screen)
 
     def keys(self) -> str | None:
