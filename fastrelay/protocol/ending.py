@@ -14,6 +14,7 @@ _WORDS: Final = {
     Cause.DIRECTED: "its binary asked for it",
     Cause.GRACE_EXPIRED: "the grace period of its binary is over",
     Cause.INTERNAL_ERROR: "internal error",
+    Cause.MEMORY_LIMIT: "memory limit",
     Cause.NO_BINARY: "its binary is gone",
     Cause.SHUTDOWN: "shutting down",
     Cause.TAKEN_OVER: "taken over by another binary",

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from fastrelay.protocol.cause import Aborted, Cause
 from tests.support.certificates import local_certificate
 from tests.support.harness import RunningRelay, running_relay
 from tests.support.hurting import every_close_is_counted
@@ -260,6 +261,16 @@ async def half_messages_of_all(relay: RunningRelay) -> None:
     assert await other.closed() == (1011, "memory limit")
 
 
+async def evictions_behind_a_splice(relay: RunningRelay) -> None:
+    """The worker that has TLS drops the connection; this is how its owner is told."""
+    binary, phone, _ = await pair(relay)
+    (of_phone,) = relay.phones_of("s1")
+    for peer, inside in ((phone, of_phone), (binary, relay.binary_of("s1"))):
+        inside.connection.connection_lost(Aborted(Cause.MEMORY_LIMIT))
+        inside.connection._transport.abort()
+        assert await peer.reader.read() == b"" or peer is binary  # which got the notice
+
+
 SIDES = ("phone", "binary")
 
 
@@ -299,6 +310,7 @@ SCENES: dict[Scene, tuple[str, ...]] = {
     a_frame_for_nobody: ("phone no_binary 1xxx",),
     directives: ("phone directed 1xxx", "phone directed 3xxx", "phone directed 4xxx"),
     codes_that_may_not_travel: ("phone directed none",),
+    evictions_behind_a_splice: ("phone memory_limit none", "binary memory_limit none"),
     half_messages_of_all: ("phone memory_limit 1xxx", "binary memory_limit 1xxx"),
     a_backlog_too_large: ("phone backlog_full 1xxx",),
     a_phone_that_takes_nothing: ("phone write_failed 1xxx",),
@@ -329,6 +341,7 @@ WORDS: dict[Scene, set[str]] = {
         "phone closed by relay: its binary asked for it (1005)",
         "phone dropped by relay: its binary asked for it (1006)",
     },
+    evictions_behind_a_splice: {f"{side} dropped by relay: memory limit" for side in SIDES},
     half_messages_of_all: _both("memory limit (1011)"),
     a_backlog_too_large: {"phone closed by relay: phone backlog full (1011)"},
     a_phone_that_takes_nothing: {"phone closed by relay: write stalled (1011)"},

@@ -24,7 +24,7 @@ _EITHER_SIDE: Final[dict[Cause, tuple[str, ...]]] = {
     Cause.TOO_BIG: ("1xxx",),
     Cause.HEARTBEAT_TIMEOUT: ("1xxx",),
     Cause.MESSAGE_TIMEOUT: ("1xxx",),
-    Cause.MEMORY_LIMIT: ("1xxx",),
+    Cause.MEMORY_LIMIT: ("1xxx", _NO_CODE),
     Cause.TLS_STALLED: (_NO_CODE,),
     Cause.TLS_FAILED: (_NO_CODE,),
     Cause.USELESS_FRAMES: ("1xxx",),
