@@ -88,6 +88,13 @@ class CertificateCache:
         """The path of the file with the key and the chain of ``domain``; it may not exist yet."""
         return self._directory / f"{domain}.pem"
 
+    def autocert_file(self, domain: str) -> Path:
+        """The path of the same in the cache of the Go relay, whose library is autocert.
+
+        Its other files (``DOMAIN+rsa``, ``acme_account+key``) are neither read nor touched.
+        """
+        return self._directory / domain
+
     def account_file(self, acme_directory: str) -> Path:
         """The path of the file with the account key for one CA, which is used with no other CA.
 

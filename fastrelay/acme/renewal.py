@@ -110,7 +110,8 @@ class Renewal:
     ) -> None:
         self._issuer = issuer
         self._cache = cache
-        self._file = cache.certificate_file(domain)
+        self._file = self._looked_at = cache.certificate_file(domain)
+        self._autocert_file = cache.autocert_file(domain)
         self._prepare = prepare
         # Two installations at once could end in the order in which they did not begin.
         self._installing = asyncio.Lock()
@@ -144,9 +145,8 @@ class Renewal:
     async def _install_again(self) -> None:
         try:
             async with self._installing:
-                use = await in_daemon_thread(lambda: self._prepare(self._file))
+                pem, use = await in_daemon_thread(self._load)
                 use()
-            pem = self._cache.read(self._file) or b""
             self._in_use, self._due = pem, self._installed(pem)
         except Exception as error:
             self._complained = ""
@@ -188,7 +188,7 @@ class Renewal:
 
     def _examine_cache(self) -> _Found | None:
         """What is cached, if it is not in use already; in any thread."""
-        pem = self._cache.read(self._file)
+        pem = self._cache.read(self._look_for_file())
         if pem is None or pem == self._in_use:
             return None
         begin, end = _validity(pem)
@@ -196,7 +196,22 @@ class Renewal:
             raise _NotYetValid("the certificate is not valid yet: is the clock right?")
         if end <= self._clock():
             raise ValueError("the certificate has expired")
-        return pem, self._prepare(self._file)
+        return self._load()
+
+    def _look_for_file(self) -> Path:
+        """Our file; if there is none, the one that a Go relay has left in the directory."""
+        has_own = self._file.exists() or not self._autocert_file.exists()
+        self._looked_at = self._file if has_own else self._autocert_file
+        return self._looked_at
+
+    def _load(self) -> _Found:
+        """Read and verify what is cached. What a Go relay has left is copied to our file."""
+        file = self._look_for_file()
+        use = self._prepare(file)
+        pem = self._cache.read(file) or b""
+        if file != self._file:
+            self._cache.write(self._file, pem)
+        return pem, use
 
     def _take_found(self, found: _Found | None) -> None:
         if found is not None:
@@ -212,7 +227,7 @@ class Renewal:
         text = _text_of(error)
         if text != self._complained:
             self._complained = text
-            self._log.warning("certificate_unusable", path=str(self._file), err=text)
+            self._log.warning("certificate_unusable", path=str(self._looked_at), err=text)
 
     async def _renew(self) -> None:
         """Try to renew once, and decide when to try again if that fails."""
