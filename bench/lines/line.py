@@ -17,7 +17,7 @@ from bench.support.generator import Failed
 
 _CLONE_NEWNET: Final = 0x40000000
 _MOST: Final = 64
-"""Lines at the same time, of all processes: a /30 of the network for documentation each."""
+"""Lines at the same time, of all processes: a /30 of a network for documentation each."""
 
 
 class Line:
@@ -77,7 +77,7 @@ def slow_line(rate: float, round_trip: float) -> Iterator[Line]:
         Failed: the system does not allow it.
     """
     with contextlib.ExitStack() as stack:
-        number = stack.enter_context(_number())
+        number = stack.enter_context(free_number())
         name = f"fl{os.getpid()}-{number}"
         near, far = f"203.0.113.{4 * number + 1}", f"203.0.113.{4 * number + 2}"
         device = f"fl{os.getpid() % 10**8}n{number}"
@@ -107,8 +107,12 @@ def slow_line(rate: float, round_trip: float) -> Iterator[Line]:
 
 
 @contextlib.contextmanager
-def _number() -> Iterator[int]:
-    """A number that no other line has now, also of another process: a name that is bound."""
+def free_number() -> Iterator[int]:
+    """A number that no other line has now, also of another process: a name that is bound.
+
+    Raises:
+        Failed: there are too many lines.
+    """
     for number in range(_MOST):
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as taken:
             try:

@@ -14,7 +14,7 @@ from tests.interop import toolchains
 from tests.interop.program import program
 from tests.interop.toolchains import Client
 from tests.support.harness import running_relay
-from tests.support.netns import RELAY_HOST, OtherHost, needed_host
+from tests.support.netns import OtherHost, needed_host
 
 OKHTTP = [client for client in toolchains.ALL if client.name == "okhttp"]
 PING_MILLISECONDS = "2000"
@@ -35,7 +35,7 @@ async def test_its_pings_are_answered_in_time(client: Client, build: Path, far: 
     there = client._replace(command=far.command(*client.command, PING_MILLISECONDS))
     async with (
         running_relay(listen=Address("0.0.0.0", 0)) as relay,
-        program(there, build, relay.port, "s1", RELAY_HOST) as app,
+        program(there, build, relay.port, "s1", far.relay_host) as app,
     ):
         binary, phone = await relay.binary(), await app.phone()
         await phone.send("0")

@@ -11,11 +11,9 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from bench.lines.line import free_number
 from tests.support.programs import skip_unless_ci
 
-WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-# RFC 5737 keeps this network for documentation: it is never routed. A /30 for each test process.
-RELAY_HOST, OTHER_HOST = f"198.51.100.{4 * WORKER + 1}", f"198.51.100.{4 * WORKER + 2}"
 CLONE_NEWNET = 0x40000000
 
 
@@ -35,12 +33,33 @@ def tc(*arguments: str) -> None:
     subprocess.run(["tc", *arguments], check=True, capture_output=True, env={"PATH": path})
 
 
-class OtherHost:
-    """The far end of a cable to :data:`RELAY_HOST`."""
+_NAME, _CABLE = "relay-test-", "rt"
+"""Before the number of the process that has made them."""
 
-    def __init__(self, name: str, cable: str) -> None:
+
+def _remove_those_of_the_dead() -> None:
+    """Hosts of test processes that were killed would have the addresses of new ones."""
+    for link in Path("/sys/class/net").glob(f"{_CABLE}[0-9]*"):
+        pid = link.name.removeprefix(_CABLE)
+        if not Path(f"/proc/{pid}").exists():
+            # Another test process may be doing the same.
+            with contextlib.suppress(subprocess.CalledProcessError):
+                ip("link", "delete", link.name)
+            with contextlib.suppress(subprocess.CalledProcessError):
+                ip("netns", "delete", f"{_NAME}{pid}")
+
+
+class OtherHost:
+    """The far end of a cable.
+
+    Attributes:
+        relay_host: the address of the near end.
+    """
+
+    def __init__(self, name: str, cable: str, relay_host: str) -> None:
         self._name = name
         self._cable = cable
+        self.relay_host = relay_host
 
     def pull_the_cable(self) -> None:
         """From now on every packet is lost, both ways, and nobody is told."""
@@ -72,7 +91,7 @@ class OtherHost:
             if ctypes.CDLL(None).setns(descriptor, CLONE_NEWNET):
                 return  # nothing made, which the caller sees
             os.close(descriptor)
-            made.append(socket.create_connection((RELAY_HOST, port), timeout=10))
+            made.append(socket.create_connection((self.relay_host, port), timeout=10))
 
         thread = threading.Thread(target=enter_and_connect)
         thread.start()
@@ -84,28 +103,31 @@ class OtherHost:
 @contextlib.contextmanager
 def other_host() -> Iterator[OtherHost | None]:
     """A host, or ``None`` where the system does not let us make one."""
-    name = f"relay-test-{os.getpid()}"
-    cable = f"rt{os.getpid()}"
-    try:
-        if shutil.which("ip") is None or os.geteuid() != 0:
-            yield None
-            return
+    name, cable = f"{_NAME}{os.getpid()}", f"{_CABLE}{os.getpid()}"
+    _remove_those_of_the_dead()
+    with free_number() as number:
+        # RFC 5737 keeps this network for documentation: it is never routed.
+        near, far = f"198.51.100.{4 * number + 1}", f"198.51.100.{4 * number + 2}"
         try:
-            ip("netns", "add", name)
-            ip("link", "add", cable, "type", "veth", "peer", "name", "eth0", "netns", name)
-            ip("addr", "add", f"{RELAY_HOST}/30", "dev", cable)
-            ip("link", "set", cable, "up")
-            ip("-n", name, "addr", "add", f"{OTHER_HOST}/30", "dev", "eth0")
-            ip("-n", name, "link", "set", "eth0", "up")
-        except subprocess.CalledProcessError:
-            yield None
-            return
-        yield OtherHost(name, cable)
-    finally:
-        if Path(f"/sys/class/net/{cable}").exists():
-            ip("link", "delete", cable)
-        if Path(f"/var/run/netns/{name}").exists():
-            ip("netns", "delete", name)
+            if shutil.which("ip") is None or os.geteuid() != 0:
+                yield None
+                return
+            try:
+                ip("netns", "add", name)
+                ip("link", "add", cable, "type", "veth", "peer", "name", "eth0", "netns", name)
+                ip("addr", "add", f"{near}/30", "dev", cable)
+                ip("link", "set", cable, "up")
+                ip("-n", name, "addr", "add", f"{far}/30", "dev", "eth0")
+                ip("-n", name, "link", "set", "eth0", "up")
+            except subprocess.CalledProcessError:
+                yield None
+                return
+            yield OtherHost(name, cable, near)
+        finally:
+            if Path(f"/sys/class/net/{cable}").exists():
+                ip("link", "delete", cable)
+            if Path(f"/var/run/netns/{name}").exists():
+                ip("netns", "delete", name)
 
 
 @contextlib.contextmanager

@@ -2,19 +2,19 @@
 
 from fastrelay.config.settings import Address
 from tests.support.harness import running_relay
-from tests.support.netns import RELAY_HOST, OtherHost
+from tests.support.netns import OtherHost
 from tests.support.peer import PING, PONG, client_frame, open_peer
 
 
 async def test_a_cable_is_pulled(far: OtherHost) -> None:
-    settings = {"listen": Address(RELAY_HOST, 0)}
+    settings = {"listen": Address(far.relay_host, 0)}
     intervals = {"ping": 0.3, "pong": 0.3, "grace": 0.1, "close": 0.1}
     async with running_relay(intervals=intervals, **settings) as relay:
         lost = {"X-Pyrycode-Server": "lost", "X-Pyrycode-Version": "1"}
         sock = await far.connect(relay.port)
         binary = relay.own(await open_peer(relay.port, "/v1/server", lost, sock=sock))
         near = {"X-Pyrycode-Server": "near", "X-Pyrycode-Version": "1"}
-        other = relay.own(await open_peer(relay.port, "/v1/server", near, host=RELAY_HOST))
+        other = relay.own(await open_peer(relay.port, "/v1/server", near, host=far.relay_host))
         assert relay.value("connected_binaries") == 2
         far.pull_the_cable()
         for _ in range(3):
@@ -30,12 +30,12 @@ async def test_a_cable_is_pulled(far: OtherHost) -> None:
 
 
 async def test_a_binary_back_on_another_network_takes_over(far: OtherHost) -> None:
-    settings = {"listen": Address(RELAY_HOST, 0)}
+    settings = {"listen": Address(far.relay_host, 0)}
     async with running_relay(intervals={"takeover_probe": 0.2, "close": 0.1}, **settings) as relay:
         headers = {"X-Pyrycode-Server": "s1", "X-Pyrycode-Version": "1"}
         sock = await far.connect(relay.port)
         relay.own(await open_peer(relay.port, "/v1/server", headers, sock=sock))
         far.pull_the_cable()
-        relay.own(await open_peer(relay.port, "/v1/server", headers, host=RELAY_HOST))
+        relay.own(await open_peer(relay.port, "/v1/server", headers, host=far.relay_host))
         await relay.until(lambda: relay.log_of("server_id_takeover"))
         await relay.until(lambda: relay.live == 1)
