@@ -86,7 +86,7 @@ class CertificateCache:
 
     def certificate_file(self, domain: str) -> Path:
         """The path of the file with the key and the chain of ``domain``; it may not exist yet."""
-        return self._directory / f"{domain}.pem"
+        return certificate_file(self._directory, domain)
 
     def autocert_file(self, domain: str) -> Path:
         """The path of the same in the cache of the Go relay, whose library is autocert.
@@ -159,6 +159,11 @@ class CertificateCache:
         except OSError:
             staged.unlink(missing_ok=True)
             raise
+
+
+def certificate_file(directory: Path, domain: str) -> Path:
+    """See :meth:`CertificateCache.certificate_file`; the directory is not looked at."""
+    return directory / f"{domain}.pem"
 
 
 def _is_being_written(name: str) -> bool:

@@ -12,7 +12,7 @@ from typing import Final
 
 import uvloop
 
-from fastrelay.acme.cache import CertificateCache
+from fastrelay.acme.cache import certificate_file
 from fastrelay.config.flags import CREDENTIALS
 from fastrelay.config.serialised import to_json
 from fastrelay.config.settings import Acme, Renewed, Settings
@@ -81,8 +81,7 @@ def settings_of_workers(settings: Settings) -> Settings:
     """What a worker is told: not the push credential, and where certificates come from."""
     tls = settings.tls
     if isinstance(tls, Acme):
-        file = CertificateCache(tls.cache).certificate_file(tls.domain)
-        tls = Renewed(domain=tls.domain, file=file)
+        tls = Renewed(domain=tls.domain, file=certificate_file(tls.cache, tls.domain))
     return replace(settings, push=None, tls=tls, metrics_listen=None)
 
 
