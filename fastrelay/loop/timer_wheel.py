@@ -48,6 +48,7 @@ class TimerWheel:
             event loop's without the stalls. It is exact enough for
             timeouts, and reading an attribute is cheaper than a call. It only advances while an
             item is scheduled.
+        late: the seconds by which the last tick came late.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class TimerWheel:
         self._current = 0
         self._handle: asyncio.TimerHandle | None = None
         self.now = loop.time()
+        self.late = 0.0
 
     def __len__(self) -> int:
         """The number of scheduled items."""
@@ -125,7 +127,8 @@ class TimerWheel:
         self._handle = self._loop.call_at(self._expected, self._advance)
 
     def _advance(self) -> None:
-        self._on_tick(self._loop.time() - self._expected)
+        self.late = self._loop.time() - self._expected
+        self._on_tick(self.late)
         self._notice_stall()
         self._after_polling()
 

@@ -120,6 +120,19 @@ def test_a_new_appointment_replaces_the_old_one(loop: Loop) -> None:
     assert len(item.calls) == 1
 
 
+@pytest.mark.parametrize("late", [0, 0.1])
+def test_lateness_is_that_of_the_tick_and_not_the_time_since_the_last_call(
+    loop: Loop, late: float
+) -> None:
+    """A periodic task of one tick is called at each second one, since it is due after a tick."""
+    wheel, seen = made(loop), list[float]()
+    PeriodicTask(wheel, TICK, lambda: seen.append(wheel.late))
+    loop.late = late
+    loop.advance(10 * TICK)
+    assert seen
+    assert seen == pytest.approx([late] * len(seen))
+
+
 def test_no_later_never_puts_off(loop: Loop) -> None:
     wheel, item, begin = made(loop), Item(loop), loop.now
     wheel.no_later(item, begin + 5)

@@ -108,7 +108,6 @@ class Worker:
         self._log = log
         self._ends: asyncio.Queue[None] = asyncio.Queue()
         self._accepting_for: dict[int, Listener] = {}
-        self._last_beat = 0.0
         self._exit_code = 0
 
     async def serve(self) -> int:
@@ -149,10 +148,7 @@ class Worker:
         self._channel.say(report, *values)
 
     def _beat(self) -> None:
-        now, interval = asyncio.get_running_loop().time(), self._inherited.settings.intervals.tick
-        late = max(0.0, now - self._last_beat - interval) if self._last_beat else 0.0
-        self._last_beat = now
-        self._machine.beat(now, late)
+        self._machine.beat(asyncio.get_running_loop().time(), self._relay.wheel.late)
         self._machine.publish()
 
     def _obey(self, order: str, values: list[Value], sockets: tuple[socket.socket, ...]) -> None:
