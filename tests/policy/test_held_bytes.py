@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from fastrelay.config.settings import Limits
+from fastrelay.log import Log
 from fastrelay.policy.counters import Counters
 from fastrelay.policy.held_bytes import HeldBytes, Kind, Ledger
 from fastrelay.protocol.close_codes import BACKLOG_FULL, CloseReason
@@ -334,10 +335,14 @@ class Connection:
 def test_four_mebibytes_are_within_the_budget_of_a_phone_and_one_byte_more_is_not() -> None:
     budget, connection = HeldBytes(2**40), Connection()
     nothing = cast("Any", None)
-    context = RoutingContext(Limits(), Counters(), budget, waker=nothing, log=nothing)
+    lines: list[str] = []
+    log = Log(lines.append)
+    context = RoutingContext(Limits(), Counters(), budget, waker=nothing, log=log)
     one = RoutedPhone("s1", context, router=nothing)
     one.connection = cast("LiveConnection", connection)
     one.on_backlog(4 * 1024 * 1024)
-    assert (budget.total, connection.failed) == (4 * 1024 * 1024, [])
+    assert (budget.total, connection.failed, lines) == (4 * 1024 * 1024, [], [])
     one.on_backlog(4 * 1024 * 1024 + 1)
     assert connection.failed == [BACKLOG_FULL]
+    (line,) = lines
+    assert "msg=binary_forwarder_phone_enqueue_failed " in line
