@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help venv run test lint format bench hooks release
+.PHONY: help venv run test slow lint format bench hooks release
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST)
@@ -14,8 +14,11 @@ venv:  ## make .venv with all that the tests need
 run:  ## run a relay on plain HTTP, on 127.0.0.1:8080
 	$(BIN)/fastrelay --insecure-listen 127.0.0.1:8080
 
-test:  ## run all tests
+test:  ## run the tests, but for the slow ones
 	$(BIN)/pytest
+
+slow:  ## run the slow tests
+	$(BIN)/pytest -m slow
 
 lint:  ## check style and types
 	$(BIN)/ruff check .

@@ -37,7 +37,7 @@ class Command:
     async def next_line(self) -> str:
         """The next line on stderr."""
         assert self.process.stderr is not None
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(40):
             return (await self.process.stderr.readline()).decode()
 
     async def end(self, within: float = 10.0) -> tuple[int, str]:

@@ -319,7 +319,7 @@ async def test_after_a_success_the_first_try_is_soon_again(tmp_path: Path) -> No
     log = Log(lines.append, "debug")
     renewal = Renewal(DOMAIN, Scripted(), cache, lambda file: lambda: None, log, Recorded())  # type: ignore[arg-type]
     renewal.start()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(40):
         while len(spaced) < 4:
             await asyncio.sleep(0.001)
     await renewal.stop()

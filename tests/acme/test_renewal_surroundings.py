@@ -72,7 +72,7 @@ class Scene:
         return [line for line in self.lines if f"msg={event} " in line]
 
     async def until(self, condition: Callable[[], Any]) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(40):
             while not condition():
                 await asyncio.sleep(0.002)
 
@@ -347,7 +347,7 @@ async def test_a_file_that_becomes_readable_with_the_same_times(
         monkeypatch.setattr(ssl.SSLContext, "load_cert_chain", loads)
         files.certificate.write_bytes(fresh.certificate.read_bytes())
         files.key.write_bytes(fresh.key.read_bytes())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(40):
             while not lines:
                 await asyncio.sleep(0.005)
             await asyncio.sleep(0.1)  # several checks
@@ -366,7 +366,7 @@ async def test_files_of_another_process_may_be_bad_at_start(tmp_path: Path) -> N
     async with watched(files, may_be_missing=True) as (certificates, lines):
         assert "certificate_refused" in lines[0]
         files.certificate.write_bytes(good)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(40):
             while certificates.context is None:
                 await asyncio.sleep(0.005)
 

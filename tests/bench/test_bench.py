@@ -79,6 +79,7 @@ def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[
     assert f"python -m bench {name}" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["fastrelay", "fastrelay tls"])
 def test_loads_measure_a_relay(name: str) -> None:
     with contender(name) as started:
@@ -102,6 +103,7 @@ def test_loads_measure_a_relay(name: str) -> None:
         assert generator.run("drop")["dropped"] == homes * (PHONES + 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted({*NAMES} - {"fastrelay", "fastrelay tls", "go tls"}))
 def test_peers_relay_as_ours_does(name: str) -> None:
     with contender(name) as started:
@@ -111,6 +113,7 @@ def test_peers_relay_as_ours_does(name: str) -> None:
             assert started.generator.run("connect", count=PHONES + 1)["held"] == PHONES + 1
 
 
+@pytest.mark.slow
 def test_a_wrong_reply_is_an_error() -> None:
     with (
         running(OURS.replace("-m fastrelay", "-m tests.support.rewriting_relay")) as relay,
@@ -120,6 +123,7 @@ def test_a_wrong_reply_is_an_error() -> None:
         generator.run("roundtrip", **{**SHORT, "seconds": 2.0})
 
 
+@pytest.mark.slow
 def test_an_idle_connection_that_is_closed_is_an_error() -> None:
     with running() as relay, Generator(relay) as generator:
         generator.run("connect", count=4)
@@ -153,6 +157,7 @@ def test_every_target_of_a_duel_is_measured() -> None:
     assert {ratio for ratio in ratios if ratio[0] not in {"idle", "scaling"}} <= fought
 
 
+@pytest.mark.slow
 def test_a_target_is_judged_by_the_median_of_pairs(tmp_path: Path) -> None:
     results = Results()
     for ours, theirs in ((2e-5, 1e-5), (9e-5, 3e-5), (5e-5, 1e-5)):
@@ -177,6 +182,7 @@ def test_a_target_is_judged_by_the_median_of_pairs(tmp_path: Path) -> None:
         assert (tmp_path / "images" / f"{name}.png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_crowds_and_storms_are_measured() -> None:
     results = Results()
     with workshop() as shop:
@@ -191,6 +197,7 @@ def test_crowds_and_storms_are_measured() -> None:
     assert "Reconnect storm, 36 connections" in text
 
 
+@pytest.mark.slow
 def test_the_tail_is_measured() -> None:
     results = Results()
     with workshop() as shop:
@@ -200,6 +207,7 @@ def test_the_tail_is_measured() -> None:
     assert results.middle("tail", EVERYTHING, "p999")
 
 
+@pytest.mark.slow
 def test_compare_takes_any_relay_by_command() -> None:
     relay = f"{shlex.quote(sys.executable)} -m fastrelay --insecure-listen 127.0.0.1:{{port}}"
     relay += " --metrics-listen '' --upgrade-burst 0"
@@ -211,6 +219,7 @@ def test_compare_takes_any_relay_by_command() -> None:
     assert " round 1 of 1" in run.stderr
 
 
+@pytest.mark.slow
 def test_load_measures_a_relay_that_runs(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -226,6 +235,7 @@ def test_load_measures_a_relay_that_runs(
     assert "binary to 16 phones, 1 x 256 B x 1, 0.1 s and warm-up: 0 s so far\n" in shown.err
 
 
+@pytest.mark.slow
 def test_every_figure_of_a_turn_has_a_unit() -> None:
     with contender("fastrelay") as started:
         generator = started.generator
@@ -249,6 +259,7 @@ def test_a_missing_extra_is_said_in_one_line(
     assert all(package in said for package in NEEDED[name])
 
 
+@pytest.mark.slow
 def test_traffic_that_stays_open_is_measured_turn_by_turn() -> None:
     with contender("fastrelay") as started:
         generator = started.generator
@@ -275,6 +286,7 @@ def _another_checkout(directory: Path) -> Path:
     return directory
 
 
+@pytest.mark.slow
 def test_a_checkout_is_compared_with_another(tmp_path: Path) -> None:
     base = _another_checkout(tmp_path)
     short = ("--pairs", "2", "--processes", "1", "--seconds", "0.01", "--tls")
@@ -292,6 +304,7 @@ def test_a_base_without_a_relay_is_refused(tmp_path: Path) -> None:
     assert run.stderr == f"there is no package fastrelay in {tmp_path}\n"
 
 
+@pytest.mark.slow
 def test_both_checkouts_run_their_own_relay(tmp_path: Path) -> None:
     base = _another_checkout(tmp_path)
     with workshop() as shop, Checkouts(shop, base).both("fastrelay") as both:
@@ -303,6 +316,7 @@ def test_both_checkouts_run_their_own_relay(tmp_path: Path) -> None:
     assert f"PYTHONPATH={base}\0".encode() not in found[THIS]
 
 
+@pytest.mark.slow
 def test_instructions_are_counted_to_a_percent() -> None:
     needs("valgrind", "valgrind")
     loads = (SMALL,)
@@ -331,6 +345,7 @@ def test_a_ratio_is_judged_by_its_median_and_interval() -> None:
     assert "1.100 | 1.089–1.111 (6) | 1.03 | **above** |" in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_run_leaves_no_process(number: signal.Signals, code: int) -> None:
     mark = f"BENCH_TEST_{uuid.uuid4().hex}"

@@ -5,11 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support.programs import needs
 
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_the_dashboard_is_drawn_from_a_real_run(tmp_path: Path) -> None:
     needs("prometheus", "prometheus")
     picture = tmp_path / "dashboard.png"

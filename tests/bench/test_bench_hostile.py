@@ -92,6 +92,7 @@ EACH_WAY = ("directives", "unread", "healthz", "connects-4000", "half")
 """Loads that between them take every way through the attackers."""
 
 
+@pytest.mark.slow
 def test_loads_are_measured_beside_honest_peers(tmp_path: Path) -> None:
     found = {row["load"]: row for row in rows(tmp_path, *EACH_WAY)}
     assert tuple(found) == EACH_WAY
@@ -111,6 +112,7 @@ def test_loads_are_measured_beside_honest_peers(tmp_path: Path) -> None:
     assert found["connects-4000"]["attack"]["connects"] > 3
 
 
+@pytest.mark.slow
 def test_over_tls(tmp_path: Path) -> None:
     (row,) = rows(tmp_path, "alternation", "--tls")
     assert row["tls"]
@@ -118,6 +120,7 @@ def test_over_tls(tmp_path: Path) -> None:
     assert row["attack"]["sent"] > MESSAGE_BYTES
 
 
+@pytest.mark.slow
 def test_a_relay_that_runs_is_measured_by_its_url(tmp_path: Path) -> None:
     with running() as relay:
         where = ("--url", f"ws://127.0.0.1:{relay.port}")
@@ -127,6 +130,7 @@ def test_a_relay_that_runs_is_measured_by_its_url(tmp_path: Path) -> None:
         assert row["cores"] > 0
 
 
+@pytest.mark.slow
 def test_a_relay_that_refuses_is_said(tmp_path: Path) -> None:
     """Attackers and honest peers that never got in must not look like a relay that bore them."""
     full = OURS + " --max-connections 4"
@@ -135,6 +139,7 @@ def test_a_relay_that_refuses_is_said(tmp_path: Path) -> None:
     assert "not measured: Refused: 503" in done.stdout
 
 
+@pytest.mark.slow
 def test_attackers_that_are_ended_are_told_by_code_and_come_back_in_bounds() -> None:
     """A message over the limit ends its phone with 1009."""
     strength = Strength(attackers=2, redial_burst=4.0, redial_seconds=60.0)
@@ -180,6 +185,7 @@ def test_the_page_has_a_row_for_each_load() -> None:
     assert markdown([row, row]).count("| half | not measured: no word |") == 2
 
 
+@pytest.mark.slow
 def test_the_limit_of_open_files_bounds_half_messages_and_is_said(tmp_path: Path) -> None:
     limited = f"ulimit -n 1400; exec {sys.executable} -m bench hostile half --seconds 0.3"
     done = subprocess.run(
@@ -190,6 +196,7 @@ def test_the_limit_of_open_files_bounds_half_messages_and_is_said(tmp_path: Path
     assert "150 connections instead of 10,000" in done.stderr
 
 
+@pytest.mark.slow
 def test_floods_for_the_soak_say_how_often_they_dialled() -> None:
     with running() as relay:
         found = flood_for(relay.port, "pings", 0.2, 2)
@@ -203,6 +210,7 @@ def test_floods_for_the_soak_say_how_often_they_dialled() -> None:
     assert sum(accepted) == found["answered"][101] >= 4
 
 
+@pytest.mark.slow
 def test_attackers_without_a_relay_are_an_error() -> None:
     with running() as relay:
         pass
@@ -210,6 +218,7 @@ def test_attackers_without_a_relay_are_an_error() -> None:
         flood_for(relay.port, "pings", 0.2, 1)
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_leaves_no_process() -> None:
     mark = f"BENCH_TEST_{uuid.uuid4().hex}"
     command = (sys.executable, "-m", "bench", "hostile", "pings", "--seconds", "60")

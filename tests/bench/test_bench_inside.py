@@ -26,6 +26,7 @@ LONG = {"fair_turns", "metrics_cost"}
 PARTS = [name for name, module in MODULES.items() if hasattr(module, "main") and name not in LONG]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["fastrelay tls"])
 def test_memory_by_line_and_type(name: str) -> None:
     text = profile_memory(name, 45, 40)
@@ -35,6 +36,7 @@ def test_memory_by_line_and_type(name: str) -> None:
     assert "by RSS" in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["fastrelay"])
 def test_upgrade_by_phase(name: str) -> None:
     lines = profile_upgrade(name, 18).splitlines()
@@ -42,6 +44,7 @@ def test_upgrade_by_phase(name: str) -> None:
     assert seen == set(PHASES) - (set() if name.endswith("tls") else {"TLS"})
 
 
+@pytest.mark.slow
 def test_frames_by_function() -> None:
     load = {"size": 256, "window": 4, "seconds": 0.1}
     text = profile_frames("fastrelay", load, 60, "cProfile")
@@ -62,6 +65,7 @@ def test_what_a_change_replaces_is_there(name: str) -> None:
                 assert hasattr(owner, attribute), ast.unparse(target)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_changed_relay_still_relays(name: str) -> None:
     contender = getattr(MODULES[name], "CONTENDER", "fastrelay")
@@ -84,6 +88,7 @@ def test_parts_are_measured(
     assert all(any(character.isdigit() for character in row) for row in rows)
 
 
+@pytest.mark.slow
 def test_a_round_trip_is_measured_beside_a_flood(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fair_turns, "_SECONDS", 0.1)
     times = fair_turns.beside(OURS, client_frame(b"1"))
@@ -100,6 +105,7 @@ def test_nothing_counts_in_what_the_cost_of_metrics_is_compared_with(module: str
     assert bare != ast.unparse(ast.parse(source))
 
 
+@pytest.mark.slow
 def test_micro_benchmarks_run() -> None:
     few = ("--seconds", "0.001", "-k", "decode_ping or test_unwrap or a_phone or header")
     command = (sys.executable, "-m", "bench", "micro", *few)

@@ -45,6 +45,7 @@ def _namespaces() -> list[Path]:
     return list(Path("/var/run/netns").glob(f"fl{os.getpid()}-*"))
 
 
+@pytest.mark.slow
 def test_the_matrix_is_printed() -> None:
     command = (sys.executable, "-m", "bench", "lines", "--quick", "--seconds", "1", "--without-go")
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)

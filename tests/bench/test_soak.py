@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from bench.soak.hostile import QUICK
 from bench.support.relay import OURS
 
@@ -23,6 +25,7 @@ def soak(minutes: float, figures: Path, *more: str) -> tuple[int, dict[str, Any]
     return run.returncode, json.loads(figures.read_text()), run.stdout
 
 
+@pytest.mark.slow
 def test_a_short_soak_passes(tmp_path: Path) -> None:
     code, figures, output = soak(0.04, tmp_path / "figures.json")
     assert (code, figures["complaints"]) == (0, []), output
@@ -32,6 +35,7 @@ def test_a_short_soak_passes(tmp_path: Path) -> None:
     assert 0 < figures["lag_p99_at_most"] <= figures["lag_max_at_most"]
 
 
+@pytest.mark.slow
 def test_a_relay_that_is_wrong_fails_it(tmp_path: Path) -> None:
     wrong = OURS.replace("-m fastrelay", "-m tests.support.stuttering_relay")
     assert shlex.split(wrong)[1:3] == ["-m", "tests.support.stuttering_relay"]

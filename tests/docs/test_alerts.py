@@ -22,7 +22,7 @@ ALERTS = re.findall(r"alert: (\w+)", TEXT)
 PREFIX = "pyrycode_relay_"
 HERE = 'job="fastrelay",instance="a"'
 DAY = 86400
-INTERVALS = {"RelayCertificateExpiresSoon": 5}
+INTERVALS = {"RelayCertificateExpiresSoon": 30}
 """Minutes between two samples, where that is not one."""
 
 # What fires, what does not: series and their values a minute, from the start.
@@ -137,11 +137,11 @@ CASES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
         {f"{PREFIX}certificate_expiry_timestamp_seconds{{{HERE}}}": "0x10 900000x10"},
     ),
     "RelayCertificateExpiresSoon": (
-        {f"{PREFIX}certificate_expiry_timestamp_seconds{{{HERE}}}": f"{11 * DAY}x1220"},
+        {f"{PREFIX}certificate_expiry_timestamp_seconds{{{HERE}}}": f"{11 * DAY}x204"},
         # Six days, and renewed when two are left.
         {
             f"{PREFIX}certificate_expiry_timestamp_seconds{{{HERE}}}": " ".join(
-                f"{day * DAY}x1151" for day in (6, 10, 14)
+                f"{day * DAY}x192" for day in (6, 10, 14)
             )
         },
     ),
@@ -160,7 +160,7 @@ ALSO_CALM: list[tuple[str, dict[str, str]]] = [
     ),
     (
         "RelayCertificateExpiresSoon",
-        {f"{PREFIX}certificate_expiry_timestamp_seconds{{{HERE}}}": "0x1220"},
+        {f"{PREFIX}certificate_expiry_timestamp_seconds{{{HERE}}}": "0x204"},
     ),
     ("RelayPushFails", {f'{PREFIX}push_wakes_total{{{HERE},outcome="send_failed"}}': "0x30"}),
 ]

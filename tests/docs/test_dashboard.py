@@ -7,10 +7,9 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-from fastrelay.config.service_account import read_service_account
 from fastrelay.config.settings import Push
 from tests.support.certificates import local_certificate
-from tests.support.google import key_file
+from tests.support.google import account
 from tests.support.harness import RunningRelay, running_relay
 from tests.support.peer import client_frame
 from tests.support.prometheus import prometheus
@@ -45,8 +44,7 @@ def test_all_families_of_ours_are_on_it() -> None:
 
 def push() -> Push:
     """Push that is on: its family is there only then."""
-    account = read_service_account(json.dumps(key_file()))
-    return Push(account=account, endpoint="https://localhost:1", token_url="https://localhost:1")
+    return Push(account=account(), endpoint="https://localhost:1", token_url="https://localhost:1")
 
 
 async def traffic(relay: RunningRelay, enough: asyncio.Event) -> None:
@@ -75,7 +73,7 @@ async def test_every_expression_returns_numbers_of_every_relay(tmp_path: Path) -
                 asked = expression.replace("$__rate_interval", "10s").replace("$instance", ".*")
                 # What is no number is not equal to itself.
                 numbers = f"count by (instance) (({asked}) == ({asked}))"
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(40):
                     while len(await server.until(numbers)) < len(relays):
                         await asyncio.sleep(0.05)
                 one = asked.replace('instance=~".*"', f'instance=~"127.0.0.1:{ports[0]}"')

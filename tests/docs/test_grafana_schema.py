@@ -80,6 +80,7 @@ def complaints(directory: Path, dashboard: dict[str, Any]) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_grafana_takes_it_and_would_not_take_others(compiler: Path) -> None:
     assert complaints(compiler, DASHBOARD) == ""
     broken = json.loads(json.dumps(DASHBOARD))

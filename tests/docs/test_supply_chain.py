@@ -92,6 +92,7 @@ def test_the_lock_has_all_that_the_project_needs_and_all_that_that_needs(python:
     assert unneeded <= {"setuptools", "typing-extensions"}
 
 
+@pytest.mark.slow
 def test_the_documented_command_makes_a_bill_of_materials(tmp_path: Path) -> None:
     text = (REPOSITORY / "docs/supply-chain.md").read_text()
     found = re.search(r"^    \.venv/bin/(cyclonedx-py requirements .*)$", text, re.MULTILINE)

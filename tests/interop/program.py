@@ -11,7 +11,7 @@ from typing import Any
 from tests.interop.toolchains import Client
 
 _LONGEST_LINE = 4 * 1024 * 1024
-_TIMEOUT = 20.0
+_TIMEOUT = 60.0
 
 
 class Closed(Exception):

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 from aiohttp import web
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -15,12 +16,13 @@ from tests.interop.toolchains import CLIENTS
 from tests.support.process import RelayProcess
 from tests.support.programs import needs
 
-TIMEOUT = 30.0
+TIMEOUT = 60.0
 BROWSER = "chromium-headless-shell"
 NO_SOCKET = [1006]
 """What a WebSocket that never opened reports: no event but its close, which no peer sent."""
 
 
+@pytest.mark.slow
 async def test_a_page_gets_no_socket(relay: RelayProcess, tmp_path: Path) -> None:
     needs(BROWSER, BROWSER)
     before = await upgrade_attempts(relay)

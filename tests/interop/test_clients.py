@@ -12,7 +12,12 @@ from tests.interop.toolchains import Client
 from tests.support.process import RelayProcess
 
 CASES = [
-    pytest.param(client, scenario, id=f"{client.name}-{scenario.run.__name__}")
+    pytest.param(
+        client,
+        scenario,
+        id=f"{client.name}-{scenario.run.__name__}",
+        marks=[pytest.mark.slow] if client.toolchain else [],
+    )
     for client in toolchains.ALL
     for scenario in scenarios.ALL
     if scenario.possible(client)

@@ -10,7 +10,7 @@ from tests.support.peer import Peer, close_payload, open_peer
 from tests.support.process import RelayProcess
 from tests.support.programs import needs
 
-TIMEOUT = 10.0
+TIMEOUT = 40.0
 HANDSHAKE = {
     "Connection": "Upgrade",
     "Upgrade": "websocket",

@@ -23,7 +23,7 @@ class Work:
             self.running -= 1
 
     async def until(self, begun: int) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(40):
             while self.begun < begun or self.running:
                 await asyncio.sleep(0)
 

@@ -69,7 +69,7 @@ async def test_it_accepts_again_when_there_is_something_left(
 async def test_it_may_be_closed_while_it_waits() -> None:
     scene = Scene([errno.EMFILE])
     async with await scene.dial() as client:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(40):
             while not scene.lines:
                 await asyncio.sleep(0.001)
         scene.listener.close()
@@ -88,7 +88,7 @@ async def test_a_peer_that_has_left_again_is_nobodys_error() -> None:
 async def test_a_socket_that_is_none_any_more_is_the_end(error: int) -> None:
     scene = Scene([error])
     async with await scene.dial():
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(40):
             while not scene.broken:
                 await asyncio.sleep(0.001)
     assert len([line for line in scene.lines if "msg=listener_failed" in line]) == 1

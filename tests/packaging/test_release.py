@@ -52,6 +52,7 @@ def release(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str
     )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="a release is made from a checkout")
 def test_one_command_makes_a_release(tmp_path: Path) -> None:
     """One test for all of it, because a build takes seconds."""

@@ -241,7 +241,7 @@ async def test_notifications_wait_for_room(tmp_path: Path) -> None:
         notifier.alive()
         notifier.stopping()
         received = []
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(40):
             while b"STOPPING=1" not in received:
                 try:
                     received.append(systemd.recv(100))

@@ -14,7 +14,7 @@ LISTEN = ("--insecure-listen", "127.0.0.1:8080")
 
 def run(*arguments: str | bytes) -> subprocess.CompletedProcess[str]:
     """The whole life of a command that must end by itself."""
-    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=20)
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=60)
 
 
 def what_and_fix(said: str) -> tuple[str, str]:

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from fastrelay.config.service_account import read_service_account
-from fastrelay.config.settings import Push
+from fastrelay.config.settings import Push, ServiceAccount
 
 PROJECT = "wake-project-1"
 EMAIL = "relay@wake-project-1.iam.gserviceaccount.com"
@@ -60,6 +60,12 @@ def key_file(**changes: Any) -> dict[str, Any]:
         "token_uri": "https://oauth2.googleapis.com/token",
         "universe_domain": "googleapis.com",
     } | changes
+
+
+@functools.cache
+def account() -> ServiceAccount:
+    """The service account, read once: checking a key takes a while."""
+    return read_service_account(json.dumps(key_file()))
 
 
 def secrets() -> list[str]:
@@ -155,7 +161,7 @@ class Google:
     def push(self, **changes: Any) -> Push:
         """Settings that point here."""
         given = {
-            "account": read_service_account(json.dumps(key_file())),
+            "account": account(),
             "endpoint": self.url,
             "token_url": self.token_url,
             "ca_file": _authority_file(),

@@ -20,9 +20,18 @@ __all__ = [
     "running_relay",
 ]
 
-# Timers are fine-grained in tests. What a test does not shorten itself stays as long as in
-# production, so that no timeout fires by accident on a slow machine.
-TICK = 0.005
+# Timers are fine-grained in tests. A deadline that a test does not set itself never comes, so that
+# none fires by accident on a slow machine, and none hides that something did not come at once.
+INTERVALS = Intervals(
+    tick=0.005,
+    **dict.fromkeys(
+        (
+            *("head", "close", "ping", "pong", "message", "write", "tls_stall", "takeover_probe"),
+            *("grace", "proxy_header", "push_call", "handover"),
+        ),
+        1000.0,
+    ),
+)
 NO_LIMIT = {"upgrade_burst": 0}
 
 SECURE: ContextVar[bool] = ContextVar("SECURE", default=False)
@@ -48,7 +57,7 @@ async def running_relay(
             listen=Address("127.0.0.1", 0),
             tls=local_certificate() if SECURE.get() else None,
             metrics_listen=Address("127.0.0.1", 0),
-            intervals=replace(Intervals(tick=TICK), **(intervals or {})),
+            intervals=replace(INTERVALS, **(intervals or {})),
             limits=replace(Limits(), **(NO_LIMIT | (limits or {}))),
             log_level="debug",
         ),

@@ -97,6 +97,13 @@ class RelayInProcess(RunningRelay):
         paused = [phone for phone in self.phones_of(server_id) if phone.connection._paused]
         return len(paused) >= phones
 
+    async def pass_time(self, seconds: float) -> None:
+        """Let ``seconds`` pass for the relay's deadlines; what came due by then has been done."""
+        wheel = self.relay.wheel
+        wheel._stalled -= seconds
+        now = wheel._time()
+        await self.until(lambda: wheel.now >= now)
+
     def keep_in_process(self, sent: int) -> None:
         """From the next accept on, the kernel takes about ``sent`` bytes for a peer, no more."""
         listener = self.relay.listeners._listeners[0]

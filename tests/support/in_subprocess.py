@@ -56,7 +56,7 @@ class RelayInSubprocess(RunningRelay):
 
     async def owner_of(self, peer: HttpClient) -> int:
         """The one worker whose process holds the socket of a connection, once it is handed over."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(40):
             while len(holders := self.holders_of(peer)) != 1:
                 await asyncio.sleep(0.001)
         return holders[0]
@@ -68,7 +68,7 @@ class RelayInSubprocess(RunningRelay):
 
     async def started(self) -> None:
         """Wait until it serves."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(40):
             while " msg=starting " not in self._log.read_text():
                 assert self._process.returncode is None, self._log.read_text()
                 await asyncio.sleep(0.005)
@@ -90,7 +90,7 @@ class RelayInSubprocess(RunningRelay):
 
     def samples(self) -> Samples:
         url = f"http://127.0.0.1:{self.metrics_port}/metrics"
-        with urllib.request.urlopen(url, timeout=10) as reply:
+        with urllib.request.urlopen(url, timeout=40) as reply:
             text = reply.read().decode()
         return {
             (sample.name, tuple(sorted(sample.labels.items()))): sample.value
@@ -118,7 +118,7 @@ class RelayInSubprocess(RunningRelay):
         await self._end()
 
     async def _end(self) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(40):
             code = await self._process.wait()
         said = self._log.read_text()
         assert code == self._expected, said

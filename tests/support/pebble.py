@@ -104,7 +104,7 @@ async def pebble(
             )
             stack.push_async_callback(_end, process)
         ca = Pebble(port, management, authority, ca_file)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(40):
             while True:
                 with contextlib.suppress(OSError):
                     await ca.get(ca.directory)

@@ -25,7 +25,7 @@ class RelayProcess:
 
     async def logged(self) -> str:
         """All of stderr, once the lines of what was answered before are written."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(40):
             while "\npyrycode_relay_log_lines_queued 0.0\n" not in await self.get(
                 self.metrics_port, "/metrics"
             ):
@@ -54,7 +54,7 @@ class RelayProcess:
         """The body of a plain GET."""
         url = f"http://127.0.0.1:{port}{path}"
         return await asyncio.to_thread(
-            lambda: urllib.request.urlopen(url, timeout=10).read().decode()
+            lambda: urllib.request.urlopen(url, timeout=40).read().decode()
         )
 
 
@@ -79,7 +79,7 @@ async def relay_process(
             ),
         )
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(40):
             while " msg=starting " not in log.read_text():
                 assert process.returncode is None, log.read_text()
                 await asyncio.sleep(0.02)

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from typing import Any, TypeVar
 
 from tests.support.certificates import authority
-from tests.support.peer import HttpClient, Peer, open_http, open_peer
+from tests.support.peer import TIMEOUT, HttpClient, Peer, open_http, open_peer
 
 Client = TypeVar("Client", bound=HttpClient)
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
@@ -88,7 +88,7 @@ class RunningRelay(ABC):
         for client in self._clients:
             await client.close()
 
-    async def until(self, condition: Any, timeout: float = 5.0) -> None:
+    async def until(self, condition: Any, timeout: float = TIMEOUT) -> None:
         """Wait until ``condition()`` is true; fails the test if that takes too long."""
         async with asyncio.timeout(timeout):
             while not condition():

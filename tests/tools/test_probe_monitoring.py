@@ -40,7 +40,7 @@ async def probing(*arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
 
 async def line(process: asyncio.subprocess.Process) -> str:
     assert process.stdout is not None
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(40):
         return (await process.stdout.readline()).decode()
 
 
@@ -105,7 +105,7 @@ async def test_an_outage_is_told_in_all_forms_and_so_is_its_end(tmp_path: Path) 
             async with await asyncio.start_server(
                 lambda *streams: forward(*streams, relay.port), "127.0.0.1", port
             ):
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(40):
                     while not (told := json.loads(await line(process)))["ok"]:
                         pass
                 assert metrics(file)["success", ""] == 1

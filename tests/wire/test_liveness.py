@@ -1,13 +1,17 @@
-"""Heartbeats and deadlines over real sockets, with intervals of milliseconds."""
+"""Heartbeats and deadlines over real sockets."""
 
 import asyncio
 
 import pytest
 
-from tests.support.harness import RunningRelay, running_relay
+from fastrelay.websocket.connection import Connection
+from tests.support.harness import RelayInProcess, RunningRelay, running_relay
 from tests.support.peer import PING, PONG, TEXT, Peer, client_frame
 
-PINGING = {"ping": 0.03, "pong": 0.2}
+PINGING = {"ping": 0.03, "pong": 0.5}
+DEADLINE = 100.0
+"""Seconds that the relay's clock is told of."""
+
 FLOOD = b'"' + b"f" * 100_000 + b'"'
 
 
@@ -35,7 +39,7 @@ async def answer_pings(peer: Peer, count: int) -> None:
 async def test_who_answers_pings_lives_and_who_does_not_is_closed() -> None:
     async with running_relay(intervals=PINGING) as relay:
         binary, silent, alive = await relay.binary(), await relay.phone(), await relay.phone()
-        answering = [asyncio.create_task(answer_pings(peer, 6)) for peer in (alive,)]
+        answering = [asyncio.create_task(answer_pings(peer, 3)) for peer in (alive,)]
         caring = asyncio.create_task(answer_pings(binary, 2))
         frame = await silent.frame()
         assert frame.opcode == PING
@@ -107,14 +111,14 @@ async def test_one_byte_a_moment_does_not_hold_a_message_open() -> None:
 
 
 async def test_each_message_of_an_endless_stream_has_its_own_time() -> None:
-    async with running_relay(intervals={"message": 0.4}) as relay:
+    async with running_relay(intervals={"message": DEADLINE}) as relay:
         binary, phone = await relay.binary(), await relay.phone()
         frame = client_frame(b'"' + b"s" * 500 + b'"')
         phone.send(frame[:200])
-        for _ in range(50):  # never between two messages, for longer than one may take
+        for _ in range(6):  # never between two messages, for longer than one may take
             phone.send(frame[200:] + frame[:200])
             assert (await binary.json())["frame"] == "s" * 500
-            await asyncio.sleep(0.01)
+            await relay.pass_time(DEADLINE / 2)
 
 
 async def stalled_phone(relay: RunningRelay, frames: int) -> tuple[Peer, Peer, str]:
@@ -132,7 +136,7 @@ async def test_a_phone_that_takes_nothing_is_closed_and_what_waited_is_dropped()
         binary, phone, conn_id = await stalled_phone(relay, 120)
         other = await relay.phone()
         await relay.until(lambda: relay.value("frames_received_total", **DOWN) == 120)
-        await asyncio.sleep(0.3)
+        await relay.until(lambda: relay.value("frames_dropped_total", **DOWN, reason="closing"))
         phone.read_on()
         frames = 0
         while (frame := await phone.frame()).opcode == 1:
@@ -151,46 +155,61 @@ DOWN = {"direction": "binary_to_phone"}
 
 async def test_a_phone_that_reads_slowly_is_kept_and_gets_everything() -> None:
     huge = {"phone_backlog_bytes": 2**30, "held_bytes": 2**30}
-    async with running_relay(intervals={"write": 0.5}, limits=huge) as relay:
+    async with running_relay(intervals={"write": DEADLINE}, limits=huge) as relay:
         _, phone, _ = await stalled_phone(relay, 120)
-        for number in range(120):
-            phone.read_on()
+        await trickle(relay, phone, phone_connection(relay))
+        phone.read_on()
+        for _ in range(120):
             assert await phone.text() == FLOOD
-            phone.stop_reading()
-            if number % 10 == 0:
-                await asyncio.sleep(0.05)
         assert relay.value("frames_forwarded_total", **DOWN) == 120
 
 
-async def trickle(peer: Peer, seconds: float) -> None:
-    """Read what one receive buffer holds, a few times a second."""
-    end = asyncio.get_running_loop().time() + seconds
-    while asyncio.get_running_loop().time() < end:
+def phone_connection(relay: RelayInProcess) -> Connection:
+    """That of the only phone."""
+    (phone,) = relay.phones_of("s1")
+    return phone.connection
+
+
+def acknowledged(connection: Connection) -> int:
+    """The bytes that the peer's kernel has acknowledged."""
+    told = connection.tcp_bytes()
+    assert told is not None
+    return told.acknowledged
+
+
+async def trickle(relay: RelayInProcess, peer: Peer, connection: Connection) -> None:
+    """Read some bytes before each of many deadlines, and no more."""
+    for _ in range(5):
+        before = acknowledged(connection)
         peer.read_on()
-        await asyncio.sleep(0.001)
+        await relay.until(lambda before=before: acknowledged(connection) > before)
         peer.stop_reading()
-        await asyncio.sleep(0.2)
+        await relay.pass_time(DEADLINE)
 
 
 async def test_a_phone_that_acknowledges_bytes_is_not_stalled_however_slow() -> None:
     huge = {"phone_backlog_bytes": 2**30, "held_bytes": 2**30, "phone_send_buffer": 0}
-    async with running_relay(intervals={"write": 0.6}, limits=huge) as relay:
+    async with running_relay(intervals={"write": DEADLINE}, limits=huge) as relay:
         binary, phone = await relay.binary(), await relay.phone(window=16384)
         conn_id = await conn_id_of(phone, binary)
         phone.stop_reading()
         flood(binary, conn_id, 80)
-        await trickle(phone, 2.0)
+        await relay.until(lambda: relay.buffered > 0)
+        await trickle(relay, phone, phone_connection(relay))
         phone.read_on()
         for _ in range(80):
             assert await phone.text() == FLOOD
 
 
 async def test_a_binary_that_acknowledges_bytes_is_not_stalled_however_slow() -> None:
-    async with running_relay(intervals={"write": 0.6}, limits={"binary_send_buffer": 0}) as relay:
+    intervals = {"write": DEADLINE}
+    async with running_relay(intervals=intervals, limits={"binary_send_buffer": 0}) as relay:
         binary, phone = await relay.binary(window=16384), await relay.phone()
         binary.stop_reading()
         sending = asyncio.create_task(send_all(phone, 80))
-        await trickle(binary, 2.0)
+        connection = relay.binary_of("s1").connection
+        await relay.until(lambda: connection.blocked)
+        await trickle(relay, binary, connection)
         assert not relay.log_of("server_released")
         binary.read_on()
         for _ in range(80):
@@ -206,15 +225,18 @@ async def test_what_the_kernel_takes_for_a_phone_is_bounded() -> None:
 
 
 async def test_a_peer_that_still_gets_what_was_sent_is_not_dropped_in_closing() -> None:
-    async with running_relay(intervals={"close": 0.5}) as relay:
+    async with running_relay(intervals={"close": DEADLINE}) as relay:
         binary, phone = await relay.binary(), await relay.phone(window=16384)
         conn_id = await conn_id_of(phone, binary)
+        connection = phone_connection(relay)
         phone.stop_reading()
-        flood(binary, conn_id, 4)
+        flood(binary, conn_id, 36)
         binary.send_json({"conn_id": conn_id, "close_code": 4001})
-        await trickle(phone, 1.5)
+        binary.send_json({"conn_id": "nobody", "frame": 0})
+        await relay.until(lambda: relay.log_of("binary_forwarder_unknown_conn_id"))
+        await trickle(relay, phone, connection)
         phone.read_on()
-        for _ in range(4):
+        for _ in range(36):
             assert await phone.text() == FLOOD
         assert await phone.closed() == (4001, "")
 

@@ -79,7 +79,7 @@ class Relay:
         self.process.send_signal(signal.SIGTERM)
         for peer in self._peers:
             assert (await peer.closed())[0] == 1001
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(40):
             assert await self.process.wait() == 0
 
     async def close(self) -> None:
@@ -111,7 +111,7 @@ async def relay_with(
     )
     relay = Relay(process, port, metrics_port)
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(40):
             while True:
                 assert process.returncode is None
                 with contextlib.suppress(OSError):
@@ -139,7 +139,7 @@ async def read_on(reader: int, until: str) -> str:
     """What comes out of a pipe until ``until`` is in it."""
     os.set_blocking(reader, False)
     read = ""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(40):
         while until not in read:
             with contextlib.suppress(BlockingIOError):
                 read += os.read(reader, 1_000_000).decode()
@@ -226,7 +226,7 @@ async def test_a_disk_that_is_full() -> None:
         async with relay_with(full) as relay:
             await relay.connects(3)
             await relay.relays_and_answers()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(40):
                 while await relay.metric("log_lines_queued"):
                     await asyncio.sleep(0.005)
             assert await relay.metric("log_lines_lost_total") == 3 + 5  # at start, and peers
@@ -241,7 +241,7 @@ async def test_a_pipe_that_is_closed() -> None:
     try:
         async with relay_with(writer) as relay:
             await relay.relays_and_answers()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(40):
                 while await relay.metric("log_lines_queued"):
                     await asyncio.sleep(0.005)
             assert await relay.metric("log_lines_lost_total") == 5
@@ -258,7 +258,7 @@ async def test_standard_descriptors_that_are_closed(closed: list[int]) -> None:
         await relay.relays_and_answers()
         for descriptor in closed:
             assert os.readlink(f"/proc/{relay.process.pid}/fd/{descriptor}") == os.devnull
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(40):
             while await relay.metric("log_lines_queued"):
                 await asyncio.sleep(0.005)
         assert await relay.metric("log_lines_lost_total") == 5

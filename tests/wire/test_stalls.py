@@ -53,7 +53,7 @@ async def while_stopped(relay: RelayInSubprocess, action: Callable[[], Awaitable
 
 
 async def test_healthy_peers_outlive_a_stop_of_the_relay() -> None:
-    async with running_relay(intervals={"ping": 0.5, "pong": 1.0}) as relay:
+    async with running_relay(intervals={"ping": 0.5, "pong": 2.0}) as relay:
         peers = [await relay.binary(), *[await relay.phone() for _ in range(10)]]
         pings = [await peer.frame() for peer in peers]
         assert all(ping.opcode == PING for ping in pings)
@@ -73,7 +73,7 @@ async def test_healthy_peers_outlive_a_stop_of_the_relay() -> None:
 
 
 async def test_an_incumbent_whose_pong_lies_in_the_socket_keeps_its_server_id() -> None:
-    async with running_relay(intervals={"takeover_probe": 1.0}) as relay:
+    async with running_relay(intervals={"takeover_probe": 2.0}) as relay:
         incumbent, newcomer = await relay.binary(), await relay.binary()
         ping = await incumbent.frame()
 
@@ -85,7 +85,7 @@ async def test_an_incumbent_whose_pong_lies_in_the_socket_keeps_its_server_id() 
 
 
 async def test_clients_in_mid_head_get_their_101() -> None:
-    async with running_relay(intervals={"head": 1.5}) as relay:
+    async with running_relay(intervals={"head": 2.0}) as relay:
         await relay.binary()
         headers = upgrade_headers({"X-Pyrycode-Server": "s1", "X-Pyrycode-Token": "t"})
         head = request("/v1/client", headers)
@@ -102,7 +102,7 @@ async def test_clients_in_mid_head_get_their_101() -> None:
 
 
 async def test_grace_moves_by_a_stop() -> None:
-    async with running_relay(intervals={"grace": 1.5}) as relay:
+    async with running_relay(intervals={"grace": 2.0}) as relay:
         binary, phone = await relay.binary(), await relay.phone()
         await binary.close()
         await relay.until(lambda: relay.log_of("server_released"))

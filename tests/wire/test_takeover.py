@@ -19,6 +19,9 @@ from tests.support.peer import (
 )
 
 SOON = {"takeover_probe": 0.05}
+PROBE = 100.0
+"""Seconds that the relay's clock is told of."""
+
 ACCEPT = {"endpoint": "server", "outcome": "accept"}
 CONFLICT = {"endpoint": "server", "outcome": "reject_409"}
 
@@ -244,28 +247,30 @@ async def test_each_probe_has_a_payload_of_its_own() -> None:
 
 
 async def test_bytes_of_the_incumbent_extend_the_probe_and_not_without_end() -> None:
-    async with running_relay(intervals={"takeover_probe": 0.2}) as relay:
+    async with running_relay(intervals={"takeover_probe": PROBE}) as relay:
         incumbent = await relay.binary()
+        received = relay.relay.router.context.counters.frames.binary_to_phone
+
+        async def bytes_before_the_timeout() -> None:
+            before = received.received
+            incumbent.send_text("{}")
+            await relay.until(lambda: received.received == before + 1)
+            await relay.pass_time(PROBE)
+
         newcomer = await relay.binary()
         payload = await expect_ping(incumbent)
-        incumbent.send_text("{}")
-        await asyncio.sleep(0.3)
+        await bytes_before_the_timeout()
+        await bytes_before_the_timeout()
         assert not relay.log_of("server_id_takeover")
         incumbent.send(client_frame(payload, PONG))
         assert await newcomer.closed() == (4409, "server-id already claimed")
 
         newcomer = await relay.binary()
         await expect_ping(incumbent)
-
-        async def chatter() -> None:
-            while True:
-                incumbent.send_text("{}")
-                await asyncio.sleep(0.02)
-
-        chattering = asyncio.create_task(chatter())
-        await relay.until(lambda: relay.log_of("server_id_takeover"))
-        chattering.cancel()
-        await asyncio.gather(chattering, return_exceptions=True)
+        for _ in range(3):
+            assert not relay.log_of("server_id_takeover")
+            await bytes_before_the_timeout()
+        assert relay.log_of("server_id_takeover")
         await serves(newcomer, relay)
 
 
@@ -282,14 +287,15 @@ async def flooded(relay: RunningRelay) -> tuple[Peer, Peer]:
 
 
 async def test_an_incumbent_that_takes_what_was_before_the_probe_gets_more_time() -> None:
-    async with running_relay(intervals={"takeover_probe": 0.5}) as relay:
+    async with running_relay(intervals={"takeover_probe": PROBE}) as relay:
         incumbent, _ = await flooded(relay)
         newcomer = await relay.binary()
-        for _ in range(4):
-            await asyncio.sleep(0.2)
-            incumbent.read_on()
-            await asyncio.sleep(0.001)
-            incumbent.stop_reading()
+        connection = relay.binary_of("s1").connection
+        before = connection.tcp_bytes().acknowledged
+        incumbent.read_on()
+        await relay.until(lambda: connection.tcp_bytes().acknowledged > before)
+        incumbent.stop_reading()
+        await relay.pass_time(PROBE)
         assert not relay.log_of("server_id_takeover")
         incumbent.read_on()
         while (frame := await incumbent.frame()).opcode != PING:
@@ -299,14 +305,16 @@ async def test_an_incumbent_that_takes_what_was_before_the_probe_gets_more_time(
 
 
 async def test_an_incumbent_that_takes_the_probe_and_no_more_gets_no_more_time() -> None:
-    async with running_relay(intervals={"takeover_probe": 1.0}) as relay:
+    async with running_relay(intervals={"takeover_probe": PROBE}) as relay:
         incumbent = await relay.binary()
-        await asyncio.sleep(0.2)  # all that was sent is acknowledged
+        connection = relay.binary_of("s1").connection
+        await relay.until(lambda: not connection.unacknowledged())
+        acknowledged = connection.tcp_bytes().acknowledged
         incumbent.stop_reading()  # its kernel acknowledges the ping
         newcomer = await relay.binary()
-        started_at = asyncio.get_running_loop().time()
-        await relay.until(lambda: relay.log_of("server_id_takeover"))
-        assert asyncio.get_running_loop().time() - started_at < 1.9
+        await relay.until(lambda: connection.tcp_bytes().acknowledged > acknowledged)
+        await relay.pass_time(PROBE)
+        assert relay.log_of("server_id_takeover")
         await serves(newcomer, relay)
 
 
