@@ -100,7 +100,7 @@ class RelayInProcess(RunningRelay):
     async def pass_time(self, seconds: float) -> None:
         """Let ``seconds`` pass for the relay's deadlines; what came due by then has been done."""
         wheel = self.relay.wheel
-        wheel._stalled -= seconds
+        wheel._stalled -= seconds + wheel._tick  # deadlines are rounded up to a tick
         now = wheel._time()
         await self.until(lambda: wheel.now >= now)
 
