@@ -14,6 +14,7 @@ from fastrelay.policy.caps import LiveConnections
 from fastrelay.policy.held_bytes import HeldBytes
 from fastrelay.policy.pending import PendingConnections
 from fastrelay.policy.registry import Registry
+from fastrelay.push.fingerprint import Fingerprints
 from fastrelay.push.waker import make_waker
 from fastrelay.routing.context import RoutingContext
 from fastrelay.routing.router import Router
@@ -47,7 +48,7 @@ def make_site(loop: asyncio.AbstractEventLoop) -> Site:
     intervals, limits, metrics = settings.intervals, settings.limits, make_metrics()
     log = Log(len)  # Lines are made and thrown away.
     wheel = TimerWheel(loop, intervals.tick)
-    waker = make_waker(settings, metrics.counters.wakes, log)
+    waker = make_waker(settings, metrics.counters.wakes, log, Fingerprints())
     registry: Registry[Any, Any] = Registry(limits.phones)
     held = HeldBytes(limits.held_bytes)
     shared = RoutingContext(limits, metrics.counters, held, waker, log)

@@ -26,6 +26,7 @@ from bench.soak.hostile import (
 )
 from bench.soak.tally import Tally
 from bench.support.arguments import Arguments
+from bench.support.client import Refused
 from bench.support.relay import OURS, running
 from fastrelay.config.errors import install_extra
 from fastrelay.tools.support.endpoint import Endpoint
@@ -75,15 +76,18 @@ async def _watched(port: int, metrics_port: int, seconds: float) -> str:
 
 
 async def _load(port: int, seconds: float) -> None:
-    tally = Tally()
+    tally, end = Tally(), time.monotonic() + seconds
 
     async def household(number: int) -> None:
         wait = seconds * number / (_HOMES + 1)
         await asyncio.sleep(wait)
-        await Household(port, f"home-of-{number}", 6, 40.0, tally).run_for(seconds - wait)
+        while (left := end - time.monotonic()) > 0:
+            try:
+                await Household(port, f"home-of-{number}", 6, 40.0, tally).run_for(left)
+            except Refused:  # a worker was too busy to take it in time: it asks for a later try
+                await asyncio.sleep(0.5)
 
     acts = (is_refused, comes_and_goes, breaks_the_protocol, daemon_comes_back, garbage)
-    end = time.monotonic() + seconds
     hostile = act_in_turn(acts, Enemy(port, tally), tally, end)
     await asyncio.gather(hostile, *map(household, range(_HOMES)))
 
