@@ -40,4 +40,5 @@ def test_a_pong_is_behind_little(
     )
     assert run.returncode == 0, run.stdout + run.stderr
     (before,) = re.findall(r"(\d+) frames before the pong", run.stdout)
-    assert int(before) < 25  # of 38, of 100 kB
+    # Of 38, of 100 kB each; 38 without the settings, some 15 with them, more on a busy machine.
+    assert int(before) < 36

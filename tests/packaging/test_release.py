@@ -126,6 +126,8 @@ def check_sdist(sdist: Path, directory: Path) -> None:
             "0",
             "-p",
             "no:cacheprovider",
+            "-m",
+            "slow or not slow",
         ],
         cwd=unpacked,
         capture_output=True,
