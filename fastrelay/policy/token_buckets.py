@@ -7,7 +7,10 @@ now. A bucket whose time has passed is full and need not be stored.
 """
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
+
+ROUNDING: Final = 1e-3
+"""The part of a token that may be missing: sums of floats are rounded."""
 
 
 class Buckets(Protocol):
@@ -40,6 +43,7 @@ class TokenBuckets:
     ) -> None:
         self._tolerance = (burst - 1) * refill
         self._refill = refill
+        self._rounding = refill * ROUNDING
         self._capacity = capacity
         self._clock = clock
         self._full_at: dict[str, float] = {}
@@ -57,7 +61,7 @@ class TokenBuckets:
         now = self._clock()
         full_at = max(self._full_at.get(key, now), now)
         wait = full_at - now - self._tolerance
-        if wait > 0:
+        if wait > self._rounding:
             return wait
         if key not in self._full_at and len(self._full_at) >= self._capacity:
             del self._full_at[next(iter(self._full_at))]

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from fastrelay.address import bucket_key
+from fastrelay.policy.ownership import KeyedHash
+from fastrelay.policy.shared.buckets import BUCKETS, SharedTokenBuckets
 from fastrelay.policy.token_buckets import TokenBuckets
 
 
@@ -37,6 +39,17 @@ def test_a_burst_then_one_every_refill(clock: Clock) -> None:
     assert buckets.take("a") == 6
     clock.now += 12
     assert [buckets.take("a") == 0 for _ in range(3)] == [True, True, False]
+
+
+@pytest.mark.parametrize("refill", [0.05, 0.1, 1e6])
+def test_a_burst_is_whole_whatever_the_clock_shows(clock: Clock, refill: float) -> None:
+    """Sums of floats are rounded, and the clock may stand still between two attempts."""
+    shared = SharedTokenBuckets([0.0] * BUCKETS, 7, refill, KeyedHash(b"key"), clock)
+    for buckets in (TokenBuckets(burst=7, refill=refill, capacity=10_000, clock=clock), shared):
+        for nth in range(1000):
+            clock.now += 0.0123456789
+            taken = [buckets.take(f"{buckets!r} {nth}") == 0.0 for _ in range(8)]
+            assert taken == [True] * 7 + [False]
 
 
 def test_waiting_fills_a_bucket_to_its_burst_and_no_further(clock: Clock) -> None:

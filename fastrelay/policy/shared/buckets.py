@@ -4,6 +4,7 @@ from collections.abc import Callable, MutableSequence
 from typing import Final
 
 from fastrelay.policy.ownership import KeyedHash
+from fastrelay.policy.token_buckets import ROUNDING
 
 BUCKETS: Final = 1 << 20
 
@@ -31,6 +32,7 @@ class SharedTokenBuckets:
         self._full_at = full_at
         self._tolerance = (burst - 1) * refill
         self._refill = refill
+        self._rounding = refill * ROUNDING
         self._keyed = keyed
         self._clock = clock
 
@@ -39,11 +41,11 @@ class SharedTokenBuckets:
         now = self._clock()
         places = self._keyed.places(key, BUCKETS)
         wait = min([max(self._full_at[place], now) for place in places]) - now - self._tolerance
-        if wait > 0:
+        if wait > self._rounding:
             return wait
         for place in places:
             full_at = max(self._full_at[place], now)
-            if full_at - now <= self._tolerance:
+            if full_at - now - self._tolerance <= self._rounding:
                 self._full_at[place] = full_at + self._refill
         return 0.0
 
