@@ -1,6 +1,6 @@
 """Exposes what was refused before there was an upgrade to decide about, by what was wrong."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.core import CounterMetricFamily
@@ -19,27 +19,34 @@ class RefusedMetrics(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """The families with their current values."""
-        headers = CounterMetricFamily(
-            f"{PREFIX}headers_rejected",
+        yield _family(
+            "headers_rejected",
             "Attempts refused with 400, by the first required header that was missing or bad.",
-            labels=["endpoint", "header"],
+            ("endpoint", "header"),
+            self._counts.headers.items(),
         )
-        for key, count in self._counts.headers.items():
-            headers.add_metric(key, count)
-        yield headers
-        proxy_headers = CounterMetricFamily(
-            f"{PREFIX}proxy_headers_refused",
+        yield _family(
+            "proxy_headers_refused",
             "Connections dropped because their PROXY header was missing, bad or not believed.",
-            labels=["reason"],
+            ("reason",),
+            (((fault.value,), count) for fault, count in self._counts.proxy_headers.items()),
         )
-        for fault, count in self._counts.proxy_headers.items():
-            proxy_headers.add_metric([fault.value], count)
-        yield proxy_headers
-        handshakes = CounterMetricFamily(
-            f"{PREFIX}tls_handshakes_failed",
+        yield _family(
+            "tls_handshakes_failed",
             "TLS handshakes that were begun and not completed.",
-            labels=["reason"],
+            ("reason",),
+            (((fault.value,), count) for fault, count in self._counts.handshakes.items()),
         )
-        for cause, count in self._counts.handshakes.items():
-            handshakes.add_metric([cause.value], count)
-        yield handshakes
+
+
+def _family(
+    name: str,
+    documentation: str,
+    labels: Sequence[str],
+    counts: Iterable[tuple[Sequence[str], int]],
+) -> CounterMetricFamily:
+    """A family of counters; ``counts`` has the label values of each series and its count."""
+    family = CounterMetricFamily(f"{PREFIX}{name}", documentation, labels=labels)
+    for values, count in counts:
+        family.add_metric(values, count)
+    return family
