@@ -356,6 +356,8 @@ def test_an_interrupted_run_leaves_no_process(number: signal.Signals, code: int)
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # A shell that runs the tests in the background ignores SIGINT, and a child inherits that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert run.stderr is not None
     with run:
