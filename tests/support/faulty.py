@@ -193,6 +193,9 @@ class MemoryRelay:
         self.relay = Relay(settings, log, self.metrics)
         self.relay.wheel._loop = self.clock  # type: ignore[assignment]
         self.relay.wheel.now = self.clock.time()
+        # No read is dear, however long the garbage collector or another process takes meanwhile.
+        scheduler = self.relay.scheduler
+        scheduler._clock = scheduler._wall = self.clock.time
         self.loop.set_exception_handler(self.relay.errors.from_loop)
         listeners = self.relay.listeners
         self._site = listeners._site(self.relay._routes(), self.relay.pending, any_host)
