@@ -136,11 +136,21 @@ class FairScheduler:
             self._enqueue(reader)
 
     def process(self, reader: FairReader, nbytes: int) -> None:
-        """Process bytes that a transport, itself a reader, has put into the reader's buffer."""
+        """Process bytes that a transport, itself a reader, has put into the reader's buffer.
+
+        They wait behind a kept remainder: a transport may go on with what it has read already.
+        """
         data = reader.receive_buffer[:nbytes]
+        if reader in self._kept:
+            self._keep(reader, self._kept[reader] + bytes(data))
+            return
         position = self._process_light(reader, data)
         if position < nbytes and self._process(reader, data, position):
             self._enqueue(reader)
+
+    def keeps(self, reader: FairReader) -> bool:
+        """Whether there is a kept remainder of its bytes, which must not be overtaken."""
+        return reader in self._kept
 
     def _process_light(self, reader: FairReader, data: memoryview) -> int:
         """Process a read that did not fill the quota, as long as it is certainly cheap.

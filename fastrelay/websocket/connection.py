@@ -95,10 +95,11 @@ class Connection(Sender):
         return self._context.scheduler.whole
 
     def process_read(self, nbytes: int) -> None:
-        if nbytes < LIGHT_BYTES:
+        scheduler = self._context.scheduler
+        if nbytes < LIGHT_BYTES and not scheduler.keeps(self):
             self._received(self._decoder.buffer_updated(nbytes))
         else:
-            self._context.scheduler.process(self, nbytes)
+            scheduler.process(self, nbytes)
 
     def process_piece(self, data: memoryview, position: int) -> int:
         messages, position = self._decoder.decode_piece(data, position)

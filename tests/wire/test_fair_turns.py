@@ -214,6 +214,30 @@ async def test_time_that_others_have_used_makes_nobody_heavy() -> None:
     assert not len(scheduler)
 
 
+async def test_what_a_transport_passes_on_never_overtakes_a_kept_remainder() -> None:
+    """As of TLS: what came behind a handshake is passed on although reading is paused."""
+    clock = Clock()
+    scheduler = FairScheduler(clock=clock, wall=clock)
+    seen = bytearray()
+
+    class Noting(Reader):
+        def process_piece(self, data: memoryview, position: int) -> int:
+            end = super().process_piece(data, position)
+            seen.extend(data[position:end])
+            return end
+
+    reader = Noting(clock, scheduler, 2e-3)
+    sent = bytes(range(256)) * 40
+    for position in range(0, len(sent), 2560):
+        scheduler.whole[:2560] = sent[position : position + 2560]
+        scheduler.process(reader, 2560)
+    assert scheduler.keeps(reader)
+    while scheduler.keeps(reader):
+        await asyncio.sleep(0)
+    assert seen == sent
+    assert not scheduler.kept_bytes
+
+
 async def test_a_dear_read_that_is_one_piece_is_measured_when_it_comes_again() -> None:
     clock = Clock()
     scheduler = FairScheduler(clock=clock, wall=clock)
