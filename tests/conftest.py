@@ -12,6 +12,10 @@ from hypothesis import HealthCheck, settings
 
 from tests.support.peer import HttpClient
 
+# No coroutine test needs as long as this, in seconds, even beside other work. One that waits for
+# ever is then a failure with the name of the test and the place, not a run that never ends.
+LONGEST_TEST = 90.0
+
 # How long an example takes says what else the machine is doing. In CI (the variable) hypothesis
 # draws the same examples each time.
 settings.register_profile(
@@ -45,9 +49,20 @@ async def _checked(
     faults: list[dict[str, Any]] = []
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: faults.append(context))
-    await function(**arguments)
+    printing = loop.call_later(LONGEST_TEST - 1, _print_tasks)
+    try:
+        async with asyncio.timeout(LONGEST_TEST):
+            await function(**arguments)
+    finally:
+        printing.cancel()
     left = asyncio.all_tasks() - {asyncio.current_task()}
     assert not left, f"tasks left running: {left}"
     assert not faults, faults
     open_clients, HttpClient.left_open = HttpClient.left_open, set()
     assert not open_clients, f"clients left open: {open_clients}"
+
+
+def _print_tasks() -> None:
+    """Print where every task of a test that is about to be given up stands."""
+    for task in asyncio.all_tasks():
+        task.print_stack()
