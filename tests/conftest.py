@@ -3,7 +3,8 @@
 import asyncio
 import gc
 import inspect
-from collections.abc import Callable, Coroutine
+import signal
+from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
 import pytest
@@ -12,8 +13,8 @@ from hypothesis import HealthCheck, settings
 
 from tests.support.peer import HttpClient
 
-# No coroutine test needs as long as this, in seconds, even beside other work. One that waits for
-# ever is then a failure with the name of the test and the place, not a run that never ends.
+# No test that is not marked as slow needs as long as this, in seconds, even beside other work. One
+# that waits for ever is then a failure with its name and the place, not a run that never ends.
 LONGEST_TEST = 90.0
 
 # How long an example takes says what else the machine is doing. In CI (the variable) hypothesis
@@ -41,6 +42,23 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     uvloop.run(_checked(function, arguments))
     gc.collect()  # a socket or a task left behind warns here, in the test that left it
     return True
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    """Give up a test that is no coroutine and takes too long. Slow ones have their own limits."""
+    if item.get_closest_marker("slow") or inspect.iscoroutinefunction(getattr(item, "obj", None)):
+        return (yield)
+    signal.signal(signal.SIGALRM, _give_up)
+    signal.alarm(int(LONGEST_TEST))
+    try:
+        return (yield)
+    finally:
+        signal.alarm(0)
+
+
+def _give_up(*_: object) -> None:
+    raise TimeoutError(f"the test did not end within {LONGEST_TEST} s")
 
 
 async def _checked(

@@ -37,6 +37,7 @@ from bench.support.machine import describe
 from bench.support.meter import measure
 from bench.support.relay import OURS, Relay, running
 from bench.unchanged.measure import BASE, THIS, Checkouts
+from tests.support.command import started
 from tests.support.process import marked
 from tests.support.programs import needs
 
@@ -349,8 +350,8 @@ def test_a_ratio_is_judged_by_its_median_and_interval() -> None:
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_run_leaves_no_process(number: signal.Signals, code: int) -> None:
     mark = f"BENCH_TEST_{uuid.uuid4().hex}"
-    run = subprocess.Popen(
-        (sys.executable, "-m", "bench", "compare", "--only", "roundtrip", "--against", "pipe"),
+    with started(
+        *(sys.executable, "-m", "bench", "compare", "--only", "roundtrip", "--against", "pipe"),
         env={**os.environ, mark: "1"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -358,9 +359,7 @@ def test_an_interrupted_run_leaves_no_process(number: signal.Signals, code: int)
         start_new_session=True,
         # A shell that runs the tests in the background ignores SIGINT, and a child inherits that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    assert run.stderr is not None
-    with run:
+    ) as run:
         lines = iter(run.stderr)
         while " x 256 B x 1 " not in next(lines):  # a turn is over: all of them run
             pass

@@ -21,6 +21,7 @@ from bench.hostile.report import markdown, table
 from bench.hostile.run import measure_load
 from bench.support.generator import Failed
 from bench.support.relay import OURS, running
+from tests.support.command import started
 from tests.support.process import marked
 
 SERVER_CLOSES = b"\x88\x10\x03\xf0too many pings"
@@ -222,14 +223,13 @@ def test_attackers_without_a_relay_are_an_error() -> None:
 def test_an_interrupted_run_leaves_no_process() -> None:
     mark = f"BENCH_TEST_{uuid.uuid4().hex}"
     command = (sys.executable, "-m", "bench", "hostile", "pings", "--seconds", "60")
-    attacking = subprocess.Popen(
-        command,
+    with started(
+        *command,
         env={**os.environ, mark: "1"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
-    )
-    with attacking:
+    ) as attacking:
         while len(marked(mark)) < 5:  # itself, a relay, honest peers, two attackers
             assert attacking.poll() is None
             time.sleep(0.05)

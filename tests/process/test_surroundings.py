@@ -20,7 +20,7 @@ from fastrelay.net.bound_sockets import BindFailed, bind_all
 from fastrelay.process.bind_refusals import refusal_of
 from fastrelay.process.standard_descriptors import occupy_standard_descriptors
 from fastrelay.process.systemd import Notifier
-from tests.support.command import COMMAND, refused
+from tests.support.command import COMMAND, refused, started
 from tests.support.programs import needs, skip_unless_ci
 
 
@@ -182,9 +182,8 @@ sys.exit(main())
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_before_anything_is_imported(number: int) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", _SLOW_IMPORT.format(port=1)], stdout=subprocess.PIPE
-    ) as process:
+    command = (sys.executable, "-c", _SLOW_IMPORT.format(port=1))
+    with started(*command, stdout=subprocess.PIPE) as process:
         assert process.stdout
         assert process.stdout.readline() == b"importing\n"
         process.send_signal(signal.SIGHUP)
@@ -197,8 +196,8 @@ def test_a_signal_before_anything_is_imported(number: int) -> None:
 def test_a_signal_to_process_1(tmp_path: Path) -> None:
     needs("unshare", "util-linux")
     code = _SLOW_IMPORT.format(port=1)
-    command = ["unshare", "-p", "-f", "--kill-child", sys.executable, "-c", code]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as outer:
+    command = ("unshare", "-p", "-f", "--kill-child", sys.executable, "-c", code)
+    with started(*command, stdout=subprocess.PIPE) as outer:
         assert outer.stdout
         if outer.stdout.readline() != b"importing\n":
             skip_unless_ci("this user may not make a pid namespace")

@@ -3,7 +3,9 @@
 import io
 import subprocess
 import sys
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from typing import Any
 
 from fastrelay.cli import main
 
@@ -15,6 +17,20 @@ LISTEN = ("--insecure-listen", "127.0.0.1:8080")
 def run(*arguments: str | bytes) -> subprocess.CompletedProcess[str]:
     """The whole life of a command that must end by itself."""
     return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=60)
+
+
+@contextmanager
+def started(*command: str, **options: Any) -> Iterator["subprocess.Popen[Any]"]:
+    """A process that is killed at the end, unless the test has ended it.
+
+    :class:`subprocess.Popen` as a context manager waits for the process instead, without limit when
+    an assertion of the test has failed.
+    """
+    with subprocess.Popen(command, **options) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def what_and_fix(said: str) -> tuple[str, str]:

@@ -4,7 +4,6 @@ import signal
 import ssl
 import stat
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ import pytest
 from bench.support.ports import free_port
 from fastrelay.config.settings import Acme, Address
 from tests.support.certificates import authority
+from tests.support.command import COMMAND, started
 from tests.support.harness import running_relay
 from tests.support.peer import HttpClient, open_http, request, upgrade_headers
 
@@ -106,9 +106,7 @@ def test_a_wide_cache_of_ours_is_tightened_and_said(workers: str, tmp_path: Path
     flags = ("--domain", NAME, "--cert-cache", str(cache), "--acme-directory", NO_CA)
     flags += ("--https-listen", f"127.0.0.1:{free_port()}", "--metrics-listen", "")
     flags += ("--http-listen", f"127.0.0.1:{free_port()}", "--workers", workers)
-    with subprocess.Popen(
-        [sys.executable, "-m", "fastrelay", *flags], stderr=subprocess.PIPE, text=True
-    ) as process:
+    with started(*COMMAND, *flags, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr
         first = next(process.stderr)
         assert f"level=WARN msg=cert_cache_tightened path={cache}" in first
