@@ -5,90 +5,17 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
 
 from fastrelay.config.settings import Address, Intervals, Settings
 from fastrelay.net.bound_sockets import bind, bind_for_workers, bind_group
 from tests.support.certificates import authority
-from tests.support.harness import START, relay_with_workers, running_relay
-from tests.support.in_subprocess import RelayInSubprocess, start_process
-from tests.support.peer import Peer, request, upgrade_headers
+from tests.support.in_subprocess import start_process
+from tests.support.peer import request, upgrade_headers
+from tests.support.workers import SPARE, Pair, accepts, claim, is_up, pairs, workers
 from tests.wire.test_tls import put, serial
-
-FAST = {"worker_silent": 1000.0, "worker_hung": 1000.0, "worker_restart": 0.05}
-"""A worker that waits for its turn on a machine that does much else is not hung."""
-
-SPARE = 2
-"""libuv opens /dev/null in each process that has accepted a connection."""
-
-ATTEMPTS = "ws_upgrade_attempts_total"
-
-
-@asynccontextmanager
-async def workers(count: int = 2, **changed: Any) -> AsyncIterator[RelayInSubprocess]:
-    token = START.set(relay_with_workers)
-    try:
-        intervals = FAST | changed.pop("intervals", {})
-        async with running_relay(workers=count, intervals=intervals, **changed) as relay:
-            yield relay
-    finally:
-        START.reset(token)
-
-
-class Pair(NamedTuple):
-    """A binary and a phone of it, and the worker that owns them."""
-
-    server_id: str
-    owner: int
-    binary: Peer
-    phone: Peer
-
-    async def converse(self, text: bytes) -> None:
-        """Frames go both ways."""
-        self.phone.send_text(text)
-        envelope = await self.binary.text()
-        assert envelope.endswith(b'"frame":' + text + b"}")
-        self.binary.send_text(envelope)
-        assert await self.phone.text() == text
-
-
-async def pairs(relay: RelayInSubprocess, count: int) -> list[Pair]:
-    """At least so many, and one at least of each worker, with the server-ids ``id0`` and so on."""
-    found: list[Pair] = []
-    while len(found) < count or {pair.owner for pair in found} < relay.workers.keys():
-        name = f"id{len(found)}"
-        binary, phone = await relay.binary(name), await relay.phone(name)
-        found.append(Pair(name, await relay.owner_of(binary), binary, phone))
-        assert await relay.owner_of(phone) == found[-1].owner
-    return found
-
-
-def accepts(relay: RelayInSubprocess) -> float:
-    return relay.value(ATTEMPTS, endpoint="server", outcome="accept")
-
-
-async def is_up(relay: RelayInSubprocess, index: int) -> None:
-    await relay.until(lambda: relay.value("worker_up", worker=str(index)) == 1)
-
-
-async def claim(relay: RelayInSubprocess, server_id: str) -> Peer:
-    """A binary that claims a server-id, however often it has to dial."""
-    async with asyncio.timeout(40):
-        while True:
-            client = await relay.http()
-            headers = {"X-Pyrycode-Server": server_id, "X-Pyrycode-Version": "1"}
-            client.send(request("/v1/server", upgrade_headers(headers)))
-            with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-                status, headers, _ = await client.response()
-                if status == 101:
-                    return relay.own(Peer(client.reader, client.writer))
-                assert (status, headers["retry-after"]) == (503, "2")
-            await asyncio.sleep(0.02)
 
 
 async def test_a_killed_worker_takes_its_own_connections_and_no_other() -> None:

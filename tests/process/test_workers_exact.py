@@ -4,11 +4,9 @@ import asyncio
 import os
 import signal
 
-from tests.process.test_workers import accepts, is_up, workers
 from tests.support.in_subprocess import RelayInSubprocess
 from tests.support.peer import Peer, request, upgrade_headers
-
-ATTEMPTS = "ws_upgrade_attempts_total"
+from tests.support.workers import ATTEMPTS, accepts, is_up, workers
 
 
 async def attempt(relay: RelayInSubprocess, server_id: str) -> tuple[int, Peer]:

@@ -1,8 +1,8 @@
 """Wakes of all workers are sent by the supervisor, whose limits hold for all of them together."""
 
-from tests.process.test_workers import workers
 from tests.support.google import DEVICE, google, secrets
 from tests.support.pushing import DROPPED, only, outcomes, wake
+from tests.support.workers import workers
 
 
 async def test_wakes_of_every_worker_share_one_token_and_one_limit() -> None:

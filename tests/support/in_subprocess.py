@@ -19,7 +19,7 @@ from fastrelay.config.serialised import to_json
 from fastrelay.config.settings import Settings
 from fastrelay.net.bound_sockets import BoundSockets, bind_for_workers
 from fastrelay.process.child import command
-from tests.support.peer import HttpClient
+from tests.support.peer import HttpClient, port_of
 from tests.support.running import RunningRelay, Samples
 
 
@@ -63,8 +63,21 @@ class RelayInSubprocess(RunningRelay):
 
     def holders_of(self, peer: HttpClient) -> list[int]:
         """The workers whose processes hold the socket of a connection: two if it is spliced."""
-        port = peer.writer.get_extra_info("sockname")[1]
+        port = port_of(peer)
         return [i for i, pid in self.workers.items() if port in _peer_ports(pid, self.port)]
+
+    def ports_at(self, *workers: int) -> set[int]:
+        """The ports of all connections that these workers hold."""
+        pids = self.workers
+        return set().union(*(_peer_ports(pids[i], self.port) for i in workers))
+
+    async def http_at(self, worker: int, *, window: int = 0) -> HttpClient:
+        """A connection that has sent nothing yet, and that this worker has accepted."""
+        while True:
+            client = await self.http(window=window)
+            if await self.owner_of(client) == worker:
+                return client
+            await client.close()
 
     async def started(self) -> None:
         """Wait until it serves."""

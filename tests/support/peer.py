@@ -182,6 +182,12 @@ class HttpClient:
         await self.close()
 
 
+def port_of(client: HttpClient) -> int:
+    """The port at this end of a connection."""
+    port: int = client.writer.get_extra_info("sockname")[1]
+    return port
+
+
 class Peer(HttpClient):
     """An upgraded connection."""
 

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from tests.process.test_workers import workers
 from tests.support.google import DEVICE, PROJECT, answer, google, secrets
 from tests.support.pushing import (
     DROPPED,
@@ -20,6 +19,7 @@ from tests.support.pushing import (
     wake,
 )
 from tests.support.running import RunningRelay
+from tests.support.workers import workers
 
 FINGERPRINT = re.compile("[0-9a-f]{16}")
 
