@@ -18,11 +18,14 @@ _INT: Final = array.array("i").itemsize
 
 
 class BrokenPacket(Exception):
-    """A message was cut, or not all of its descriptors arrived: too many are open."""
+    """A message was cut."""
 
 
 class Packet(NamedTuple):
-    """A message, and sockets that belong to the receiver now."""
+    """A message, and sockets that belong to the receiver now.
+
+    There is no socket if not all have arrived, because the receiver has too many descriptors.
+    """
 
     content: bytes
     sockets: tuple[socket.socket, ...]
@@ -71,7 +74,7 @@ def receive(sock: socket.socket, buffer: bytearray) -> Packet | None:
 
     Raises:
         BlockingIOError: there is none now.
-        BrokenPacket: it was not whole; its descriptors are closed.
+        BrokenPacket: it was not whole; its sockets are closed.
         OSError: the socket failed.
     """
     space = socket.CMSG_SPACE(_DESCRIPTORS * _INT)
@@ -85,5 +88,7 @@ def receive(sock: socket.socket, buffer: bytearray) -> Packet | None:
     )
     if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
         packet.close()
+        packet = packet._replace(sockets=())
+    if flags & socket.MSG_TRUNC:
         raise BrokenPacket
     return packet if size else None

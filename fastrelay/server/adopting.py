@@ -41,7 +41,7 @@ class Incoming:
 
     Args:
         sender: the number of that worker.
-        may_adopt: whether there is room for one more connection.
+        may_adopt: whether there is room for one more connection, which has arrived or not.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Incoming:
         counted: SharedConnections,
         endings: SharedEndings,
         owner: Adopter,
-        may_adopt: Callable[[], bool],
+        may_adopt: Callable[[bool], bool],
     ) -> None:
         self._sender = sender
         self._sock = sock
@@ -86,14 +86,15 @@ class Incoming:
     def _received(self, packet: packets.Packet) -> None:
         try:
             message = decode(packet.content)
-            sock, *rest = packet.sockets
         except (msgspec.MsgspecError, ValueError):
             packet.close()
             raise
-        if self._loop.time() >= message.until or not self._may_adopt():
+        arrived = bool(packet.sockets)
+        if self._loop.time() >= message.until or not self._may_adopt(arrived):
             packet.close()
             self._answer(message, adopted=False)
             return
+        sock, *rest = packet.sockets
         sock.setblocking(False)
         far_end = None
         if rest:

@@ -128,7 +128,7 @@ class Outgoing:
             return
         admitted.transport.pause_reading()
         handing = _Handing(admitted, refuse, self, self._loop.time() + self._patience)
-        self._wheel.at(handing, handing.until)
+        self._wheel.after(handing, self._patience)
         self._pending.add(handing, admitted.client)
         if self._waiting or not self._send(handing):
             handing.is_waiting = True

@@ -172,9 +172,13 @@ class Workers:
         self.counts.counters.tallies.relay_full += 1
         return False
 
-    def _may_adopt(self) -> bool:
-        """Whether a connection of another worker may be adopted; a refusal is counted."""
-        if not self._is_open:
+    def _may_adopt(self, arrived: bool) -> bool:
+        """Whether a connection of another worker may be adopted; a refusal is counted.
+
+        Args:
+            arrived: whether its socket has; not if this process can have no more descriptors.
+        """
+        if not (self._is_open and arrived):
             self.counts.counters.tallies.owner_away += 1
             return False
         return self._has_room()

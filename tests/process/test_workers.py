@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import resource
 import signal
 import socket
 from pathlib import Path
@@ -12,7 +13,8 @@ import pytest
 from fastrelay.config.settings import Address, Intervals, Settings
 from fastrelay.net.bound_sockets import bind, bind_for_workers, bind_group
 from tests.support.certificates import authority
-from tests.support.in_subprocess import start_process
+from tests.support.harness import settings_for
+from tests.support.in_subprocess import start_process, starting_relay
 from tests.support.peer import request, upgrade_headers
 from tests.support.workers import SPARE, Pair, accepts, claim, is_up, pairs, workers
 from tests.wire.test_tls import put, serial
@@ -152,6 +154,27 @@ def _is_alive(pid: int) -> bool:
         return False
 
 
+async def test_a_worker_without_descriptors_is_connected_with_one_that_is_restarted() -> None:
+    async with workers() as relay:
+        made = await pairs(relay, 2)
+        names = {pair.owner: pair.server_id for pair in made}
+        short = relay.workers[0]
+        limits = resource.prlimit(short, resource.RLIMIT_NOFILE)
+        resource.prlimit(short, resource.RLIMIT_NOFILE, (3, limits[1]))
+        os.kill(relay.workers[1], signal.SIGKILL)
+        await relay.until(lambda: relay.value("worker_restarts_total", worker="1") == 1)
+        await is_up(relay, 1)  # so the sockets to it have been sent to the other one
+        resource.prlimit(short, resource.RLIMIT_NOFILE, limits)
+        in_a_row = 0
+        async with asyncio.timeout(40):
+            while in_a_row < 40:  # the kernel spreads them over the workers
+                client = await relay.http()
+                headers = {"X-Pyrycode-Server": names[in_a_row % 2], "X-Pyrycode-Token": "t"}
+                client.send(request("/v1/client", upgrade_headers(headers)))
+                in_a_row = in_a_row + 1 if (await client.response())[0] == 101 else 0
+                await client.close()
+
+
 async def test_signals_of_the_supervisor_do_not_end_a_worker() -> None:
     async with workers() as relay:
         pair, *_ = await pairs(relay, 1)
@@ -210,6 +233,19 @@ def test_a_second_relay_on_the_port_is_refused(host: str) -> None:
     finally:
         for sock in group:
             sock.close()
+
+
+async def test_a_worker_that_dies_while_others_are_ready_does_not_make_them_serve() -> None:
+    async with starting_relay(settings_for(workers=3), 0.0) as relay:
+        await relay.until(lambda: 1 in relay.workers)
+        slow = relay.workers[1]
+        os.kill(slow, signal.SIGSTOP)
+        await is_up(relay, 0)
+        await is_up(relay, 2)
+        os.kill(slow, signal.SIGKILL)
+        await relay.started()
+        await relay.binary()
+        # That no worker has reported an internal error is seen at the end.
 
 
 async def test_a_broken_listener_of_the_supervisor_ends_the_relay(tmp_path: Path) -> None:

@@ -41,18 +41,14 @@ START: ContextVar[Any] = ContextVar("START", default=relay_in_process)
 """How relays are started: :func:`relay_in_process` or :func:`relay_in_subprocess`."""
 
 
-@asynccontextmanager
-async def running_relay(
+def settings_for(
     *,
     intervals: dict[str, float] | None = None,
     limits: dict[str, Any] | None = None,
     **settings: Any,
-) -> AsyncIterator[Any]:
-    """A relay with the given settings changed; the rate limit is off unless a test sets it.
-
-    It is a :class:`RunningRelay`; by default a :class:`RelayInProcess`.
-    """
-    changed = replace(
+) -> Settings:
+    """The settings of a test's relay; the rate limit is off unless a test sets it."""
+    return replace(
         Settings(
             listen=Address("127.0.0.1", 0),
             tls=local_certificate() if SECURE.get() else None,
@@ -63,6 +59,16 @@ async def running_relay(
         ),
         **settings,
     )
+
+
+@asynccontextmanager
+async def running_relay(
+    *, intervals: dict[str, float] | None = None, **changed: Any
+) -> AsyncIterator[Any]:
+    """A relay with the given settings changed, see :func:`settings_for`.
+
+    It is a :class:`RunningRelay`; by default a :class:`RelayInProcess`.
+    """
     flood = (intervals or {}).get("log_flood", 0.0)
-    async with START.get()(changed, flood) as running:
+    async with START.get()(settings_for(intervals=intervals, **changed), flood) as running:
         yield running

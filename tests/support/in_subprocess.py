@@ -156,6 +156,14 @@ def _peer_ports(pid: int, port: int) -> set[int]:
 @asynccontextmanager
 async def relay_in_subprocess(settings: Settings, flood: float) -> AsyncIterator[RelayInSubprocess]:
     """A relay that limits its log to a line in ``flood`` seconds for each event."""
+    async with starting_relay(settings, flood) as running:
+        await running.started()
+        yield running
+
+
+@asynccontextmanager
+async def starting_relay(settings: Settings, flood: float) -> AsyncIterator[RelayInSubprocess]:
+    """The same, which may not serve yet."""
     settings = replace(settings, intervals=replace(settings.intervals, log_flood=flood))
     with tempfile.TemporaryDirectory() as directory:
         log = Path(directory) / "log"
@@ -167,7 +175,6 @@ async def relay_in_subprocess(settings: Settings, flood: float) -> AsyncIterator
             process = await start_process(settings, sockets, public[1:], log)
             running = RelayInSubprocess(process, sockets, log, secure=settings.tls is not None)
         try:
-            await running.started()
             yield running
         finally:
             await running.close_clients()

@@ -45,6 +45,10 @@ class Report(StrEnum):
     """The number of :attr:`Order.PUBLISH`."""
     WAKE = "wake"
     """A server-id, the connection id of its binary, and the token of a device to wake."""
+    UNCONNECTED = "unconnected"
+    """Another worker, to and from which no sockets came: this one has no descriptor left now."""
+    NOT_ACCEPTING = "not_accepting"
+    """Another worker, from whose socket this one cannot accept: it has no descriptor left now."""
     FAILED = "failed"
     """A listening socket is broken."""
 
@@ -57,7 +61,7 @@ class Channel:
 
     Args:
         on_message: called with what the other side says, its values and the sockets that came with
-            it, which belong to the callee.
+            it, which belong to the callee. None came if this process has too many descriptors.
         on_end: called once when the other side is gone.
     """
 

@@ -42,6 +42,9 @@ from fastrelay.process.workers.channel import Order, Report, Value
 from fastrelay.process.workers.member import Equipment, Member, State, environment_of_workers
 from fastrelay.process.workers.services import Services
 
+_CONNECT_AGAIN: Final = 0.5
+"""Seconds until a worker that had no descriptor for the sockets to another one gets new ones."""
+
 _SECONDS_TO_END: Final = 3.0
 """What a worker may take to end, beside its drain, before it is killed."""
 
@@ -213,6 +216,13 @@ class Supervisor:
         elif what == Report.WAKE:
             server_id, conn_id, token = map(str, values)
             self._services.wake(server_id, conn_id, token)
+        elif what == Report.UNCONNECTED:
+            other = self._members[int(values[0])]
+            self._loop.call_later(_CONNECT_AGAIN, self._connect, member, [other])
+        elif what == Report.NOT_ACCEPTING:
+            other = self._members[int(values[0])]
+            if other.stand_in == member.index:
+                other.stand_in = None  # until the next look
         elif what == Report.FAILED:
             self._listener_failed()
 
@@ -239,9 +249,9 @@ class Supervisor:
             self._started.set()
 
     def _connect(self, member: Member, others: list[Member] | None = None) -> None:
-        """Give a worker sockets to others, and those sockets to it."""
+        """Give a worker that serves sockets to others that do, and those sockets to it."""
         for other in self._members if others is None else others:
-            if other is member or other.state is not State.SERVING:
+            if other is member or {member.state, other.state} != {State.SERVING}:
                 continue
             there, back = packets.packet_pair(), packets.packet_pair()
             for one, another, sockets in (
@@ -264,7 +274,8 @@ class Supervisor:
             self._log.error("workers_die_before_ready", err="giving up")
             self._exit_requests.put_nowait(EXIT_LISTENER_FAILED)
             return
-        self._stand_in(member)
+        if self._started.is_set():  # before, none accepts yet
+            self._stand_in(member)
         # A worker that accepted for others does so no more.
         for other in self._members:
             if other.stand_in == member.index:

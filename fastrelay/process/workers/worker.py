@@ -154,9 +154,10 @@ class Worker:
     def _obey(self, order: str, values: list[Value], sockets: tuple[socket.socket, ...]) -> None:
         if order == Order.SERVE:
             self._start()
+        elif order == Order.CONNECT and sockets:
+            self._machine.connect(int(values[0]), *sockets)
         elif order == Order.CONNECT:
-            outgoing, incoming = sockets
-            self._machine.connect(int(values[0]), outgoing, incoming)
+            self._say(Report.UNCONNECTED, values[0])
         elif order == Order.ACCEPT_FOR:
             self._accept_for(int(values[0]))
         elif order == Order.LEAVE:
@@ -189,8 +190,13 @@ class Worker:
             self._ends.put_nowait(None)
 
     def _accept_for(self, index: int) -> None:
-        if index not in self._accepting_for and self._inherited.public:
+        if index in self._accepting_for or not self._inherited.public:
+            return
+        try:
             sock = self._inherited.public[index].dup()
+        except OSError:
+            self._say(Report.NOT_ACCEPTING, index)
+        else:
             self._accepting_for[index] = self._relay.listeners.add_public(sock)
 
     def _close_public(self) -> None:
