@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shlex
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from hypothesis import strategies as st
 import fastrelay
 from bench.support.ports import free_port
 from fastrelay.log import BOOT_KEYS, KEYS, LEVELS, MAX_LINE, WHOLE_LINES, LineCounts, Log
+from tests.support.command import COMMAND
 from tests.support.peer import open_peer
 
 MOMENT = 1_700_000_000.0625
@@ -299,7 +299,7 @@ async def test_a_relay_whose_log_reader_has_gone_relays_on() -> None:
     port = free_port()
     reader, writer = os.pipe()
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "fastrelay", "--insecure-listen", f"127.0.0.1:{port}"),
+        *(*COMMAND, "--insecure-listen", f"127.0.0.1:{port}", "--metrics-listen="),
         stderr=writer,
     )
     os.close(writer)
