@@ -5,21 +5,11 @@ uvloop's transport remembers ``data_received`` of the last protocol that had one
 What it costs is in docs/performance.md (what made the difference).
 """
 
-from typing import Any
-
-from fastrelay.websocket.connection import Connection
+from fastrelay.loop.fair_reads import FairReader
 
 IDLE = True
 
 
 def change() -> None:
-    """Set protocols as one would: the next after the last, with nothing between."""
-    shipped = Connection.__init__
-
-    def make(self: Any, transport: Any, *rest: Any) -> None:
-        http = transport.get_protocol()
-        shipped(self, transport, *rest)
-        transport.set_protocol(http)
-        transport.set_protocol(self)
-
-    Connection.__init__ = make  # type: ignore[method-assign]
+    """Leave ``data_received`` out of protocols that are called by other methods."""
+    del FairReader.data_received

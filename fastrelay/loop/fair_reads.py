@@ -57,6 +57,11 @@ class FairReader(asyncio.BufferedProtocol):
     _quota: memoryview
     _transport: asyncio.Transport
 
+    data_received: Final = None
+    """uvloop keeps hold of the last ``data_received`` that a protocol of the transport had, also of
+    one before this. Without this attribute that is the request head's parser, which would live as
+    long as the connection (``bench/experiments/parser_release.py``)."""
+
     def get_buffer(self, sizehint: int) -> memoryview:
         return self._quota
 

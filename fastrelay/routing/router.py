@@ -225,6 +225,8 @@ class Router:
             return partial(self._refuse_without_server, phone, remote)
         except AtCap:
             return partial(self._refuse_at_cap, phone, remote)
+        if binary is not None:
+            phone.server_id = binary.server_id  # one string for all of them
         phone.registered(conn_id, None if binary is None else binary.connection)
         self._events.client_accept()
         self._log.info(

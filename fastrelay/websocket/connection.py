@@ -5,7 +5,6 @@ Methods that other peers and the event loop call do not raise: see
 """
 
 import asyncio
-from typing import Final
 
 from fastrelay.loop.fair_reads import LIGHT_BYTES
 from fastrelay.loop.internal_errors import report
@@ -31,7 +30,6 @@ from fastrelay.websocket.sender import Sender
 from fastrelay.websocket.states import TRANSITIONS, Event, State
 
 _OPEN, _CLOSING, _CLOSED = State.OPEN, State.CLOSING, State.CLOSED  # cached: hot path
-_NO_PROTOCOL: Final = asyncio.Protocol()
 
 
 class Connection(Sender):
@@ -60,10 +58,6 @@ class Connection(Sender):
         self._useless_full_at = 0.0
         self._received_before = self._acknowledged_closing = 0
         transport.set_write_buffer_limits(high=0)
-        # uvloop keeps hold of the last protocol's data_received beside a buffered one's methods;
-        # without this the request head's parser lives as long as the connection
-        # (bench/experiments/parser_release.py).
-        transport.set_protocol(_NO_PROTOCOL)
         transport.set_protocol(self)
         if transport.get_write_buffer_size():
             # Responses to earlier requests still wait. HttpProtocol has got the transport's

@@ -25,3 +25,13 @@ async def test_the_head_parser_goes_with_the_upgrade(secure: bool) -> None:
         await relay.phone()
         assert alive(Connection) == before[0] + 2
         assert (alive(HttpProtocol), alive(h11.Connection)) == before[1:]
+
+
+async def test_phones_share_the_server_id_of_their_binary() -> None:
+    async with running_relay() as relay:
+        await relay.binary()
+        for _ in range(2):
+            await relay.phone()
+        handlers = [connection._handler for connection in relay.relay.live]
+        assert len(handlers) == 3
+        assert len({id(handler.server_id) for handler in handlers}) == 1
