@@ -150,7 +150,9 @@ def test_an_environment_that_is_refused(
 
 def test_a_certificate_that_is_not_there() -> None:
     files = ("--tls-cert", "/nowhere/c\nd", "--tls-key", "/nowhere/k")
-    what, fix = refused_process(*files, "--https-listen", f"127.0.0.1:{free_port()}")
+    what, fix = refused_process(
+        *files, "--https-listen", f"127.0.0.1:{free_port()}", "--metrics-listen="
+    )
     assert what == "cannot serve TLS: /nowhere/c d: No such file or directory"
     assert "PEM" in fix
 
@@ -190,7 +192,10 @@ def test_a_cache_of_somebody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     status.write_text("CapPrm:\t0\n")
     monkeypatch.setattr("fastrelay.config.checks._STATUS", status)
     monkeypatch.setattr(os, "geteuid", lambda: directory.stat().st_uid + 1)
-    what, fix = refused("--domain", "relay.example.org", "--cert-cache", str(directory))
+    listen = ("--https-listen", f"127.0.0.1:{free_port()}")
+    listen += ("--http-listen", f"127.0.0.1:{free_port()}", "--metrics-listen=")
+    cache = ("--domain", "relay.example.org", "--cert-cache", str(directory))
+    what, fix = refused(*cache, *listen)
     assert what == f"--cert-cache: others can read '{directory}', and it is not ours"
     assert "chown" in fix
 

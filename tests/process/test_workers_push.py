@@ -2,22 +2,22 @@
 
 from tests.support.google import DEVICE, google, secrets
 from tests.support.pushing import DROPPED, only, outcomes, wake
-from tests.support.workers import workers
+from tests.support.workers import binaries_of_all, workers
 
 
 async def test_wakes_of_every_worker_share_one_token_and_one_limit() -> None:
     async with google() as fake, workers(push=fake.push(), limits={"push_burst": 2}) as relay:
         assert outcomes(relay) == only()
-        binaries = [await relay.binary(f"id{number}") for number in range(6)]
-        assert len({await relay.owner_of(binary) for binary in binaries}) == 2
+        binaries = await binaries_of_all(relay, 6)
+        count = len(binaries)
         for binary in binaries:
             wake(binary)
-        await relay.until(lambda: outcomes(relay) == only(sent=6))
-        assert (fake.messages, fake.refused, len(fake.grants)) == ([DEVICE] * 6, [], 1)
+        await relay.until(lambda: outcomes(relay) == only(sent=count))
+        assert (fake.messages, fake.refused, len(fake.grants)) == ([DEVICE] * count, [], 1)
         for _ in range(2):
             wake(binaries[0])
         wake(binaries[1], platform="apns")
-        await relay.until(lambda: outcomes(relay) == only(sent=7, dropped=2))
+        await relay.until(lambda: outcomes(relay) == only(sent=count + 1, dropped=2))
         assert len(relay.log_of(DROPPED)) == 2
         said = "".join(relay.lines)
         assert not [secret for secret in secrets() if secret in said]

@@ -62,6 +62,16 @@ async def pairs(relay: RelayInSubprocess, count: int) -> list[Pair]:
     return found
 
 
+async def binaries_of_all(relay: RelayInSubprocess, count: int) -> list[Peer]:
+    """Binaries without phones: at least so many, and one at least of each worker."""
+    found: list[Peer] = []
+    owners: set[int] = set()
+    while len(found) < count or owners < relay.workers.keys():
+        found.append(await relay.binary(f"id{len(found)}"))
+        owners.add(await relay.owner_of(found[-1]))
+    return found
+
+
 async def only_owner(relay: RelayInSubprocess) -> int:
     """The worker that owns the one connection that there is, also if another one splices it."""
     while True:

@@ -19,7 +19,7 @@ from tests.support.pushing import (
     wake,
 )
 from tests.support.running import RunningRelay
-from tests.support.workers import workers
+from tests.support.workers import binaries_of_all, workers
 
 FINGERPRINT = re.compile("[0-9a-f]{16}")
 
@@ -115,13 +115,13 @@ async def test_a_name_as_google_gives_them() -> None:
 
 async def test_all_workers_have_the_same_fingerprints() -> None:
     async with google() as fake, workers(push=fake.push(), limits={"push_burst": 1}) as relay:
-        binaries = [await relay.binary(f"id{number}") for number in range(6)]
-        assert len({await relay.owner_of(binary) for binary in binaries}) == 2
+        binaries = await binaries_of_all(relay, 2)
+        count = len(binaries)
         for binary in binaries:
             wake(binary)
             wake(binary)
-        await relay.until(lambda: outcomes(relay) == only(sent=6, dropped=6))
+        await relay.until(lambda: outcomes(relay) == only(sent=count, dropped=count))
         sent, dropped = lines(relay, SENT), lines(relay, DROPPED)
-        assert len(sent) == len(dropped) == 6
+        assert len(sent) == len(dropped) == count
         assert len({line["token_fp"] for line in (*sent, *dropped)}) == 1
         assert not [secret for secret in secrets() if secret in "".join(relay.lines)]
