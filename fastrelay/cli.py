@@ -13,7 +13,9 @@ from fastrelay.config.errors import ConfigurationError
 from fastrelay.config.from_flags import asks_to_listen, read_settings
 from fastrelay.config.help import help_text
 from fastrelay.config.settings import Settings
-from fastrelay.config.sources import read_options
+from fastrelay.config.sources import HELP, read_options
+from fastrelay.config.spelling import did_you_mean
+from fastrelay.config.values import quoted
 from fastrelay.process.check import check
 from fastrelay.process.run import bind_and_run
 from fastrelay.process.standard_descriptors import occupy_standard_descriptors
@@ -39,6 +41,8 @@ fastrelay: no listener was asked for
 
   fastrelay --help                             shows all flags
 """
+_TOOLS = {"probe": probe, "top": top, "files": files}
+_CHECK = "check"
 _HELP = frozenset({"-h", "-help", "--help"})
 _VERSION = frozenset({"-version", "--version"})
 
@@ -54,12 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _command(arguments: Sequence[str]) -> int:
     try:
-        if arguments and arguments[0] == "probe":
-            return probe(arguments[1:])
-        if arguments and arguments[0] == "top":
-            return top(arguments[1:])
-        if arguments and arguments[0] == "files":
-            return files(arguments[1:])
+        if arguments and arguments[0] in _TOOLS:
+            return _TOOLS[arguments[0]](arguments[1:])
         return _relay(arguments)
     except ConfigurationError as refusal:
         _say(f"fastrelay: {refusal.what}\nfastrelay: {refusal.fix}\n")
@@ -82,7 +82,9 @@ def _relay(arguments: Sequence[str]) -> int:
         return EXIT_OK if tell(_PROGRAM, help_text()) else EXIT_UNPRINTED
     if not _VERSION.isdisjoint(arguments):
         return EXIT_OK if tell(_PROGRAM, f"{__version__}\n") else EXIT_UNPRINTED
-    only_check = bool(arguments) and arguments[0] == "check"
+    only_check = bool(arguments) and arguments[0] == _CHECK
+    if arguments and not only_check:
+        _refuse_unknown_command(arguments[0])
     options = read_options(arguments[1:] if only_check else arguments, os.environ)
     if not asks_to_listen(options):
         _say(_USAGE)
@@ -92,6 +94,13 @@ def _relay(arguments: Sequence[str]) -> int:
         tell(_PROGRAM, check(options, settings))  # the exit code tells the result in any case
         return EXIT_OK
     return _serve(settings)
+
+
+def _refuse_unknown_command(word: str) -> None:
+    """Refuse a first argument that can only be a command, and is none."""
+    if not word.startswith("-"):
+        meant = did_you_mean(word, (_CHECK, *_TOOLS, "--help", "--version"))
+        raise ConfigurationError(f"there is no command {quoted(word)}", f"{meant}{HELP}")
 
 
 def _say(text: str) -> None:

@@ -39,7 +39,7 @@ def test_it_says_what_would_run_and_who_says_so(
     rows = table(output.out)
     assert f"would serve plain HTTP on {listen}" in output.out
     assert "push is off" in output.out
-    assert "these variables are no flags: FASTRELAY_SERVICE_HOST" in output.out
+    assert "these variables are ignored: FASTRELAY_SERVICE_HOST" in output.out
     assert rows["insecure-listen"] == [listen, "--insecure-listen"]
     assert rows["max-held-bytes"] == ["1GiB", "FASTRELAY_MAX_HELD_BYTES (environment)"]
     assert rows["grace"] == ["2.5", f"grace (in '{file}')"]
@@ -49,6 +49,22 @@ def test_it_says_what_would_run_and_who_says_so(
     ]
     assert rows["max-phones"] == ["16", "default"]
     assert {flag.key for flag in FLAGS.values() if flag.limit} <= rows.keys()
+
+
+@pytest.mark.parametrize(
+    ("given", "cap"),
+    [
+        ((), "64, loopback and private peers: none"),
+        (("--max-connections-per-ip", "3"), "3"),
+        (("--max-connections-per-ip", "0"), "none"),
+    ],
+)
+def test_it_says_for_whom_the_cap_of_an_address_holds(
+    given: tuple[str, ...], cap: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    listen = ("--insecure-listen", "127.0.0.1:8080", "--max-connections", "100")
+    assert main(["check", *listen, *given]) == 0
+    assert table(capsys.readouterr().out)["max-connections-per-ip"][0] == cap
 
 
 def test_nothing_is_bound_and_no_directory_made(

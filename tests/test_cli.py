@@ -14,7 +14,7 @@ import pytest
 
 from bench.support.ports import free_port
 from fastrelay import __version__
-from tests.support.command import run
+from tests.support.command import LISTEN, refused, run
 from tests.support.peer import Peer, open_http, open_peer, request
 
 
@@ -69,6 +69,25 @@ async def running_command(
 
 
 # -- what it says about itself --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [
+        ("chek", "did you mean check? "),
+        ("prob", "did you mean probe? "),
+        ("file", "did you mean files? "),
+        ("help", "did you mean --help? "),
+        ("version", "did you mean --version? "),
+        ("x" * 100_000, ""),
+        ("", ""),
+    ],
+)
+def test_a_command_that_there_is_not(word: str, meant: str) -> None:
+    what, fix = refused(word, *LISTEN)
+    assert what.startswith(f"there is no command {word[:20]!r}"[:-1])
+    assert len(what) < 200
+    assert fix == f"{meant}fastrelay --help shows every flag and its default"
 
 
 def test_version() -> None:

@@ -18,6 +18,9 @@ FCM_TOKENS: Final = "https://oauth2.googleapis.com/token"
 CREDENTIALS: Final = "PYRYCODE_RELAY_FCM_CREDENTIALS"
 """The environment variable that holds the whole JSON key of a service account."""
 
+PRODUCTION: Final = "PYRYCODE_RELAY_PRODUCTION"
+SINGLE_INSTANCE: Final = "PYRYCODE_RELAY_SINGLE_INSTANCE"
+
 PREFIX: Final = "FASTRELAY_"
 """What the name of a flag's environment variable begins with."""
 

@@ -18,15 +18,12 @@ from fastrelay.config.checks import (
 )
 from fastrelay.config.cpus import usable_cpus
 from fastrelay.config.errors import ConfigurationError, install_extra
-from fastrelay.config.flags import CERT_CACHE
+from fastrelay.config.flags import CERT_CACHE, PRODUCTION, SINGLE_INSTANCE
 from fastrelay.config.memory_limit import memory_limit
 from fastrelay.config.push import read_push
 from fastrelay.config.settings import Acme, Intervals, Limits, Settings, TlsFiles
 from fastrelay.config.sources import Options
 from fastrelay.config.values import BadValue, directory
-
-PRODUCTION: Final = "PYRYCODE_RELAY_PRODUCTION"
-SINGLE_INSTANCE: Final = "PYRYCODE_RELAY_SINGLE_INSTANCE"
 
 _HELD: Final = "--max-held-bytes"
 _HELD_BEFORE: Final = "--max-buffered-bytes"

@@ -256,7 +256,7 @@ class Settings:
         supervised: there is a supervisor even with one worker.
         log_level: ``debug``, ``info``, ``warning`` or ``error``.
         log_format: ``logfmt`` or ``json``.
-        unknown_variables: environment variables that look like flags and are none.
+        unknown_variables: environment variables named like those of the relay that are none.
     """
 
     listen: Address

@@ -4,13 +4,13 @@ Of each flag only the source that counts is parsed, but a file with an unknown k
 whatever else is given.
 """
 
-import difflib
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple, NoReturn
 
 from fastrelay.config.errors import ConfigurationError
-from fastrelay.config.flags import CONFIG, FLAGS, PREFIX, Flag
+from fastrelay.config.flags import CONFIG, FLAGS, Flag
+from fastrelay.config.spelling import did_you_mean, unknown_variables
 from fastrelay.config.values import BadValue, quoted
 
 HELP: Final = "fastrelay --help shows every flag and its default"
@@ -43,7 +43,7 @@ class Options:
     """The flags that were given, wherever.
 
     Attributes:
-        unknown_variables: variables named like a flag's that are none.
+        unknown_variables: variables named like those of the relay that are none of them.
     """
 
     def __init__(self, given: Mapping[str, Given], unknown_variables: tuple[str, ...] = ()) -> None:
@@ -90,9 +90,7 @@ def read_options(arguments: Sequence[str], environment: Mapping[str, str]) -> Op
         file = _parsed(FLAGS[CONFIG], texts[CONFIG])
         texts = _from_file(*file) | texts
     given = {name: _parsed(FLAGS[name], text) for name, text in texts.items()}
-    known = {flag.variable for flag in FLAGS.values()}
-    unknown = (name for name in environment if name.startswith(PREFIX) and name not in known)
-    return Options(given, tuple(sorted(unknown)))
+    return Options(given, unknown_variables(environment))
 
 
 def _parsed(flag: Flag, given: _Text) -> Given:
@@ -151,14 +149,8 @@ def _refuse_argument(argument: str) -> NoReturn:
     name = argument.partition("=")[0]
     if not name.startswith("-"):
         raise ConfigurationError(f"{quoted(name)} is no flag and belongs to none", HELP)
-    meant = _meant(_name_of(argument), FLAGS)
+    meant = did_you_mean(_name_of(argument), FLAGS)
     raise ConfigurationError(f"there is no flag {quoted(name)}", f"{meant}{HELP}")
-
-
-def _meant(name: str, names: Iterable[str]) -> str:
-    """A question whether the name is a wrong spelling; empty if it is like none."""
-    close = difflib.get_close_matches(name[:80], list(names), n=1)
-    return f"did you mean {close[0]}? " if close else ""
 
 
 def _from_file(path: str, origin: str) -> dict[str, _Text]:
@@ -189,7 +181,7 @@ def _entry(key: str, value: object, path: str) -> tuple[str, _Text]:
     shown = key if key.isprintable() and len(key) < 80 else quoted(key)
     origin = f"{shown} (in {quoted(path, _LONGEST_PATH)})"
     if name not in FLAGS or name == CONFIG:
-        meant = _meant(name, FLAGS).replace("--", "", 1)
+        meant = did_you_mean(key, (flag.key for flag in FLAGS.values() if flag.name != CONFIG))
         raise ConfigurationError(
             f"{origin} is not a key of the configuration file",
             f"{meant}the keys are the flags without their dashes, and there are no tables",

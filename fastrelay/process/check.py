@@ -6,9 +6,11 @@ from fastrelay import __version__
 from fastrelay.config.flags import FLAGS, Flag, look_up
 from fastrelay.config.settings import Acme, Settings, TlsFiles
 from fastrelay.config.sources import Options
+from fastrelay.config.spelling import ignored
 from fastrelay.config.values import in_units
 from fastrelay.net.tls.certificates import Certificates, UnusableCertificate
 from fastrelay.process.run import certificate_error
+from fastrelay.server.address_cap import address_cap
 
 _FLAGS_OF_EMPTY: Final = {"--metrics-listen": "off", "--trust-x-forwarded-for": "no peer"}
 """What no value means for a setting, where it is not "none"."""
@@ -34,21 +36,21 @@ def check(options: Options, settings: Settings) -> str:
     for flag in FLAGS.values():
         if flag.setting or options.is_given(flag.name):
             rows.append((flag.key, _value(flag, options, settings), options.source(flag.name)))
-    cap = settings.limits.connections_per_address
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     lines = [
         f"fastrelay {__version__} would serve {way} on {settings.listen}",
-        f"push is {'on' if settings.push else 'off'};"
-        f" one address may have {cap or 'any number of'} connections",
+        f"push is {'on' if settings.push else 'off'}",
         "",
         *(f"  {key:{widths[0]}}  {text:{widths[1]}}  {origin}" for key, text, origin in rows),
     ]
     if settings.unknown_variables:
-        lines += ["", f"these variables are no flags: {', '.join(settings.unknown_variables)}"]
+        lines += ["", ignored(settings.unknown_variables)]
     return "".join(f"{line.rstrip()}\n" for line in lines)
 
 
 def _value(flag: Flag, options: Options, settings: Settings) -> str:
+    if flag.name == "--max-connections-per-ip":
+        return address_cap(settings)
     value = look_up(settings, flag.setting) if flag.setting else options[flag.name]
     match value:
         case None:

@@ -10,6 +10,7 @@ import uvloop
 from fastrelay import __version__
 from fastrelay.config.errors import ConfigurationError
 from fastrelay.config.settings import Acme, Settings
+from fastrelay.config.spelling import ignored
 from fastrelay.log import Log
 from fastrelay.loop.timer_wheel import PeriodicTask
 from fastrelay.metrics import make_metrics
@@ -22,7 +23,7 @@ from fastrelay.process.ending import drain
 from fastrelay.process.garbage_collection import configure_gc
 from fastrelay.process.own_log import own_log
 from fastrelay.process.systemd import Notifier
-from fastrelay.server.address_cap import caps_local_peers
+from fastrelay.server.address_cap import address_cap
 from fastrelay.server.relay import Relay
 
 EXIT_DRAINED = 0
@@ -133,7 +134,7 @@ def log_startup(settings: Settings, log: Log) -> None:
         listen=str(settings.listen),
         metrics=str(settings.metrics_listen or "off"),
         push="on" if settings.push else "off",
-        address_cap=_address_cap(settings),
+        address_cap=address_cap(settings),
         workers=settings.workers,
         max_connections=settings.limits.connections,
         max_message_bytes=settings.limits.message_bytes,
@@ -154,12 +155,6 @@ def log_startup(settings: Settings, log: Log) -> None:
             " whether one has stalled is judged by the relay's own buffers",
         )
     if settings.unknown_variables:
-        names = ", ".join(settings.unknown_variables)
-        log.warning("unknown_variables", err=f"these variables are no flags: {names}")
+        log.warning("unknown_variables", err=ignored(settings.unknown_variables))
     if not settings.limits.upgrade_burst:
         log.warning("rate_limit_off", fix="--upgrade-burst 20 limits attempts per address")
-
-
-def _address_cap(settings: Settings) -> str:
-    cap = str(settings.limits.connections_per_address or "none")
-    return cap if caps_local_peers(settings) else f"{cap}, loopback and private peers: none"

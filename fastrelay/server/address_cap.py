@@ -17,6 +17,14 @@ def caps_local_peers(settings: Settings) -> bool:
     return bool(settings.limits.connections_per_ip) or settings.proxy_headers is not None
 
 
+def address_cap(settings: Settings) -> str:
+    """The cap of one address, and for whom there is none, in the words of the line ``starting``."""
+    cap = settings.limits.connections_per_address
+    if not cap:
+        return "none"
+    return str(cap) if caps_local_peers(settings) else f"{cap}, loopback and private peers: none"
+
+
 def capped_requests(settings: Settings) -> Callable[[Exchange], bool]:
     """The function that tells whether they hold for the client of a request."""
 

@@ -30,10 +30,9 @@ def main(arguments: Sequence[str]) -> int:
     parser = CommandLineParser(
         prog="fastrelay files",
         description="Writes the unit, alert rules, dashboard and examples into a directory.",
-        allow_abbrev=False,
     )
     parser.add_argument("directory", metavar="DIR", type=Path, help="made if it is not there")
-    directory: Path = parser.parse_args(arguments).directory
+    directory: Path = parser.parse(arguments).directory
     contents = {file.name: file.read_bytes() for file in _shipped()}
     if not contents:
         raise ConfigurationError(

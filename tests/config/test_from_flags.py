@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from fastrelay.config.errors import ConfigurationError
-from fastrelay.config.from_flags import PRODUCTION, SINGLE_INSTANCE, read_settings
+from fastrelay.config.flags import PRODUCTION, SINGLE_INSTANCE
+from fastrelay.config.from_flags import read_settings
 from fastrelay.config.settings import Acme, Address, Settings, TlsFiles
 from fastrelay.config.sources import read_options
 

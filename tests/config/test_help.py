@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fastrelay.config.flags import CREDENTIALS, FLAGS
-from fastrelay.config.from_flags import PRODUCTION, SINGLE_INSTANCE
+from fastrelay.config.flags import CREDENTIALS, FLAGS, PRODUCTION, SINGLE_INSTANCE
 from fastrelay.config.sources import read_options
 from tests.support.command import run
 

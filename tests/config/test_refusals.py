@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bench.support.ports import free_port
-from fastrelay.config.from_flags import PRODUCTION, SINGLE_INSTANCE
+from fastrelay.config.flags import PRODUCTION, SINGLE_INSTANCE
 from tests.support.command import LISTEN, refused, refused_process, what_and_fix
 from tests.support.sealed import NOBODY, open_to_all, run_sealed
 

@@ -10,6 +10,7 @@ from fastrelay.config.flags import FLAGS
 from fastrelay.config.from_flags import read_settings
 from fastrelay.config.settings import Settings
 from fastrelay.config.sources import Options, read_options
+from fastrelay.config.spelling import ignored
 
 PLAIN = ("--insecure-listen", "127.0.0.1:8080")
 VALUES = {
@@ -197,6 +198,8 @@ def test_a_wrong_spelling_is_guessed(file: Path) -> None:
     file.write_text("max_phones = 3")
     assert "did you mean max-phones?" in refused("--config", str(file)).fix
     assert "did you mean --max-phones?" in refused("--max-phone", "3").fix
+    file.write_text("config = 'other.toml'")
+    assert "did you mean" not in refused("--config", str(file)).fix
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
@@ -235,6 +238,31 @@ def test_variables_that_are_no_flags_are_remembered_and_not_refused() -> None:
     found = settings(*PLAIN, **kubernetes, FASTRELAY_max_phones="2", PATH="x")
     assert found.unknown_variables == (*sorted(kubernetes), "FASTRELAY_max_phones")
     assert found.limits.phones == 16
+
+
+def test_variables_of_the_relay_are_looked_at_whatever_they_begin_with() -> None:
+    known = {"PYRYCODE_RELAY_SINGLE_INSTANCE": "1", "FASTRELAY_GRACE": "3"}
+    found = settings(*PLAIN, **known, PYRYCODE_RELAY_PRODUCTON="1", PYRYCODE_OTHER="x")
+    assert found.unknown_variables == ("PYRYCODE_RELAY_PRODUCTON",)
+
+
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [
+        ("FASTRELAY_MAX_PHONE", "FASTRELAY_MAX_PHONES"),
+        ("FASTRELAY_max_phones", "FASTRELAY_MAX_PHONES"),
+        ("PYRYCODE_RELAY_PRODUCTON", "PYRYCODE_RELAY_PRODUCTION"),
+        ("PYRYCODE_RELAY_FCM_CREDENTIAL", "PYRYCODE_RELAY_FCM_CREDENTIALS"),
+        ("FASTRELAY_SERVICE_HOST", ""),
+        ("FASTRELAY_SERVICE_PORT_HTTPS", ""),
+        ("FASTRELAY_PORT_8080_TCP_PROTO", ""),
+        ("PYRYCODE_RELAY_SERVICE_PORT", ""),
+        ("PYRYCODE_RELAY_PORT", ""),
+    ],
+)
+def test_what_a_variable_may_have_been_meant_to_be(variable: str, meant: str) -> None:
+    guess = f" (did you mean {meant}?)" if meant else ""
+    assert ignored([variable]) == f"these variables are ignored: {variable}{guess}"
 
 
 # -- what excludes what, across places -------------------------------------------------------------

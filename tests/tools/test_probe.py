@@ -290,7 +290,9 @@ def test_urls(url: str, endpoint: tuple[str, int, str]) -> None:
     [
         ((), "the following arguments are required: URL", "fastrelay probe --help"),
         (("ws://a", "ws://b"), "unrecognized arguments: ws://b", "fastrelay probe --help"),
-        (("ws://a", "--time", "1"), "unrecognized arguments: --time", "fastrelay probe --help"),
+        (("ws://a", "--time", "1"), "there is no flag '--time'", "did you mean --timeout?"),
+        (("--tiemout", "1", "ws://a"), "there is no flag '--tiemout'", "did you mean --timeout?"),
+        (("--zzz=s3cret", "ws://a"), "there is no flag '--zzz'", "fastrelay probe --help"),
         (("ws://a", "--timeout", "0"), "'0' is not a number from 0.001", "probe --help"),
         (("127.0.0.1:8080",), "does not begin with ws://", "ws://127.0.0.1:8080"),
         (("http://a:80",), "does not begin with ws://", "wss://relay"),

@@ -44,7 +44,6 @@ def probe_parser() -> CommandLineParser:
         description=_DESCRIPTION,
         epilog=_EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument("url", metavar="URL", help="ws://HOST:PORT or wss://HOST:PORT, no path")
     parser.add_argument(

@@ -38,7 +38,7 @@ def main(arguments: Sequence[str]) -> int:
     Raises:
         ConfigurationError: the arguments are not valid.
     """
-    options = probe_parser().parse_args(arguments)
+    options = probe_parser().parse(arguments)
     endpoint = parse_endpoint(options.url, options.ca_file, options.connect_to)
     output = Output(
         as_json=options.json, metrics_file=options.metrics_file, warn_days=options.warn_days

@@ -43,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
     Raises:
         ConfigurationError: the arguments are not valid, or the extra is not installed.
     """
-    options = _parser().parse_args(arguments)
+    options = _parser().parse(arguments)
     if importlib.util.find_spec("rich") is None:
         raise ConfigurationError("fastrelay top needs the extra top", install_extra("top"))
     parts = split_url(options.url, "http", _EXAMPLES)
@@ -68,7 +68,6 @@ def _parser() -> CommandLineParser:
         description=_DESCRIPTION,
         epilog=_KEYS_AND_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument(
         "url",
