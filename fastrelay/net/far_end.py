@@ -7,7 +7,6 @@ import socket
 from typing import Any
 
 from fastrelay.policy.shared.endings import Ending
-from fastrelay.protocol.cause import Aborted
 
 
 class FarEnd:
@@ -35,5 +34,4 @@ class FarEnd:
     def close(self, exc: Exception | None = None) -> Exception | None:
         """The connection is gone; returns why: ``exc``, unless its process knows better."""
         self._socket.close()
-        cause = self._ending.cause()
-        return exc if cause is None else Aborted(cause)
+        return self._ending.why() or exc

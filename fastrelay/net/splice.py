@@ -15,6 +15,7 @@ from fastrelay.loop.fair_reads import FairReader, FairScheduler
 from fastrelay.loop.internal_errors import report
 from fastrelay.loop.timer_wheel import TimerWheel
 from fastrelay.net.sockets import bound_send_buffer
+from fastrelay.net.tls.layer import TlsLayer
 from fastrelay.policy.held_bytes import HeldBytes, Kind
 from fastrelay.policy.shared.endings import Ending
 from fastrelay.protocol.cause import Aborted, Cause
@@ -62,7 +63,7 @@ class Splices:
 
     def join(
         self,
-        outer: asyncio.Transport,
+        outer: TlsLayer,
         inner: socket.socket,
         ending: Ending,
         address: str,
@@ -77,6 +78,7 @@ class Splices:
             send_buffer: see :func:`bound_send_buffer`; for the peer's connection.
         """
         if outer.is_closing():  # since it was handed over; the owner sees the end of the pair
+            ending.ended(outer.why_lost)
             inner.close()
             return
         bound_send_buffer(outer, send_buffer)
@@ -174,9 +176,7 @@ class OuterEnd(FairReader):
         splices.wheel.cancel(self)
         splices.held.tls.hold(self, 0)
         splices.ended(self)
-        cause = exc.cause if isinstance(exc, Aborted) else self._cause
-        if cause is not None:
-            self._ending.ended(cause)
+        self._ending.ended(exc if self._cause is None else Aborted(self._cause))
         inner, self._inner = self._inner, None
         if inner is not None:
             inner.peer_gone(exc)

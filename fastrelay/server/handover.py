@@ -210,6 +210,7 @@ class Outgoing:
         self.forget(handing)
         if adopted and inner is not None:
             admitted = handing.admitted
+            assert isinstance(admitted.transport, TlsLayer)
             self._splices.join(
                 admitted.transport,
                 inner,

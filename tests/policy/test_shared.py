@@ -1,5 +1,7 @@
 """What workers share, as computations over a buffer: caps, buckets, flood limit, counters."""
 
+import errno
+import os
 from typing import Any
 
 import pytest
@@ -12,7 +14,7 @@ from fastrelay.policy.shared.connections import MOST_TRANSFERS, SharedConnection
 from fastrelay.policy.shared.endings import PLACES, SharedEndings
 from fastrelay.policy.shared.flood import SharedFlood
 from fastrelay.policy.shared.layout import SharedState, size_of
-from fastrelay.protocol.cause import Cause
+from fastrelay.protocol.cause import Aborted, Cause
 
 WORKERS = 3
 KEY = b"k" * 16
@@ -149,19 +151,24 @@ def test_how_a_splice_ended_is_known_on_both_sides(shared: SharedState) -> None:
     seen = [SharedEndings(shared.ending_rows, index) for index in range(WORKERS)]
     number = (1 << 62) + 5
     peer, owner = seen[0].of(1, number), seen[1].of(0, number)
-    assert owner.cause() is None
+    assert owner.why() is None
     assert not peer.is_aborted()
     for cause in Cause:
-        peer.ended(cause)
-        assert owner.cause() is cause
-    assert seen[1].of(0, number + 1).cause() is None
-    assert seen[1].of(0, number + PLACES).cause() is None  # it has the same place
-    assert seen[2].of(1, number).cause() is None
+        peer.ended(Aborted(cause))
+        why = owner.why()
+        assert isinstance(why, Aborted)
+        assert why.cause is cause
+    assert seen[1].of(0, number + 1).why() is None
+    assert seen[1].of(0, number + PLACES).why() is None  # it has the same place
+    assert seen[2].of(1, number).why() is None
+    for code in errno.errorcode:
+        peer.ended(OSError(code, "whatever"))
+        assert repr(owner.why()) == repr(OSError(code, os.strerror(code)))
     owner.aborted()
     assert peer.is_aborted()
-    assert peer.cause() is None
-    seen[0].of(2, number + PLACES).ended(Cause.TLS_FAILED)
-    assert owner.cause() is None
+    assert peer.why() is None
+    seen[0].of(2, number + PLACES).ended(Aborted(Cause.TLS_FAILED))
+    assert owner.why() is None
 
 
 def test_buckets_are_one_for_all_and_refill(shared: SharedState) -> None:

@@ -3,8 +3,15 @@
 import asyncio
 import socket
 
-from tests.support.one_of_two import OTHER, one_of_two
+from fastrelay.policy.shared.endings import SharedEndings
+from fastrelay.protocol.cause import Aborted, Cause
+from tests.support.certificates import local_certificate
+from tests.support.key_updates import TalkativeClient
+from tests.support.one_of_two import HERE, OTHER, one_of_two
 from tests.support.peer import TIMEOUT, request, upgrade_headers
+
+NOT_ENCRYPTED = b"\x17\x03\x03\x00\x20" + bytes(32)
+"""A record of TLS that no session has made."""
 
 
 def phone_head(server_id: str) -> bytes:
@@ -36,3 +43,25 @@ async def test_a_connection_whose_descriptor_is_lost_is_refused_and_the_next_is_
             async with asyncio.timeout(TIMEOUT):
                 loop = asyncio.get_running_loop()
                 assert (await loop.sock_recv(here, 1000)).startswith(b"HTTP/1.1 101 ")
+
+
+async def test_a_tls_connection_that_fails_while_it_is_handed_over_ends_for_that_cause() -> None:
+    async with one_of_two(tls=local_certificate()) as worker:
+
+        def ask() -> TalkativeClient:
+            client = TalkativeClient(worker.port)
+            client.shake_hands()
+            client.sock.sendall(client.encrypted(phone_head(worker.id_of(OTHER))) + NOT_ENCRYPTED)
+            return client
+
+        client = await asyncio.to_thread(ask)
+        message, packet = await worker.handed_over()
+        ending = SharedEndings(worker.shared.ending_rows, OTHER).of(HERE, message.number)
+        worker.answer(message, adopted=True)
+        pair_end, far_end = packet.sockets
+        with pair_end, far_end, client.sock:
+            async with asyncio.timeout(TIMEOUT):
+                assert await asyncio.get_running_loop().sock_recv(pair_end, 1) == b""
+        why = ending.why()
+        assert isinstance(why, Aborted)
+        assert why.cause is Cause.TLS_FAILED

@@ -4,6 +4,8 @@ import asyncio
 import json
 import os
 import signal
+import socket
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -125,6 +127,22 @@ async def test_why_a_spliced_connection_ended_is_known_to_its_owner() -> None:
         record = b"\x17\x03\x03\x00\x20" + bytes(32)  # nobody has encrypted it
         os.write(phone.writer.get_extra_info("socket").fileno(), record)
         await relay.until(lambda: closed_by(relay, "tls_failed") == 1)
+
+
+async def test_the_system_says_of_a_spliced_connection_that_it_was_reset() -> None:
+    async with secure_workers() as relay:
+        binary, phone = await pair(relay)
+        conn_id = await conn_id_of(phone, binary)
+        sock = phone.writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        phone.writer.transport.abort()
+        await relay.until(lambda: relay.live == 1)
+        (line,) = [
+            line
+            for line in relay.log_of("phone_forwarder_read_end")
+            if f" conn_id={conn_id} " in line
+        ]
+        assert 'err="Connection reset by peer"' in line
 
 
 def closed_by(relay: RelayInSubprocess, cause: str) -> float:

@@ -51,12 +51,15 @@ class TlsLayer(FairReader, asyncio.Transport):
         certificates: the certificate for the client.
         buffers: shared with all other TLS connections of the loop.
         client: the address whose handshakes are counted.
+
+    Attributes:
+        why_lost: why the connection is lost, or about to be; ``None`` if that is no fault.
     """
 
     __slots__ = (
-        *("_aborted", "_buffers", "_certificates", "_client", "_inner", "_kept", "_own_output"),
+        *("_buffers", "_certificates", "_client", "_inner", "_kept", "_own_output"),
         *("_paused", "_plaintext", "_quota", "_reads_itself", "_session", "_state", "_transport"),
-        *("_undecrypted", "_unencrypted", "wheel_tick"),
+        *("_undecrypted", "_unencrypted", "wheel_tick", "why_lost"),
     )
     _kept: int
 
@@ -67,7 +70,7 @@ class TlsLayer(FairReader, asyncio.Transport):
         buffers: TlsBuffers,
         client: str,
     ) -> None:
-        self._aborted: Aborted | None = None
+        self.why_lost: Exception | None = None
         self._buffers = buffers
         self._certificates = certificates
         self._client = client
@@ -114,7 +117,8 @@ class TlsLayer(FairReader, asyncio.Transport):
         # Break the reference cycle, because old objects are excluded from garbage collection.
         inner = self._inner
         self.set_protocol(_NO_PROTOCOL)
-        inner.connection_lost(self._aborted or exc)
+        self.why_lost = self.why_lost or exc
+        inner.connection_lost(self.why_lost)
 
     def eof_received(self) -> bool | None:
         """The peer has ended TCP, with or without a close_notify; returns whether to stay open."""
@@ -244,7 +248,7 @@ class TlsLayer(FairReader, asyncio.Transport):
     def _fail(self) -> None:
         """Close behind the alert that OpenSSL has written, if there is one."""
         self._state = _ENDED
-        self._aborted = Aborted(Cause.TLS_FAILED)
+        self.why_lost = Aborted(Cause.TLS_FAILED)
         self._unencrypted = None
         self._transport.close()
         self.eof_received()
@@ -256,7 +260,7 @@ class TlsLayer(FairReader, asyncio.Transport):
             return
         self._own_output += len(output)
         if self._own_output > _MAX_OWN_OUTPUT:
-            self._aborted = Aborted(Cause.TLS_FAILED)
+            self.why_lost = Aborted(Cause.TLS_FAILED)
             self.abort()
         else:
             self._inner.pause_writing()  # the protocol above does not know of these bytes
@@ -305,7 +309,7 @@ class TlsLayer(FairReader, asyncio.Transport):
         if self._paused:
             self._buffers.wheel.after(self, self._buffers.stall)
             return
-        self._aborted = Aborted(Cause.TLS_STALLED)
+        self.why_lost = Aborted(Cause.TLS_STALLED)
         self.abort()
 
     # -- outgoing --------------------------------------------------------------------------------

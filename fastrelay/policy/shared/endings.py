@@ -1,14 +1,18 @@
 """How spliced connections have ended: each of two processes tells the other what it saw."""
 
+import os
 from collections.abc import MutableSequence, Sequence
 from typing import Final
 
-from fastrelay.protocol.cause import Cause
+from fastrelay.protocol.cause import Aborted, Cause
 
 PLACES: Final = 1 << 10
 _CODE_BITS: Final = 8
 _NUMBER_MASK: Final = (1 << 54) - 1
 _CAUSES: Final = tuple(Cause)
+_ERRORS: Final = 64
+"""The code of the system's error 0; those of causes are smaller."""
+
 _ABORTED: Final = (1 << _CODE_BITS) - 1
 
 
@@ -42,18 +46,25 @@ class Ending:
         self._other = other
         self._number = number
 
-    def ended(self, cause: Cause) -> None:
-        """The peer's connection, which this process has, ends for this cause."""
-        self._write(_CAUSES.index(cause) + 1)
+    def ended(self, why: Exception | None) -> None:
+        """The peer's connection, which this process has, ends: see ``connection_lost``."""
+        if isinstance(why, Aborted):
+            self._write(_CAUSES.index(why.cause) + 1)
+        elif isinstance(why, OSError) and why.errno:
+            self._write(_ERRORS + why.errno)
 
     def aborted(self) -> None:
         """This process owns the connection, and drops it."""
         self._write(_ABORTED)
 
-    def cause(self) -> Cause | None:
-        """The cause that the other process has written."""
+    def why(self) -> Exception | None:
+        """What the other process has written with :meth:`ended`."""
         code = self._code()
-        return None if code in {0, _ABORTED} else _CAUSES[code - 1]
+        if code in {0, _ABORTED}:
+            return None
+        if code > _ERRORS:
+            return OSError(code - _ERRORS, os.strerror(code - _ERRORS))
+        return Aborted(_CAUSES[code - 1])
 
     def is_aborted(self) -> bool:
         """Whether the other process has dropped it."""
