@@ -25,8 +25,9 @@ _MOST_AT_ONCE: Final = 16
 
 _ANSWERS_AT_ONCE: Final = 24
 _ANSWER_DELAY: Final = 0.005
-"""Seconds that adoptions wait for others, to be told in one message: most of what a message costs
-is waking the other process. No peer waits for it, and it is not needed to count connections."""
+"""Seconds for which adoptions wait for others, to be reported in one message: most of the cost of a
+message is that it wakes the other process. A peer over plain TCP does not wait for the message.
+Over TLS the sender begins to splice when it gets it, so the 101 may arrive this much later."""
 
 
 class Adopter(Protocol):
@@ -124,7 +125,7 @@ class Incoming:
         self._answer(adopting.message, adopted=True)
 
     def _answer(self, message: HandedOver, *, adopted: bool) -> None:
-        """Tell the sender at once, or soon if its peer does not wait for that."""
+        """Tell the sender: a refusal at once, an adoption after a short wait for others."""
         self._answers.append((adopted, message.place, message.number))
         if not adopted or len(self._answers) >= _ANSWERS_AT_ONCE:
             self._send_answers()
