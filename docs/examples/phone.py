@@ -5,13 +5,17 @@ import json
 import sys
 
 from websockets.asyncio.client import connect
+from websockets.exceptions import WebSocketException
 
 
 async def main(url: str, server_id: str) -> None:
     headers = {"X-Pyrycode-Server": server_id, "X-Pyrycode-Token": "none"}
-    async with connect(f"{url}/v1/client", additional_headers=headers) as relay:
-        await relay.send(json.dumps({"hello": "daemon"}))
-        print(await relay.recv())
+    try:
+        async with connect(f"{url}/v1/client", additional_headers=headers) as relay:
+            await relay.send(json.dumps({"hello": "daemon"}))
+            print(await relay.recv())
+    except (OSError, WebSocketException) as error:
+        sys.exit(f"no answer: {error}")
 
 
 if __name__ == "__main__":

@@ -18,10 +18,21 @@ def commands_of_the_readme(url: str) -> list[list[str]]:
     return [line[len(PYTHON) :].replace("ws://127.0.0.1:8080", url).split() for line in lines]
 
 
-async def started(script: str, *arguments: str) -> asyncio.subprocess.Process:
+async def started(script: str, *arguments: str, **pipes: int) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, str(ROOT / script), *arguments), stdout=asyncio.subprocess.PIPE
+        *(sys.executable, str(ROOT / script), *arguments), stdout=asyncio.subprocess.PIPE, **pipes
     )
+
+
+async def test_a_phone_whose_daemon_is_away_says_so_in_a_line() -> None:
+    async with running_relay() as relay, asyncio.timeout(30):
+        _, send = commands_of_the_readme(f"ws://127.0.0.1:{relay.port}")
+        phone = await started(*send, stderr=asyncio.subprocess.PIPE)
+        _, said = await phone.communicate()
+    assert phone.returncode == 1
+    (line,) = said.decode().splitlines()
+    assert line.startswith("no answer: ")
+    assert "no server with that id" in line
 
 
 async def test_the_commands_of_the_readme_send_a_message_and_print_the_answer() -> None:

@@ -19,6 +19,7 @@ from fastrelay import __version__
 from fastrelay.cli import main
 from fastrelay.tools.probe.checks import STEPS, check
 from fastrelay.tools.probe.command import parse_endpoint, probe
+from fastrelay.tools.probe.hints import hint_of
 from tests.support import fake_relay as fakes
 from tests.support.fake_relay import FakeRelay, served
 from tests.support.harness import running_relay
@@ -170,9 +171,26 @@ async def test_nobody_listens(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
     assert await probe(parse_endpoint(f"ws://127.0.0.1:{port}"), 10) == 1
-    step, _, got = capsys.readouterr().out.splitlines()
+    step, _, got, hint = capsys.readouterr().out.splitlines()
     assert step == "FAIL healthz answers ok"
     assert got == "  got:      connection refused: nothing listens there"
+    assert hint.startswith("  hint:     is the relay running, and does it listen on this address")
+
+
+@pytest.mark.parametrize(
+    ("error", "hint"),
+    [
+        (TimeoutError(), "does a firewall drop"),
+        (TimeoutError(110, "Connection timed out"), "does a firewall drop"),
+        (ConnectionRefusedError(), "is the relay running"),
+        (ConnectionResetError(), "look at the log"),
+        (socket.gaierror(-2, "Name or service not known"), "look at the spelling of the host"),
+        (OSError(113, "No route to host"), "is there a way to that address"),
+    ],
+    ids=repr,
+)
+def test_every_error_of_a_connection_has_a_hint(error: OSError, hint: str) -> None:
+    assert hint_of(error).startswith(hint)
 
 
 @pytest.mark.parametrize(

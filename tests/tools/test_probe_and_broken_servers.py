@@ -318,6 +318,17 @@ async def test_a_certificate_for_another_name(
     assert "use the name that the certificate is for" in text
 
 
+async def test_a_chain_without_its_intermediate_certificates(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The end is the same as with an authority that nobody knows."""
+    async with running_relay(tls=authority().issue(tmp_path, "127.0.0.1")) as relay:
+        code, text = await probe(capsys, relay.port, scheme="wss")
+    assert code == 1
+    assert "a certificate that is not trusted: unable to " in text
+    assert "hint:     let the server send the whole chain (fullchain.pem)" in text
+
+
 @pytest.mark.parametrize(
     ("arguments", "what"),
     [

@@ -21,7 +21,7 @@ from fastrelay.tools.probe.client import (
     ConnectionEnded,
     TextReceived,
 )
-from fastrelay.tools.probe.hints import unexpected_status
+from fastrelay.tools.probe.hints import hint_of, unexpected_status
 from fastrelay.tools.probe.session import (
     FIRST_FRAME,
     Session,
@@ -239,7 +239,8 @@ async def _run_step(step: Step, session: Session, limit: _Limit) -> Result:
     except Unexpected as error:
         got, hint = error.got, error.hint
     except OSError as error:
-        got, hint = _describe(error, limit) + await session.other_messages(), ""
+        got = _describe(error, limit) + await session.other_messages()
+        hint = hint_of(error)
     else:
         return Result(step.name, time.perf_counter() - start, measured or {})
     seconds = time.perf_counter() - start

@@ -1,6 +1,7 @@
-"""What the user can do about a status that the probe did not expect."""
+"""What the user can do about a status or a failed connection that the probe did not expect."""
 
 import re
+import socket
 from collections.abc import Mapping
 from typing import Final
 
@@ -21,6 +22,14 @@ _HINTS: Final = {
     502: f"a proxy in front cannot reach the relay: {_IS_IT_RUNNING}",
     504: f"a proxy in front waits for the relay in vain: {_IS_IT_RUNNING}",
 }
+
+_OF_ERRORS: Final = (
+    (ConnectionRefusedError, "is the relay running, and does it listen on this address and port?"),
+    (socket.gaierror, "look at the spelling of the host, and at its records in the DNS"),
+    (TimeoutError, "does a firewall drop what is sent there, or is the relay overloaded?"),
+    (ConnectionError, "look at the log of the relay, and of a proxy in front"),
+)
+_NO_WAY: Final = "is there a way to that address from this machine?"
 
 _UNAVAILABLE_RELAY: Final = (
     "the relay has as many connections as it may (--max-connections, ...-per-ip)"
@@ -46,6 +55,11 @@ def unexpected_status(status: int, headers: Mapping[bytes, bytes]) -> Unexpected
     if 300 <= status < 400 and (location := headers.get(b"location")):
         return Unexpected(f"HTTP {status}, to {location.decode('latin-1')}", _REDIRECTED)
     return Unexpected(f"HTTP {status}", _HINTS.get(status, ""))
+
+
+def hint_of(error: OSError) -> str:
+    """What the user can do about a connection that failed."""
+    return next((hint for kind, hint in _OF_ERRORS if isinstance(error, kind)), _NO_WAY)
 
 
 def _too_many(retry_after: bytes) -> Unexpected:

@@ -13,12 +13,20 @@ from fastrelay.tools.support.printable import printable
 _HINT_OF_NAMES: Final = (
     "use the name that the certificate is for; probe --connect-to dials an address under it"
 )
+_HINT_OF_AUTHORITY: Final = "--ca-file FILE trusts a private CA"
+_HINT_OF_CHAIN: Final = (
+    "let the server send the whole chain (fullchain.pem), with the CA's intermediate certificates;"
+    f" {_HINT_OF_AUTHORITY}"
+)
 _HINTS_OF_VERIFICATION: Final = {
     10: "the certificate has expired: renew it, or look at the clock of this machine",
+    20: _HINT_OF_CHAIN,
+    21: _HINT_OF_CHAIN,
     62: _HINT_OF_NAMES,
     64: _HINT_OF_NAMES,
 }
-"""By OpenSSL's number: the certificate expired; it is for another host name; another address."""
+"""By OpenSSL's number: the certificate expired; its issuer is not known, twice; it is for another
+host name; another address."""
 
 _AddressInfo = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
 """What ``socket.getaddrinfo`` returns for each address."""
@@ -53,7 +61,7 @@ async def connect(endpoint: Endpoint) -> tuple[asyncio.StreamReader, asyncio.Str
             sock=sock, ssl=endpoint.tls, server_hostname=endpoint.host
         )
     except ssl.SSLCertVerificationError as error:
-        hint = _HINTS_OF_VERIFICATION.get(error.verify_code, "--ca-file FILE trusts a private CA")
+        hint = _HINTS_OF_VERIFICATION.get(error.verify_code, _HINT_OF_AUTHORITY)
         raise Unexpected(
             f"a certificate that is not trusted: {error.verify_message}", hint
         ) from None
