@@ -86,7 +86,9 @@ def test_certificates_are_read_and_tried(
     files = authority().issue(tmp_path, "relay.example.org")
     chain, key = files.certificate, files.key
     assert main(["check", "--tls-cert", str(chain), "--tls-key", str(key)]) == 0
-    assert "would serve TLS on :443" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "would serve TLS on :443" in said
+    assert re.search(r"; the certificate expires at \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\n", said)
     chain.write_text("")
     assert main(["check", "--tls-cert", str(chain), "--tls-key", str(key)]) == 2
     assert "cannot serve TLS" in what_and_fix(capsys.readouterr().err)[0]

@@ -197,7 +197,8 @@ _LIMITS: Final = Group(
         Flag(
             "--max-connections",
             "N",
-            "live WebSockets (default: what the file-descriptor limit allows, at most 10000)",
+            "live WebSockets (default: what the file-descriptor limit allows, at most 10000 for"
+            " each worker)",
             values.number(int, 1),
             setting="limits.connections",
             computed=True,

@@ -8,7 +8,7 @@ from fastrelay.config.settings import Acme, Settings, TlsFiles
 from fastrelay.config.sources import Options
 from fastrelay.config.spelling import ignored
 from fastrelay.config.values import in_units
-from fastrelay.net.tls.certificates import Certificates, UnusableCertificate
+from fastrelay.net.tls.certificates import Certificates, UnusableCertificate, iso_time
 from fastrelay.process.run import certificate_error
 from fastrelay.server.address_cap import address_cap
 
@@ -24,11 +24,7 @@ def check(options: Options, settings: Settings) -> str:
     Raises:
         ConfigurationError: the certificate cannot be used.
     """
-    if isinstance(settings.tls, TlsFiles):
-        try:
-            Certificates().install(settings.tls.certificate, settings.tls.key)
-        except UnusableCertificate as error:
-            raise certificate_error(error) from None
+    expiry = _expiry(settings.tls) if isinstance(settings.tls, TlsFiles) else ""
     way = "plain HTTP" if settings.tls is None else "TLS"
     if isinstance(settings.tls, Acme):
         way = f"TLS for {settings.tls.domain}"
@@ -39,13 +35,22 @@ def check(options: Options, settings: Settings) -> str:
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     lines = [
         f"fastrelay {__version__} would serve {way} on {settings.listen}",
-        f"push is {'on' if settings.push else 'off'}",
+        f"push is {'on' if settings.push else 'off'}{expiry}",
         "",
         *(f"  {key:{widths[0]}}  {text:{widths[1]}}  {origin}" for key, text, origin in rows),
     ]
     if settings.unknown_variables:
         lines += ["", ignored(settings.unknown_variables)]
     return "".join(f"{line.rstrip()}\n" for line in lines)
+
+
+def _expiry(files: TlsFiles) -> str:
+    certificates = Certificates()
+    try:
+        certificates.install(files.certificate, files.key)
+    except UnusableCertificate as error:
+        raise certificate_error(error) from None
+    return f"; the certificate expires at {iso_time(certificates.expires)}"
 
 
 def _value(flag: Flag, options: Options, settings: Settings) -> str:

@@ -45,7 +45,7 @@ def bind_and_run(settings: Settings) -> int:
 
 def certificate_error(error: UnusableCertificate) -> ConfigurationError:
     """What to say when a certificate cannot be used."""
-    fix = "name a PEM chain that has not expired, and its unencrypted private key"
+    fix = "give --tls-cert a PEM chain that has not expired, and --tls-key its unencrypted key"
     return ConfigurationError(f"cannot serve TLS: {error}", fix)
 
 

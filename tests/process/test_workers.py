@@ -37,6 +37,9 @@ async def test_a_killed_worker_takes_its_own_connections_and_no_other() -> None:
         await relay.until(lambda: relay.value("worker_restarts_total", worker="0") == 1)
         assert relay.value("worker_restarts_total", worker="1") == 0
         assert len(relay.log_of("worker_died")) == 1
+        await relay.until(lambda: relay.log_of("worker_restarted"))
+        (line,) = relay.log_of("worker_restarted")
+        assert "worker=0" in line
 
 
 async def test_kills_in_a_row_leave_nothing_behind() -> None:

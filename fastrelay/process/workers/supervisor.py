@@ -239,6 +239,7 @@ class Supervisor:
         if self._started.is_set():
             member.say(Order.SERVE)
             self._connect(member)
+            self._log.info("worker_restarted", worker=member.index)
         elif all(other.state is State.SERVING for other in self._members):
             for other in self._members:
                 other.say(Order.SERVE)
