@@ -225,7 +225,10 @@ class Outgoing:
         else:
             if inner is not None:
                 inner.close()
-            handing.refuse()
+            if self._loop.time() < handing.until:
+                handing.refuse()
+            else:
+                self._cannot(handing)
 
     def give_up(self, handing: _Handing) -> None:
         """There is no answer: answer with 503 here, unless the owner has begun to."""
@@ -235,7 +238,7 @@ class Outgoing:
             self._cannot(handing)
 
     def _cannot(self, handing: _Handing) -> None:
-        """Answer that the owner is away; an owner that refuses has counted that itself."""
+        """Answer that the owner is away; an owner that refuses in time has counted that itself."""
         self._tallies.owner_away += 1
         handing.refuse()
 

@@ -120,6 +120,19 @@ async def test_a_hung_worker_is_relieved_and_then_killed() -> None:
         await relay.until(lambda: relay.value("worker_restarts_total", worker="1") == 1)
 
 
+async def test_who_has_accepted_for_another_does_so_no_more_when_it_was_silent_itself() -> None:
+    async with workers(3, intervals={"worker_silent": 0.3}) as relay:
+        calm = dict.fromkeys(range(3), 3 + 1)  # it holds all, and its own once more
+        await relay.until(lambda: relay.listening == calm)
+        pids = relay.workers
+        for stopped, stand_in in ((1, 2), (2, 0)):
+            os.kill(pids[stopped], signal.SIGSTOP)
+            await relay.until(lambda i=stand_in: relay.listening[i] > calm[i])
+        for stopped in (1, 2):
+            os.kill(pids[stopped], signal.SIGCONT)
+        await relay.until(lambda: relay.listening == calm)
+
+
 async def test_a_pause_of_all_processes_kills_none() -> None:
     async with workers(intervals={"worker_hung": 1.5}) as relay:
         made = await pairs(relay, 4)

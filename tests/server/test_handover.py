@@ -29,6 +29,19 @@ async def test_an_owner_that_is_silent_is_given_up_in_time_whatever_stalled_befo
         assert worker.tallies.owner_away == 1
 
 
+async def test_an_owner_that_refuses_too_late_is_counted_as_away() -> None:
+    async with one_of_two(intervals={"handover": 0.01, "tick": 1000.0}) as worker:
+        client = await worker.http()
+        client.send(phone_head(worker.id_of(OTHER)))
+        message, packet = await worker.handed_over()
+        packet.close()
+        while asyncio.get_running_loop().time() < message.until:
+            await asyncio.sleep(0.001)
+        worker.answer(message, adopted=False)
+        assert (await client.response())[0] == 503
+        assert worker.tallies.owner_away == 1
+
+
 async def test_a_connection_whose_descriptor_is_lost_is_refused_and_the_next_is_adopted() -> None:
     """As if the process had no descriptor left: the kernel drops those that do not fit."""
     async with one_of_two() as worker:

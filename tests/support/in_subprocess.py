@@ -79,6 +79,11 @@ class RelayInSubprocess(RunningRelay):
                 return client
             await client.close()
 
+    @property
+    def listening(self) -> dict[int, int]:
+        """How many descriptors of public listening sockets each worker has."""
+        return {i: len(_tcp(pid, self.port, listening=True)) for i, pid in self.workers.items()}
+
     async def started(self) -> None:
         """Wait until it serves."""
         async with asyncio.timeout(40):
@@ -141,16 +146,21 @@ class RelayInSubprocess(RunningRelay):
 
 def _peer_ports(pid: int, port: int) -> set[int]:
     """The ports of the peers of the TCP connections that a process has on its own ``port``."""
-    inodes, found = set(), set()
+    return set(_tcp(pid, port, listening=False))
+
+
+def _tcp(pid: int, port: int, *, listening: bool) -> list[int]:
+    """The port of the peer for each descriptor of TCP that a process has on its own ``port``."""
+    inodes, peers = [], {}
     for file in os.listdir(f"/proc/{pid}/fd"):
         with contextlib.suppress(OSError):
-            inodes.add(os.readlink(f"/proc/{pid}/fd/{file}"))
+            inodes.append(os.readlink(f"/proc/{pid}/fd/{file}"))
     for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]:
         fields = line.split()
         local, remote = (int(field.rpartition(":")[2], 16) for field in fields[1:3])
-        if local == port and f"socket:[{fields[9]}]" in inodes:
-            found.add(remote)
-    return found - {0}  # that of the listening socket
+        if local == port and (remote == 0) == listening:
+            peers[f"socket:[{fields[9]}]"] = remote
+    return [peers[inode] for inode in inodes if inode in peers]
 
 
 @asynccontextmanager

@@ -314,12 +314,13 @@ class Supervisor:
         for step in range(1, count):
             other = self._members[(member.index + step) % count]
             if other.state is State.SERVING and other.index not in silent:
+                self._relieve(member)  # from one that is silent now, and will hear it later
                 member.stand_in = other.index
                 other.say(Order.ACCEPT_FOR, member.index)
                 return
 
     def _relieve(self, member: Member) -> None:
-        """A worker accepts itself again."""
+        """The worker that accepts in its place, if there is one, does so no more."""
         if member.stand_in is not None:
             self._members[member.stand_in].say(Order.LEAVE, member.index)
             member.stand_in = None
