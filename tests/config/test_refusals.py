@@ -116,6 +116,17 @@ def test_a_port_in_use(flag: str) -> None:
     assert flag in fix
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", ""])
+def test_one_port_for_two_listeners(host: str) -> None:
+    port = free_port()
+    public = ("--insecure-listen", f"{host}:{port}")
+    what, fix = refused_process(*public, "--metrics-listen", f"127.0.0.1:{port}")
+    assert "Address already in use" in what
+    flags = {"--insecure-listen", "--metrics-listen"}
+    (other,) = flags - {what.split()[0]}
+    assert fix == f"{other} names port {port} too: name another port with one of them"
+
+
 def test_a_host_that_is_not_here() -> None:
     what, _ = refused_process("--insecure-listen", "192.0.2.1:8080", "--metrics-listen", "")
     assert "192.0.2.1" in what

@@ -279,7 +279,16 @@ def test_a_metrics_port_in_use_names_its_flag() -> None:
             *("--metrics-listen", f"127.0.0.1:{port}"),
         )
     assert what == f"--metrics-listen 127.0.0.1:{port}: cannot listen: Address already in use"
-    assert "--metrics-listen 127.0.0.1:9091" in fix
+    assert fix.endswith("or name another port with --metrics-listen")
+
+
+@pytest.mark.parametrize(("port", "is_it"), [(9090, True), (9092, False)])
+def test_prometheus_is_suspected_on_its_own_port_alone(port: int, is_it: bool) -> None:
+    address = Address("127.0.0.1", port)
+    failure = BindFailed("metrics", address)
+    failure.__cause__ = OSError(98, "Address already in use")
+    fix = refusal_of(failure, Settings(listen=Address("", 1), metrics_listen=address)).fix
+    assert ("Prometheus" in fix and "--metrics-listen 127.0.0.1:9091" in fix) is is_it
 
 
 def test_a_public_port_in_use_names_its_flag() -> None:
