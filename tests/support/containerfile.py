@@ -99,6 +99,7 @@ if $as {python} -c 'open("/tmp/x", "w")' 2>/dev/null; then exit 9; fi
 kill $relay
 wait $relay
 if $as {health} 2>/dev/null; then echo "the health check never fails"; exit 9; fi
+trap - EXIT
 echo "the container's steps work"
 """
 

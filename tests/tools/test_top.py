@@ -7,6 +7,7 @@ import pytest
 
 from bench.support.ports import free_port
 from fastrelay.cli import main
+from fastrelay.tools.top import sections
 from fastrelay.tools.top.figures import sparkline
 from fastrelay.tools.top.scrape import Scrape, ScrapeDelta
 from tests.support.harness import running_relay
@@ -109,3 +110,28 @@ def test_sparklines() -> None:
     assert sparkline([]) == ""
     assert sparkline([0, 0]) == "▁▁"
     assert sparkline([0, 50, 100]) == "▁▄█"
+
+
+@pytest.mark.parametrize("width", [50, 80, 200])
+def test_no_outcome_is_cut(width: int) -> None:
+    """The longest names are those of refusals, and their rates are behind them."""
+    name = "pyrycode_relay_ws_upgrade_attempts_total"
+    outcomes = ("accept", "reject_409", "reject_headers", "reject_rate_limit")
+    series = [(side, outcome) for side in ("server", "client") for outcome in outcomes]
+
+    def look(moment: float) -> Scrape:
+        return Scrape(
+            moment,
+            {
+                (name, (("endpoint", side), ("outcome", outcome))): moment * (number + 1)
+                for number, (side, outcome) in enumerate(series)
+            },
+        )
+
+    delta = ScrapeDelta(look(10), look(12))
+    short = sections.events(delta, width)
+    assert all(len(line) <= width for line in short)
+    text, table = "\n".join(short), "\n".join(sections.outcomes(delta, width))
+    for number, (side, outcome) in enumerate(series):
+        assert f"{side} {outcome} {number + 1}" in text
+        assert re.search(rf"{side} {outcome} +{number + 1} +{12 * (number + 1)}\b", table)

@@ -174,7 +174,7 @@ def _rows(
     rows: dict[str, _Row] = {}
     for labels, total in delta.after.by_labels(name, *keys).items():
         values = dict(labels)
-        shown = printable(title(*(values[key] for key in keys)), _NAME_WIDTH - 3)
+        shown = printable(title(*(values[key] for key in keys)), _NAME_WIDTH)
         shown = shown if len(shown) <= _NAME_WIDTH else f"{shown[: _NAME_WIDTH - 3]}..."
         known = rows.get(shown, _Row(shown, 0.0, 0.0))
         is_usual = always is not None and always in values.values()
@@ -220,14 +220,17 @@ def _process(delta: ScrapeDelta) -> list[str]:
 
 
 def _grid(label: str, items: list[str], width: int) -> list[str]:
-    """The items in rows, with a label before the first row."""
-    columns = max(1, (width - _LABEL_WIDTH) // _CELL_WIDTH)
-    lines = []
-    for begin in range(0, len(items), columns):
-        title = label if not begin else ""
-        cells = (f"{item:<{_CELL_WIDTH - 1}}" for item in items[begin : begin + columns])
-        lines.append(f"{title:<{_LABEL_WIDTH - 1}} {' '.join(cells)}".rstrip())
-    return lines
+    """The items in rows, with a label before the first row; a long item takes several cells."""
+    room = max(1, (width - _LABEL_WIDTH) // _CELL_WIDTH) * _CELL_WIDTH
+    rows = [""]
+    for item in items:
+        cells = len(item) // _CELL_WIDTH + 1
+        if rows[-1] and len(rows[-1]) + cells * _CELL_WIDTH > room:
+            rows.append("")
+        rows[-1] += f"{item:<{cells * _CELL_WIDTH}}"
+    rows = [" " * _LABEL_WIDTH + row for row in rows]
+    rows[0] = f"{label:<{_LABEL_WIDTH}}{rows[0].lstrip()}"
+    return [row.rstrip() for row in rows]
 
 
 def _beside_each_other(blocks: list[list[str]], columns: int) -> list[str]:
