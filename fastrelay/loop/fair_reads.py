@@ -24,7 +24,7 @@ The model is FQ-CoDel's queue of new and old flows (RFC 8290), with time in plac
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import ClassVar, Final
 
 BUFFER_BYTES: Final = 256 * 1024
 """The size of the receive buffer: one read can take a burst of frames, or a frame of 256 KiB."""
@@ -49,6 +49,7 @@ class FairReader(asyncio.BufferedProtocol):
     Attributes:
         _quota: the part of the shared buffer that the next read may fill.
         _paused: the connection is not to be read at all.
+        most_read: a transport that reads for this one reads no more at once.
     """
 
     __slots__ = ()  # subclasses have the attributes: of two bases only one may have slots
@@ -56,6 +57,7 @@ class FairReader(asyncio.BufferedProtocol):
     _paused: bool
     _quota: memoryview
     _transport: asyncio.Transport
+    most_read: ClassVar[int] = BUFFER_BYTES
 
     data_received: Final = None
     """uvloop keeps hold of the last ``data_received`` that a protocol of the transport had, also of

@@ -2,7 +2,8 @@
 
 The *outer* end is the TLS layer of the peer's connection, the *inner* end this process's side of
 the pair. Bytes that come from one are written to the other, and an end is read only while the other
-one has nothing to send. So no more is held here than one read of each.
+one has nothing to send. So no more is held here than one read of each, which is
+:data:`fastrelay.loop.fair_reads.FIRST_QUOTA` bytes.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ import socket
 from collections.abc import Iterator
 from typing import Final, cast
 
-from fastrelay.loop.fair_reads import FairReader, FairScheduler
+from fastrelay.loop.fair_reads import FIRST_QUOTA, FairReader, FairScheduler
 from fastrelay.loop.internal_errors import report
 from fastrelay.loop.timer_wheel import TimerWheel
 from fastrelay.net.sockets import bound_send_buffer
@@ -120,6 +121,8 @@ class OuterEnd(FairReader):
         "wheel_tick",
     )
 
+    most_read = FIRST_QUOTA
+
     def __init__(
         self,
         transport: asyncio.Transport,
@@ -139,7 +142,7 @@ class OuterEnd(FairReader):
 
     def make_inner(self) -> "InnerEnd":
         """The protocol of the inner end."""
-        self._inner = InnerEnd(self)
+        self._inner = InnerEnd(self, self._splices.scheduler.first)
         return self._inner
 
     # -- what the peer sends ------------------------------------------------------------------
@@ -183,7 +186,7 @@ class OuterEnd(FairReader):
 
     # -- what the owner sends -----------------------------------------------------------------
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: memoryview) -> None:
         """Send to the peer."""
         self._transport.write(data)
 
@@ -235,13 +238,18 @@ class OuterEnd(FairReader):
         self.abort()
 
 
-class InnerEnd(asyncio.Protocol):
-    """The protocol of this process's end of the pair."""
+class InnerEnd(asyncio.BufferedProtocol):
+    """The protocol of this process's end of the pair.
 
-    __slots__ = ("_outer", "_transport")
+    Args:
+        buffer: what is read at once; shared by all.
+    """
 
-    def __init__(self, outer: OuterEnd) -> None:
+    __slots__ = ("_buffer", "_outer", "_transport")
+
+    def __init__(self, outer: OuterEnd, buffer: memoryview) -> None:
         self._outer: OuterEnd | None = outer
+        self._buffer = buffer
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transport has the interface, but not the base class.
@@ -252,9 +260,12 @@ class InnerEnd(asyncio.Protocol):
         else:
             self._outer.connected()
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
         if self._outer is not None:
-            self._outer.write(data)
+            self._outer.write(self._buffer[:nbytes])
 
     def write(self, data: bytes) -> None:
         """Send to the owner."""

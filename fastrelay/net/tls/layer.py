@@ -142,7 +142,8 @@ class TlsLayer(FairReader, asyncio.Transport):
 
     @property
     def receive_buffer(self) -> memoryview:
-        return self._buffers.ciphertext
+        whole = self._buffers.ciphertext
+        return whole[: self._inner.most_read] if self._reads_itself else whole
 
     def process_piece(self, data: memoryview, position: int) -> int:
         return position + self._take(data[position:] if position else data)
@@ -369,9 +370,11 @@ class TlsLayer(FairReader, asyncio.Transport):
         self._inner: Any = protocol
         self._kept = 0
         self._reads_itself: bool = isinstance(protocol, FairReader)
-        self._plaintext = (
-            protocol.receive_buffer if isinstance(protocol, FairReader) else self._buffers.plain
-        )
+        if isinstance(protocol, FairReader):
+            self._plaintext = protocol.receive_buffer
+            self._quota = self._quota[: protocol.most_read]
+        else:
+            self._plaintext = self._buffers.plain
         assert len(self._plaintext) > PIECE_BYTES + MAX_RECORD
 
     def is_closing(self) -> bool:
