@@ -1,4 +1,4 @@
-"""The table of all flags of ``fastrelay``: one row a flag.
+"""The table of all flags of ``fastrelay``, with one row for each flag.
 
 Command line, environment, configuration file, ``--help``, ``fastrelay check`` and the limits in the
 line ``starting`` are made from it, so a new flag is one row here.
@@ -134,22 +134,36 @@ _TLS: Final = Group(
         _listens("--https-listen", "where TLS is served", ":443"),
         _listens(
             "--http-listen",
-            "where the CA asks for challenges, with --domain; it always asks on port 80",
+            "with --domain: where the CA fetches the answers to its challenges; a CA always"
+            " connects to port 80",
             ":80",
         ),
         Flag(
             "--cert-cache",
             "DIR",
-            "where certificates are kept, with --domain",
+            "with --domain: where certificates and account keys are stored",
             values.directory,
             shown=CERT_CACHE,
         ),
-        Flag("--acme-directory", "URL", "another CA", values.https_url, LETS_ENCRYPT, LETS_ENCRYPT),
-        Flag("--acme-email", "ADDRESS", "where the CA may write to", values.email),
+        Flag(
+            "--acme-directory",
+            "URL",
+            "with --domain: the ACME directory of the CA that issues certificates",
+            values.https_url,
+            LETS_ENCRYPT,
+            LETS_ENCRYPT,
+        ),
+        Flag(
+            "--acme-email",
+            "ADDRESS",
+            "with --domain: an address to which the CA may send messages",
+            values.email,
+        ),
         Flag(
             "--acme-ca-file",
             "FILE",
-            "PEM certificates the CA's own HTTPS is trusted by",
+            "with --domain: PEM certificates to trust for the HTTPS of the CA itself, instead of"
+            " the system's",
             values.file_name,
         ),
         Flag(
@@ -163,7 +177,8 @@ _TLS: Final = Group(
         Flag(
             "--proxy-protocol-from",
             "CIDR[,...]",
-            "peers whose PROXY header is believed; others are dropped (default: any)",
+            "the peers whose PROXY header is believed; other peers are dropped (default: every"
+            " peer is believed)",
             values.networks,
         ),
     ),
@@ -175,7 +190,7 @@ _CLIENTS: Final = Group(
             "--metrics-listen",
             "metrics_listen",
             "IP:PORT",
-            "serve /metrics here; a loopback address, or empty for none",
+            "serve /metrics here: a loopback IP address, or an empty value for no metrics",
             parse=values.metrics_address,
             default=Address("127.0.0.1", 9090),
             shown="127.0.0.1:9090",
@@ -184,8 +199,10 @@ _CLIENTS: Final = Group(
             "--trust-x-forwarded-for",
             "trusted_proxies",
             "CIDR[,...]",
-            "take the client's address from X-Forwarded-For: its left-most entry, or with"
-            " networks the first one outside them, from the right (default: the socket's peer)",
+            "take the client's address from X-Forwarded-For. Without networks: every peer is"
+            " believed, and the left-most entry counts. With networks: only peers in them are"
+            " believed, and the right-most entry that is in none of them counts (default: the"
+            " client is the socket's peer)",
             parse=values.trust,
             value="optional",
         ),
@@ -197,8 +214,8 @@ _LIMITS: Final = Group(
         Flag(
             "--max-connections",
             "N",
-            "live WebSockets (default: what the file-descriptor limit allows, at most 10000 for"
-            " each worker)",
+            "the most WebSockets at once (default: what the file-descriptor limit allows, at most"
+            " 10000 for each worker)",
             values.number(int, 1),
             setting="limits.connections",
             computed=True,
@@ -208,16 +225,17 @@ _LIMITS: Final = Group(
             "--max-connections-per-ip",
             "limits.connections_per_ip",
             "N",
-            "live WebSockets of one address, twice and four times as many of an IPv6 /56 and /48;"
-            " 0 for no such cap (default: a tenth of --max-connections, at least 64; peers on"
-            " loopback or private addresses have none then)",
+            "the most WebSockets of one address at once. All IPv6 addresses of a /64 count as one;"
+            " a /56 may have twice as many, a /48 four times as many. 0: no such limit (default: a"
+            " tenth of --max-connections, at least 64, but no limit for loopback and private"
+            " addresses)",
             parse=values.number(int, 0),
         ),
         _setting(
             "--max-message-bytes",
             "limits.message_bytes",
             "SIZE",
-            "one message, assembled",
+            "the largest message, with all of its fragments",
             parse=values.size(LEAST_MESSAGE_BYTES, 64 * MIB),
             limit=True,
         ),
@@ -225,7 +243,7 @@ _LIMITS: Final = Group(
             "--max-phones",
             "limits.phones",
             "N",
-            "phones per server-id",
+            "the most phones of one server-id",
             parse=values.number(int, 1),
             limit=True,
         ),
@@ -233,8 +251,8 @@ _LIMITS: Final = Group(
             "--max-held-bytes",
             "limits.held_bytes",
             "SIZE",
-            "kept in memory for all peers together, of whatever kind; not more than half of what"
-            " the control group allows unless it is given",
+            "the most bytes kept in memory for all peers together; if the flag is not given, also"
+            " at most half of the memory that the control group allows",
             parse=values.size(1),
             computed=True,
             limit=True,
@@ -243,7 +261,8 @@ _LIMITS: Final = Group(
             "--phone-send-buffer",
             "limits.phone_send_buffer",
             "SIZE",
-            "on its way to one phone in the kernel, beyond every budget; 0: the kernel chooses",
+            "the most unsent bytes in the kernel for one phone; --max-held-bytes does not count"
+            " them. 0: the kernel chooses",
             parse=values.size(0, 1024 * MIB),
             limit=True,
         ),
@@ -251,7 +270,7 @@ _LIMITS: Final = Group(
             "--binary-send-buffer",
             "limits.binary_send_buffer",
             "SIZE",
-            "the same to one binary, as far as the kernel grants it; 0: the kernel chooses",
+            "the same for one binary; the kernel may grant less. 0: the kernel chooses",
             parse=values.size(0, 1024 * MIB),
             limit=True,
         ),
@@ -260,7 +279,7 @@ _LIMITS: Final = Group(
             "--grace",
             "intervals.grace",
             "SECONDS",
-            "how long a server-id waits for its binary to come back",
+            "how long a server-id stays reserved after its binary has gone",
             parse=values.number(float, 0),
             limit=True,
         ),
@@ -268,7 +287,8 @@ _LIMITS: Final = Group(
             "--upgrade-burst",
             "limits.upgrade_burst",
             "N",
-            "upgrade attempts one address may make at once; 0: no limit",
+            "how many upgrade attempts one address may make at once. 0: no limit, also for plain"
+            " requests",
             parse=values.number(int, 0),
             limit=True,
         ),
@@ -276,7 +296,7 @@ _LIMITS: Final = Group(
             "--upgrade-refill",
             "limits.upgrade_refill",
             "SECONDS",
-            "until it may make one more",
+            "the time after which an address may make one more attempt",
             parse=values.number(float, 0.001),
             limit=True,
         ),
@@ -286,11 +306,18 @@ _LIMITS: Final = Group(
 _PUSH: Final = Group(
     "push",
     (
-        Flag("--push-endpoint", "URL", "the FCM HTTP v1 API", values.https_url, FCM, FCM),
+        Flag(
+            "--push-endpoint",
+            "URL",
+            "the base URL of the FCM HTTP v1 API",
+            values.https_url,
+            FCM,
+            FCM,
+        ),
         Flag(
             "--push-token-url",
             "URL",
-            "where tokens are fetched",
+            "the URL from which access tokens are fetched",
             values.https_url,
             FCM_TOKENS,
             FCM_TOKENS,
@@ -298,11 +325,11 @@ _PUSH: Final = Group(
         Flag(
             "--push-ca-file",
             "FILE",
-            "the PEM certificates both are trusted by (default: the system's)",
+            "PEM certificates to trust for both URLs (default: the system's)",
             values.file_name,
         ),
     ),
-    f"Phones are woken through FCM if {CREDENTIALS} is set.",
+    f"The relay wakes phones through FCM if the variable {CREDENTIALS} is set.",
 )
 _PROCESSES: Final = Group(
     "processes",
@@ -310,7 +337,7 @@ _PROCESSES: Final = Group(
         Flag(
             "--workers",
             "N|auto",
-            "processes that serve; auto: one for each CPU this process may use",
+            "how many processes serve connections; auto: one for each CPU that the relay may use",
             values.count_or_auto,
             "auto",
             "auto",
@@ -321,7 +348,7 @@ _PROCESSES: Final = Group(
         Flag(
             "--supervised",
             "",
-            "have a process that starts and watches them even if there is only one",
+            "start a supervisor process even if there is only one worker",
             values.switch,
             False,
             value="switch",
@@ -336,7 +363,7 @@ _LOG: Final = Group(
             "--log-level",
             "log_level",
             "LEVEL",
-            f"the least important events that are written: {', '.join(LEVELS)}",
+            f"write events of this level and above: {', '.join(LEVELS)}",
             parse=values.one_of(*LEVELS),
         ),
         _setting(
@@ -354,7 +381,7 @@ _FILE: Final = Group(
         Flag(
             CONFIG,
             "FILE",
-            "TOML; its keys are the flags without their dashes: max-phones = 16",
+            "a TOML file; its keys are the flags without their dashes: max-phones = 16",
             values.file_name,
         ),
     ),

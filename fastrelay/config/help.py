@@ -10,26 +10,29 @@ _INDENT: Final = " " * 24
 
 _HEAD: Final = """\
 usage: fastrelay [FLAG ...]        run a relay
-       fastrelay check [FLAG ...]  say what would run, and with which limits
-       fastrelay probe URL         check a relay that runs
-       fastrelay top               show what a relay is doing
-       fastrelay files DIR         write out unit, alerts, dashboard, examples
+       fastrelay check [FLAG ...]  print the settings that would apply
+       fastrelay probe URL         check a running relay
+       fastrelay top               show what a running relay is doing
+       fastrelay files DIR         write unit, alerts, dashboard and examples
 
-Joins phones to the daemon on their user's machine, by server-id.
+A WebSocket relay that connects phones with the daemon on their user's machine.
 """
 _TAIL: Final = f"""\
 environment:
-  Every flag can be given as a variable, --max-phones as {PREFIX}MAX_PHONES.
-  Flags count before variables, and variables before the configuration file.
+  Every flag can also be given as a variable, for example --max-phones as
+  {PREFIX}MAX_PHONES. A flag overrides its variable, and a variable overrides
+  the configuration file.
 
-  PYRYCODE_RELAY_PRODUCTION       1: refuse --insecure-listen and root
-  PYRYCODE_RELAY_SINGLE_INSTANCE  1: there is one copy of this relay
-  PYRYCODE_RELAY_FCM_CREDENTIALS  the JSON key of a service account: push is on
+  PYRYCODE_RELAY_PRODUCTION       1: refuse --insecure-listen, and refuse to
+                                  run as root
+  PYRYCODE_RELAY_SINGLE_INSTANCE  1: only one copy of this relay runs
+  PYRYCODE_RELAY_FCM_CREDENTIALS  the JSON key of a service account; it turns
+                                  push on
 
 exit codes:
-  0  a signal came and every peer was told; or check found nothing wrong
-  1  a listener failed while the relay ran
-  2  refused to start; stderr says what is wrong and how to fix it
+  0  the relay was stopped by a signal; or check found nothing wrong
+  1  a listener failed, or workers died before they were ready
+  2  the relay refused to start; stderr says what is wrong and how to fix it
 
 examples:
   fastrelay --insecure-listen 127.0.0.1:8080
@@ -58,8 +61,8 @@ def help_text() -> str:
         "\n".join(
             [
                 "about the command:",
-                *_row("-h, --help", "this text"),
-                *_row("--version", "its version"),
+                *_row("-h, --help", "print this text"),
+                *_row("--version", "print the version"),
             ]
         )
         + "\n"

@@ -1,4 +1,4 @@
-"""``fastrelay files DIR``: writes out what ships beside the code.
+"""``fastrelay files DIR``: writes the files that ship beside the code into a directory.
 
 That is the unit, the alert rules, the dashboard, and the examples for proxies and containers. A
 wheel has them as data files below ``share/fastrelay``; a checkout has them in ``docs``.
@@ -29,9 +29,12 @@ def main(arguments: Sequence[str]) -> int:
     """
     parser = CommandLineParser(
         prog="fastrelay files",
-        description="Writes the unit, alert rules, dashboard and examples into a directory.",
+        description="Writes the systemd unit, the alert rules, the dashboard and the examples for"
+        " proxies and containers into a directory.",
     )
-    parser.add_argument("directory", metavar="DIR", type=Path, help="made if it is not there")
+    parser.add_argument(
+        "directory", metavar="DIR", type=Path, help="is created if it does not exist"
+    )
     directory: Path = parser.parse(arguments).directory
     contents = {file.name: file.read_bytes() for file in _shipped()}
     if not contents:

@@ -15,25 +15,27 @@ SUSTAINED: Final = UPGRADES * Limits().upgrade_refill
 """Seconds between two rounds that a relay with its default rate limit can take for ever."""
 
 _DESCRIPTION: Final = f"""\
-Checks a running relay from outside: connects as a binary under a random
-server-id and as phones of it, sends frames both ways and compares every byte,
-and closes in the ways that have a meaning. Other connections are not touched.
+Checks a running relay from outside. It connects as a binary with a random
+server-id, and as several of its phones. It sends frames in both directions,
+compares every byte, and closes connections in each way that the protocol
+defines. Other connections of the relay are not affected.
 
-Prints a line for each step as it finishes. At the first that fails it says what
-was expected and what came instead, and stops. With --interval it prints a line
-for each round instead, and goes on until it is told to stop (SIGINT, SIGTERM).
-A round takes {UPGRADES} of the upgrade attempts that the relay grants this address. Its
-usual limits last for a round every {SUSTAINED:g} s.
+It prints a line for each step. If a step fails, it prints what was expected and
+what was received, and stops. With --interval it prints a line for each round
+instead, and continues until it is told to stop (SIGINT, SIGTERM).
+
+A round makes {UPGRADES} of the upgrade attempts that the relay allows this address. The
+default limits of a relay permanently allow one round every {SUSTAINED:g} s.
 """
 
 _EXIT_CODES: Final = """\
 exit codes:
-  0    all is well, or with --interval: it was told to stop
-  1    a step failed, the metrics file cannot be written, or with --interval:
-       stdout cannot be written to
-  2    the arguments make no sense
+  0    all is well; or, with --interval, it was told to stop
+  1    a step failed, or the metrics file cannot be written; or, with
+       --interval, stdout cannot be written to
+  2    the arguments are not valid
   3    all steps passed, but the certificate expires within --warn-days
-  130  interrupted
+  130  it was interrupted (Ctrl-C)
 """
 
 
@@ -54,13 +56,13 @@ def probe_parser() -> CommandLineParser:
     parser.add_argument(
         "--connect-to",
         metavar="HOST:PORT",
-        help="connect to this address; the host of the URL is still the name that is asked for",
+        help="connect to this address; TLS and the Host header still use the host of the URL",
     )
     parser.add_argument(
         "--warn-days",
         metavar="DAYS",
         type=number(float, 0),
-        help="with wss://: warn if the certificate expires within so many days",
+        help="with wss://: warn if the certificate expires within this number of days",
     )
     parser.add_argument(
         "--timeout",
@@ -78,17 +80,18 @@ def _add_repetition(parser: CommandLineParser) -> None:
         "--interval",
         metavar="SECONDS",
         type=number(float, 0.01),
-        help="begin a round so often, for ever, with a line for each (default: one round)",
+        help="begin a round every SECONDS, without end, and print a line for each round "
+        "(default: one round)",
     )
     parser.add_argument(
         "--json",
         action="store_true",
-        help="print a JSON object in a line for each round, and nothing else; times in seconds",
+        help="print only a JSON object for each round, in one line; times are in seconds",
     )
     parser.add_argument(
         "--metrics-file",
         metavar="FILE",
         type=Path,
-        help="after each round, write Prometheus metrics of it here in one piece, for the textfile "
-        "collector of node_exporter, which wants a name ending in .prom",
+        help="after each round, write its metrics to this file, for the textfile collector of "
+        "node_exporter; the collector reads only names that end in .prom",
     )

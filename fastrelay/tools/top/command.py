@@ -22,18 +22,19 @@ _PROGRAM: Final = "fastrelay top"
 _EXAMPLES: Final = "for example http://127.0.0.1:9090/metrics"
 
 _DESCRIPTION: Final = """\
-A live view of a running relay, from its metrics: rates and their history,
-outcomes, drops, backlog, latency, workers. It goes on while the relay restarts.
+Shows a live view of a running relay, from its metrics: rates and their history,
+outcomes, dropped frames, backlog, latency, workers. The view continues while
+the relay restarts.
 """
 
 _KEYS_AND_CODES: Final = """\
 keys: q quit; p or space pause; + and - change the interval; h or ? help
 
 exit codes:
-  0    it was told to stop, or with --once: it has printed
-  1    there is nothing to show, or it cannot be printed
-  2    the arguments make no sense, or there is no terminal to draw on
-  130  interrupted before there was anything to show
+  0    it was told to stop; or, with --once, it has printed
+  1    the metrics cannot be read at the beginning, or cannot be printed
+  2    the arguments are not valid, or there is no terminal to draw on
+  130  it was interrupted before there was anything to show
 """
 
 
@@ -86,17 +87,17 @@ def _parser() -> CommandLineParser:
         metavar="SECONDS",
         type=number(float, 0.1, 3600),
         default=1.0,
-        help="between two looks (default: %(default)g)",
+        help="the time between two updates (default: %(default)g)",
     )
     parser.add_argument(
         "--timeout",
         metavar="SECONDS",
         type=number(float, 0.001, 3600),
         default=5.0,
-        help="how long one look may take (default: %(default)g)",
+        help="how long reading the metrics once may take (default: %(default)g)",
     )
     parser.add_argument(
-        "--once", action="store_true", help="look twice, print plain text, and exit"
+        "--once", action="store_true", help="read the metrics twice, print plain text, and exit"
     )
     return parser
 
