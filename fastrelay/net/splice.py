@@ -142,8 +142,7 @@ class OuterEnd(FairReader):
 
     def make_inner(self) -> "InnerEnd":
         """The protocol of the inner end."""
-        self._inner = InnerEnd(self, self._splices.scheduler.first)
-        return self._inner
+        return InnerEnd(self, self._splices.scheduler.first)
 
     # -- what the peer sends ------------------------------------------------------------------
 
@@ -155,9 +154,15 @@ class OuterEnd(FairReader):
         if self._inner is not None:
             self._inner.write(bytes(self.receive_buffer[:nbytes]))
 
-    def connected(self) -> None:
-        """The inner end is there: begin to read the peer."""
+    def connected(self, inner: "InnerEnd") -> None:
+        """The inner end is there: begin to read the peer, if that is still there."""
+        if self._transport.is_closing():
+            inner.abort()
+            return
+        self._inner = inner
         self._transport.resume_reading()
+        if self._transport.get_write_buffer_size():  # since before it was handed over
+            self.pause_writing()
 
     def read_peer(self, *, paused: bool) -> None:
         """Read the peer only while the inner end has nothing to send."""
@@ -248,17 +253,15 @@ class InnerEnd(asyncio.BufferedProtocol):
     __slots__ = ("_buffer", "_outer", "_transport")
 
     def __init__(self, outer: OuterEnd, buffer: memoryview) -> None:
-        self._outer: OuterEnd | None = outer
+        self._outer: OuterEnd | None = outer  # until it is gone
         self._buffer = buffer
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transport has the interface, but not the base class.
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=0)
-        if self._outer is None:
-            self._transport.abort()
-        else:
-            self._outer.connected()
+        if self._outer is not None:
+            self._outer.connected(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self._buffer
@@ -310,8 +313,13 @@ class InnerEnd(asyncio.BufferedProtocol):
 
     def peer_gone(self, exc: Exception | None) -> None:
         """The peer's connection is gone: what it sent before still goes to the owner."""
-        self._outer = None
         if exc is None:
+            self._outer = None
             self._transport.close()
         else:
-            self._transport.abort()
+            self.abort()
+
+    def abort(self) -> None:
+        """Drop what is left to send to the owner, too."""
+        self._outer = None
+        self._transport.abort()

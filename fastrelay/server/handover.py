@@ -65,12 +65,18 @@ class _Handing:
         self._way.give_up(self)
 
     def abort(self) -> None:
-        """Drop the connection: there are too many that are not upgraded."""
-        self._way.forget(self)
-        self.admitted.transport.abort()
+        """Drop the connection: there are too many that are not upgraded, or the drain begins."""
+        self._way.drop(self)
+
+    def close_inner(self) -> None:
+        """The owner does not have it: with TLS there is no splice."""
+        if self.inner is not None:
+            self.inner.close()
+            self.inner = None
 
     def refuse(self) -> None:
         """Answer with 503 here."""
+        self.close_inner()
         self._refuse(OWNER_AWAY)
 
 
@@ -145,7 +151,7 @@ class Outgoing:
             sent = self._send_message(handing, encode(message))
         except OSError:
             self._counted.end(self._receiver, transfer)
-            self.forget(handing)
+            self._end(handing)
             self._cannot(handing)
             return True
         if not sent:
@@ -203,58 +209,70 @@ class Outgoing:
             self._counted.waits_no_more(handing.keys)
 
     def _answered(self, transfer: Transfer, *, adopted: bool) -> None:
-        handing = self._sent.pop(transfer, None)
+        handing = self._sent.get(transfer)
         if handing is None:
             return  # it came too late, and the place was given back
-        inner, handing.inner = handing.inner, None
-        self.forget(handing)
-        if adopted and inner is not None:
-            admitted = handing.admitted
-            assert isinstance(admitted.transport, TlsLayer)
-            self._splices.join(
-                admitted.transport,
-                inner,
-                self._endings.of(self._receiver, transfer.number),
-                admitted.client,
-                admitted.server_id,
-                self._send_buffers[admitted.role],
-            )
-        elif adopted:
-            # The socket is shared with the owner now, so this sends nothing to the peer.
-            handing.admitted.transport.abort()
+        self._end(handing)
+        if adopted:
+            self._let_go(handing, transfer)
+        elif self._loop.time() < handing.until:
+            handing.refuse()
         else:
-            if inner is not None:
-                inner.close()
-            if self._loop.time() < handing.until:
-                handing.refuse()
-            else:
-                self._cannot(handing)
+            self._cannot(handing)
+
+    def _let_go(self, handing: _Handing, transfer: Transfer) -> None:
+        """The owner has the connection, and with TLS one end of its splice."""
+        admitted = handing.admitted
+        if handing.inner is None:
+            # The socket is shared with the owner now, so this sends nothing to the peer.
+            admitted.transport.abort()
+            return
+        assert isinstance(admitted.transport, TlsLayer)
+        inner, handing.inner = handing.inner, None
+        self._splices.join(
+            admitted.transport,
+            inner,
+            self._endings.of(self._receiver, transfer.number),
+            admitted.client,
+            admitted.server_id,
+            self._send_buffers[admitted.role],
+        )
 
     def give_up(self, handing: _Handing) -> None:
         """There is no answer: answer with 503 here, unless the owner has begun to."""
-        if self.forget(handing):
-            handing.admitted.transport.abort()
-        else:
+        if not self._has_begun(handing):
             self._cannot(handing)
+
+    def drop(self, handing: _Handing) -> None:
+        """Drop the connection, unless the owner has begun to answer it."""
+        if not self._has_begun(handing):
+            handing.close_inner()
+            handing.admitted.transport.abort()
+
+    def _has_begun(self, handing: _Handing) -> bool:
+        """Hand it over no more, unless the owner has begun to answer it: then it has it."""
+        transfer = handing.transfer
+        has_begun = self._end(handing)
+        if has_begun and transfer is not None:
+            self._let_go(handing, transfer)
+        return has_begun
 
     def _cannot(self, handing: _Handing) -> None:
         """Answer that the owner is away; an owner that refuses in time has counted that itself."""
         self._tallies.owner_away += 1
         handing.refuse()
 
-    def forget(self, handing: _Handing) -> bool:
+    def _end(self, handing: _Handing) -> bool:
         """It is on its way no more; returns whether the owner has begun to answer it."""
         self._wheel.cancel(handing)
         self._pending.discard(handing)
         self._waits_no_more(handing)
-        if handing.inner is not None:
-            handing.inner.close()
-            handing.inner = None
         transfer, handing.transfer = handing.transfer, None
-        if transfer is None:
-            return False
-        self._sent.pop(transfer, None)
-        return self._counted.end(self._receiver, transfer)
+        has_begun = False
+        if transfer is not None:
+            self._sent.pop(transfer, None)
+            has_begun = self._counted.end(self._receiver, transfer)
+        return has_begun
 
     def stop(self) -> None:
         """Hand nothing over any more; what was sent may still be adopted."""

@@ -2,12 +2,16 @@
 
 import asyncio
 import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
-from fastrelay.policy.shared.endings import SharedEndings
+import pytest
+
+from fastrelay.policy.shared.endings import Ending, SharedEndings
 from fastrelay.protocol.cause import Aborted, Cause
 from tests.support.certificates import local_certificate
 from tests.support.key_updates import TalkativeClient
-from tests.support.one_of_two import HERE, OTHER, one_of_two
+from tests.support.one_of_two import HERE, OTHER, OneOfTwo, one_of_two
 from tests.support.peer import TIMEOUT, request, upgrade_headers
 
 NOT_ENCRYPTED = b"\x17\x03\x03\x00\x20" + bytes(32)
@@ -21,7 +25,9 @@ def phone_head(server_id: str) -> bytes:
 
 async def test_an_owner_that_is_silent_is_given_up_in_time_whatever_stalled_before() -> None:
     async with one_of_two(intervals={"handover": 0.05}) as worker:
-        worker.relay.wheel._stalled = 1000.0
+        wheel, time = worker.relay.wheel, asyncio.get_running_loop().time
+        wheel._stalled = 1000.0
+        await worker.until(lambda: wheel.now < time() - 999)
         client = await worker.http()
         client.send(phone_head(worker.id_of(OTHER)))
         status, headers, _ = await client.response()
@@ -58,23 +64,89 @@ async def test_a_connection_whose_descriptor_is_lost_is_refused_and_the_next_is_
                 assert (await loop.sock_recv(here, 1000)).startswith(b"HTTP/1.1 101 ")
 
 
+async def talk(worker: OneOfTwo, *, behind: bytes = b"", before: bytes = b"") -> TalkativeClient:
+    """A phone of the other worker that speaks TLS, and does not read.
+
+    Args:
+        before: what it sends before its request.
+        behind: what it sends behind it without encryption.
+    """
+
+    def ask() -> TalkativeClient:
+        client = TalkativeClient(worker.port, window=2048)
+        client.shake_hands()
+        head = before + phone_head(worker.id_of(OTHER))
+        client.sock.sendall(client.encrypted(head) + behind)
+        return client
+
+    return await asyncio.to_thread(ask)
+
+
+@asynccontextmanager
+async def adopted(worker: OneOfTwo) -> AsyncIterator[tuple[socket.socket, Ending]]:
+    """The owner's end of the splice of the next connection, and how that ends."""
+    message, packet = await worker.handed_over()
+    pair_end, far_end = packet.sockets
+    with pair_end, far_end:
+        pair_end.setblocking(False)
+        worker.answer(message, adopted=True)
+        yield pair_end, SharedEndings(worker.shared.ending_rows, OTHER).of(HERE, message.number)
+
+
+async def at_eof(sock: socket.socket) -> bool:
+    async with asyncio.timeout(TIMEOUT):
+        return await asyncio.get_running_loop().sock_recv(sock, 1) == b""
+
+
 async def test_a_tls_connection_that_fails_while_it_is_handed_over_ends_for_that_cause() -> None:
     async with one_of_two(tls=local_certificate()) as worker:
-
-        def ask() -> TalkativeClient:
-            client = TalkativeClient(worker.port)
-            client.shake_hands()
-            client.sock.sendall(client.encrypted(phone_head(worker.id_of(OTHER))) + NOT_ENCRYPTED)
-            return client
-
-        client = await asyncio.to_thread(ask)
-        message, packet = await worker.handed_over()
-        ending = SharedEndings(worker.shared.ending_rows, OTHER).of(HERE, message.number)
-        worker.answer(message, adopted=True)
-        pair_end, far_end = packet.sockets
-        with pair_end, far_end, client.sock:
-            async with asyncio.timeout(TIMEOUT):
-                assert await asyncio.get_running_loop().sock_recv(pair_end, 1) == b""
-        why = ending.why()
+        client = await talk(worker, behind=NOT_ENCRYPTED)
+        async with adopted(worker) as (owner, ending):
+            assert await at_eof(owner)
+            why = ending.why()
+        client.sock.close()
         assert isinstance(why, Aborted)
         assert why.cause is Cause.TLS_FAILED
+
+
+@pytest.mark.parametrize("turns", range(4))
+async def test_a_peer_that_is_gone_before_its_splice_is_complete_is_seen_to_be(turns: int) -> None:
+    async with one_of_two(tls=local_certificate()) as worker:
+        client = await talk(worker)
+        async with adopted(worker) as (owner, _):
+            await worker.until(lambda: len(worker.machine.splices) == 1)
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            worker.machine.splices.abort()
+            assert await at_eof(owner)
+        client.sock.close()
+
+
+async def test_an_owner_is_not_read_while_the_peer_has_not_read_what_came_before() -> None:
+    async with one_of_two(tls=local_certificate()) as worker:
+        worker.keep_in_process(1)
+        client = await talk(worker, before=request("/healthz") * 90)
+        async with adopted(worker) as (owner, _):
+            await worker.until(lambda: len(worker.machine.splices) == 1)
+            sent = full = 0
+            while full < 100:  # iterations of the loop in which nothing was taken
+                assert sent < 2_000_000
+                try:
+                    sent += owner.send(bytes(65536))
+                    full = 0
+                except BlockingIOError:
+                    full += 1
+                    await asyncio.sleep(0)
+        client.sock.close()
+
+
+async def test_what_an_owner_has_adopted_is_spliced_though_its_answer_did_not_come() -> None:
+    async with one_of_two(tls=local_certificate(), intervals={"handover": 0.05}) as worker:
+        client = await worker.http()
+        client.send(phone_head(worker.id_of(OTHER)))
+        message, packet = await worker.handed_over()
+        assert worker.counted.adopt(HERE, message.transfer)
+        pair_end, far_end = packet.sockets
+        with pair_end, far_end:
+            pair_end.send(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
+            assert (await client.response())[0] == 101

@@ -18,8 +18,12 @@ def _call(name: str, *arguments: object) -> int:
 class TalkativeClient:
     """Blocking, trusts everybody, and leaves its few kilobytes of OpenSSL to the process's end."""
 
-    def __init__(self, port: int) -> None:
-        self.sock = socket.create_connection(("127.0.0.1", port), timeout=10)
+    def __init__(self, port: int, window: int = 0) -> None:
+        self.sock = socket.socket()
+        if window:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
+        self.sock.settimeout(10)
+        self.sock.connect(("127.0.0.1", port))
         context = _POINTER(_call("SSL_CTX_new", _POINTER(_call("TLS_client_method"))))
         self._ssl = _POINTER(_call("SSL_new", context))
         method = _POINTER(_call("BIO_s_mem"))

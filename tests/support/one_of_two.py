@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -21,6 +21,7 @@ from fastrelay.server.admitted import Role
 from fastrelay.server.handed_over import HandedOver, decode, decode_answers, encode
 from fastrelay.server.relay import Relay
 from fastrelay.server.workers import Workers
+from tests.support.certificates import authority
 from tests.support.harness import settings_for
 from tests.support.peer import TIMEOUT, HttpClient, open_http
 
@@ -48,6 +49,7 @@ class OneOfTwo:
         relay.start(BoundSockets(bind(settings.listen)))
         self.counted = SharedConnections(self.shared.connections, OTHER, self.shared.keyed)
         self._buffer = bytearray(packets.MOST_BYTES)
+        self._is_secure = settings.tls is not None
         self._clients: list[HttpClient] = []
         self.connect()
 
@@ -70,8 +72,18 @@ class OneOfTwo:
         names = (f"id{number}" for number in itertools.count())
         return next(name for name in names if owner_of(name, self.shared.keyed, 2) == worker)
 
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(TIMEOUT):
+            while not condition():
+                await asyncio.sleep(0)
+
+    def keep_in_process(self, sent: int) -> None:
+        """From the next accept on, the kernel takes about ``sent`` bytes for a peer, no more."""
+        listener = self.relay.listeners._listeners[0]
+        listener._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, sent)
+
     async def http(self) -> HttpClient:
-        client = await open_http(self.port)
+        client = await open_http(self.port, authority().client if self._is_secure else None)
         self._clients.append(client)
         return client
 
