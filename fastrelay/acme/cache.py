@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 from fastrelay.config.errors import ConfigurationError
+from fastrelay.config.flags import LETS_ENCRYPT
 
 _PRIVATE = 0o700
 _NEW = ".new-"
@@ -19,6 +20,10 @@ _NEW = ".new-"
 
 class CertificateCache:
     """The files of one directory, which is created if it does not exist.
+
+    Args:
+        directory: the directory.
+        acme_directory: the URL of the directory of the CA that certificates come from.
 
     Attributes:
         tightened: whether other users had access to the directory until it was opened here.
@@ -28,8 +33,9 @@ class CertificateCache:
             access to it and it belongs to another user.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, acme_directory: str = LETS_ENCRYPT) -> None:
         self._directory = directory
+        self._acme_directory = acme_directory
         self.tightened = False
         try:
             for missing in reversed([d for d in (directory, *directory.parents) if not d.exists()]):
@@ -86,7 +92,7 @@ class CertificateCache:
 
     def certificate_file(self, domain: str) -> Path:
         """The path of the file with the key and the chain of ``domain``; it may not exist yet."""
-        return certificate_file(self._directory, domain)
+        return certificate_file(self._directory, domain, self._acme_directory)
 
     def autocert_file(self, domain: str) -> Path:
         """The path of the same in the cache of the Go relay, whose library is autocert.
@@ -101,8 +107,7 @@ class CertificateCache:
         Args:
             acme_directory: the URL of the CA's directory.
         """
-        name = re.sub(r"[^a-z0-9.-]+", "_", acme_directory.lower()).strip("_")
-        return self._directory / f"account-{name[-128:]}.json"
+        return self._directory / f"account-{_name_of(acme_directory)[-128:]}.json"
 
     @staticmethod
     def read(file: Path) -> bytes | None:
@@ -161,9 +166,20 @@ class CertificateCache:
             raise
 
 
-def certificate_file(directory: Path, domain: str) -> Path:
-    """See :meth:`CertificateCache.certificate_file`; the directory is not looked at."""
-    return directory / f"{domain}.pem"
+def certificate_file(directory: Path, domain: str, acme_directory: str) -> Path:
+    """See :meth:`CertificateCache.certificate_file`; the directory is not looked at.
+
+    The name has the CA, unless that is the default. A certificate of a CA for tests, which no
+    client trusts, is therefore not used any more when ``--acme-directory`` is left out.
+    """
+    if acme_directory == LETS_ENCRYPT:
+        return directory / f"{domain}.pem"
+    return directory / f"{domain}@{_name_of(acme_directory)[-64:]}.pem"
+
+
+def _name_of(acme_directory: str) -> str:
+    """A CA in the name of a file."""
+    return re.sub(r"[^a-z0-9.-]+", "_", acme_directory.lower()).strip("_")
 
 
 def _is_being_written(name: str) -> bool:

@@ -55,7 +55,7 @@ def make_source(
     from fastrelay.acme.issuer import Issuer
     from fastrelay.acme.renewal import Renewal, RenewalTiming
 
-    cache = CertificateCache(tls.cache)
+    cache = CertificateCache(tls.cache, tls.directory)
     if cache.tightened:
         log.warning("cert_cache_tightened", path=str(tls.cache))
 

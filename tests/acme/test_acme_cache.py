@@ -8,6 +8,7 @@ import pytest
 
 from fastrelay.acme.cache import CertificateCache
 from fastrelay.config.errors import ConfigurationError
+from fastrelay.config.flags import LETS_ENCRYPT
 
 
 def test_a_wide_directory_of_ours_is_tightened(tmp_path: Path) -> None:
@@ -27,6 +28,20 @@ def test_a_wide_directory_of_somebody_else_is_refused(
     with pytest.raises(ConfigurationError, match="others can read"):
         CertificateCache(directory)
     assert stat.S_IMODE(directory.stat().st_mode) == 0o755
+
+
+def test_a_certificate_is_kept_with_the_ca_that_issued_it(tmp_path: Path) -> None:
+    """So that one of a CA for tests is not used any more when the flag is left out."""
+    staging = "https://acme-staging-v02.api.letsencrypt.org/directory"
+    files = {
+        CertificateCache(tmp_path, directory).certificate_file("relay.example.org").name
+        for directory in (LETS_ENCRYPT, staging, "https://ca.example:9000/dir")
+    }
+    assert files == {
+        "relay.example.org.pem",
+        "relay.example.org@https_acme-staging-v02.api.letsencrypt.org_directory.pem",
+        "relay.example.org@https_ca.example_9000_dir.pem",
+    }
 
 
 def test_a_directory_that_cannot_be_used_is_refused(tmp_path: Path) -> None:

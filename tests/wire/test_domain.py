@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench.support.ports import free_port
+from fastrelay.acme.cache import certificate_file
 from fastrelay.config.settings import Acme, Address
 from tests.support.certificates import authority
 from tests.support.command import COMMAND, started
@@ -25,8 +26,21 @@ def kept(directory: Path) -> Path:
     files = authority().issue(directory, NAME)
     cache = directory / "cache"
     cache.mkdir(mode=0o700)
-    (cache / f"{NAME}.pem").write_bytes(files.key.read_bytes() + files.certificate.read_bytes())
+    content = files.key.read_bytes() + files.certificate.read_bytes()
+    certificate_file(cache, NAME, NO_CA).write_bytes(content)
     return cache
+
+
+async def test_the_certificate_of_another_ca_is_not_used(tmp_path: Path) -> None:
+    acme = Acme(
+        domain=NAME,
+        http_listen=Address("127.0.0.1", 0),
+        cache=kept(tmp_path),
+        directory=f"{NO_CA}/of-another",
+    )
+    async with running_relay(tls=acme) as relay:
+        await relay.until(lambda: relay.log_of("certificate_failed"))
+        assert not relay.log_of("certificate_installed")
 
 
 def any_name() -> ssl.SSLContext:

@@ -84,7 +84,8 @@ def settings_of_workers(settings: Settings) -> Settings:
     """What a worker is told: not the push credential, and where certificates come from."""
     tls = settings.tls
     if isinstance(tls, Acme):
-        tls = Renewed(domain=tls.domain, file=certificate_file(tls.cache, tls.domain))
+        file = certificate_file(tls.cache, tls.domain, tls.directory)
+        tls = Renewed(domain=tls.domain, file=file)
     return replace(settings, push=None, tls=tls, metrics_listen=None)
 
 
