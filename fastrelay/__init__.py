@@ -1,3 +1,3 @@
-"""fastrelay: a stateless WebSocket relay that joins phones to their user's daemon."""
+"""fastrelay: a stateless WebSocket relay that connects phones with their user's daemon."""
 
 __version__ = "0.1.0"

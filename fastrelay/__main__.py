@@ -1,4 +1,4 @@
-"""``fastrelay`` and ``python -m fastrelay``: what has to be first, then the command."""
+"""``fastrelay`` and ``python -m fastrelay``: does what must be first, then runs the command."""
 
 import os
 import sys

@@ -48,7 +48,7 @@ def bucket_key(host: str) -> str:
 
 
 def nested_keys(host: str) -> tuple[str, ...]:
-    """The key of :func:`bucket_key`, and behind it those of the networks that hold an IPv6 address.
+    """The key of :func:`bucket_key`, and then the keys of the networks that contain the address.
 
     Providers assign a /64, a /56 or a /48, and the relay cannot tell which. An address behind NAT64
     or SIIT is counted as the IPv4 address that it stands for.

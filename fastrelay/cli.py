@@ -1,6 +1,7 @@
-"""The command line: ``fastrelay [flags]`` runs a relay, and ``check`` says what would run.
+"""The command line: ``fastrelay [flags]`` runs a relay, and ``check`` prints its settings.
 
-``probe`` checks a relay that runs, ``top`` shows one, and ``files`` writes out what ships with it.
+``probe`` checks a running relay, ``top`` shows one, and ``files`` writes the files that ship with
+it to a directory.
 """
 
 import contextlib

@@ -79,7 +79,7 @@ Value = str | int | float
 
 
 class LineCounts(NamedTuple):
-    """What became of lines that were given to be written.
+    """The numbers of lines that were lost, and that wait to be written.
 
     Attributes:
         lost: lines that will never be written.
@@ -115,10 +115,10 @@ class Log:
         strict: whether a key that is not permitted raises ``TypeError``, whatever the level. If
             not, the key and its value are left out of the line: a running relay must not fail for
             its log, and must not write an unchecked value either.
-        counts: the counts of what ``write`` hands the lines to, if it keeps any.
-        flood: whether one more line of a limited event may be written at a time of ``clock``, as
-            far as other processes with the same log are concerned.
-        unsaid: events that another process with the same log says for all.
+        counts: returns the counts of the object to which ``write`` passes the lines, if it has any.
+        flood: whether the flood limit that several processes share permits one more line of a
+            limited event, at a time of ``clock``.
+        unsaid: events that are not written, because another process writes them for all.
 
     Raises:
         KeyError: ``level`` is unknown.

@@ -95,7 +95,7 @@ class CertificateCache:
         return certificate_file(self._directory, domain, self._acme_directory)
 
     def autocert_file(self, domain: str) -> Path:
-        """The path of the same in the cache of the Go relay, whose library is autocert.
+        """The path of the key and chain in the cache of the Go relay, whose library is autocert.
 
         Its other files (``DOMAIN+rsa``, ``acme_account+key``) are neither read nor touched.
         """

@@ -28,7 +28,7 @@ class IssuanceFailed(Exception):
     """The CA cannot be reached or refused. The text is one line that may be logged.
 
     Attributes:
-        retry_after: the seconds that the CA wants to be left alone; 0.0 if it did not say.
+        retry_after: the seconds for which the CA asked to wait; 0.0 if it did not ask.
     """
 
     retry_after = 0.0

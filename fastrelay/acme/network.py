@@ -1,4 +1,4 @@
-"""The HTTP client that the ACME library uses: all that a CA sends is bounded.
+"""The HTTP client that the ACME library uses. It limits the time and bytes of every response.
 
 A CA is verified by its certificate but not trusted with the relay's time or memory. One order, with
 all its requests, has one deadline; each request has a shorter one of its own, from the name lookup
@@ -43,7 +43,7 @@ _REFUSALS: Final = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE
 
 
 def retry_after(text: str) -> float:
-    """The seconds that a ``Retry-After`` means (RFC 9110 §10.2.3); 0.0 if it means nothing."""
+    """The seconds in a ``Retry-After`` (RFC 9110 §10.2.3); 0.0 if the header is not valid."""
     if text.isascii() and text.isdigit():
         return float(text[:12])
     try:
@@ -57,7 +57,7 @@ class Cancelled(Exception):
 
 
 class Budget:
-    """What all the requests of one order may take together.
+    """The limits on all requests of one order together.
 
     Args:
         seconds: until the deadline of the order.
@@ -74,7 +74,7 @@ class Budget:
         self.retry_after = 0.0
 
     def note_wait(self, seconds: float) -> None:
-        """Keep how long the CA wants to be left alone."""
+        """Store the time for which the CA asked to wait."""
         self.retry_after = seconds
 
     def remaining(self) -> float:
@@ -99,7 +99,7 @@ class Budget:
 
 
 class BoundedAdapter(requests.adapters.BaseAdapter):
-    """Sends what ``requests`` wants sent, each request on a connection of its own.
+    """Sends the requests of the library ``requests``, each on a connection of its own.
 
     Args:
         allow: returns the limits of the next request, or raises.

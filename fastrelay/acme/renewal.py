@@ -46,8 +46,8 @@ class RenewalTiming:
             varied at random by 20 %. A CA allows about five failures an hour.
         max_retry: the longest delay, before it is varied.
         stop: how long :meth:`Renewal.stop` waits for a request to the CA.
-        look: the time between two looks at the cached certificate while there is none in use: the
-            clock may be wrong when a machine starts, and right soon after.
+        look: the time between two checks of the cached certificate while none is in use. The
+            clock may be wrong when a machine starts, and correct soon after.
         max_retry_after: the most that a ``Retry-After`` of the CA delays an attempt.
         reload: from one installation on request to the next at the earliest.
     """

@@ -1,1 +1,1 @@
-"""Reads flags, environment and files, checks them, and makes frozen settings of them."""
+"""Reads flags, environment and files, checks them, and makes frozen settings from them."""

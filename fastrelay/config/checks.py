@@ -19,7 +19,7 @@ MOST_CONNECTIONS = 10_000
 """The default cap on live WebSockets of a worker if the descriptor limit allows more."""
 
 DESCRIPTORS_OF_EACH_WORKER = 3
-"""A worker has a listening socket of each worker, and two sockets to each other one."""
+"""A worker has the listening socket of each worker, and two sockets to each other worker."""
 
 _STATUS: Final = Path("/proc/self/status")
 _CAP_NET_BIND_SERVICE: Final = 1 << 10
@@ -49,7 +49,7 @@ def client_ssl_context(flag: str, file: str | None) -> ssl.SSLContext:
 
 
 class Shares(NamedTuple):
-    """How many live WebSockets, and how many pending connections there may be."""
+    """The permitted numbers of live WebSockets and of pending connections."""
 
     connections: int
     handshakes: int
@@ -64,11 +64,11 @@ def raise_descriptor_limit() -> int:
 
 
 def share_of_worker(descriptors: int, workers: int = 1, *, has_tls: bool = False) -> Shares:
-    """What one process may have; together that never needs more than ``descriptors``.
+    """The connections that one process may have; they never need more than ``descriptors``.
 
-    So accept never fails because none is left. With several workers a TLS connection takes two
-    here, whether it is owned here or carried for another worker: that of the peer, and one end of
-    a socket pair.
+    Therefore accept never fails for lack of descriptors. With several workers a TLS connection
+    takes two descriptors in this process, whether this process owns it or splices it for another
+    worker: the socket of the peer, and one end of a socket pair.
     """
     reserved = RESERVED_DESCRIPTORS
     if workers > 1:

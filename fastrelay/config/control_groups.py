@@ -1,4 +1,4 @@
-"""What the control groups of this process allow it, of versions 1 and 2 (cgroups(7))."""
+"""Reads the limits of this process's control groups, of versions 1 and 2 (cgroups(7))."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,9 +14,9 @@ def limits(
     version_2: Callable[[Path], float],
     root: Path = Path("/"),
 ) -> Iterator[float]:
-    """The limits of one controller: of each group of this process, and of all above it.
+    """The limits of one controller, for each group of this process and all groups above it.
 
-    In a container the groups above are not seen, and the path may be that of the host.
+    In a container the groups above are not visible, and the path may be that of the host.
 
     Args:
         version_1, version_2: read the limit from a group's directory. One that raises ``OSError``

@@ -7,7 +7,7 @@ from fastrelay.config.control_groups import limits
 
 
 def usable_cpus(root: Path = Path("/")) -> int:
-    """The CPUs of its affinity, or fewer if a control group says so, rounded down; at least 1.
+    """The CPUs that affinity and control groups allow, rounded down; at least 1.
 
     Args:
         root: where ``proc`` and ``sys`` are.

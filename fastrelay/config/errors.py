@@ -16,5 +16,5 @@ class ConfigurationError(Exception):
 
 
 def install_extra(extra: str) -> str:
-    """How to install what an extra of this package needs; the package is in no index."""
+    """How to install an extra of this package, which is in no package index."""
     return f"pip install 'PATH[{extra}]', where PATH is the wheel or the checkout of fastrelay"

@@ -42,10 +42,10 @@ _TLS_FLAGS: Final = ("--https-listen", "--https-proxy-protocol", "--proxy-protoc
 
 
 def read_settings(options: Options, environment: Mapping[str, str]) -> Settings:
-    """The settings that flags and environment ask for.
+    """The settings that the given flags, variables and configuration file result in.
 
     Raises:
-        ConfigurationError: they ask for something impossible or not allowed.
+        ConfigurationError: they ask for something that is impossible or not allowed.
     """
     tls = _read_tls(options)
     _check_environment(options, environment)

@@ -1,4 +1,4 @@
-"""How much memory this process may use, where a control group says so."""
+"""How much memory this process may use, if a control group limits it."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +11,7 @@ _NO_LIMIT: Final = 2**60
 
 
 def memory_limit(root: Path = Path("/")) -> int | None:
-    """The bytes that the control groups of this process allow it; ``None`` if they do not say.
+    """The bytes that the control groups of this process allow; ``None`` if there is no limit.
 
     Args:
         root: where ``proc`` and ``sys`` are.

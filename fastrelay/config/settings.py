@@ -46,11 +46,11 @@ class Acme:
     """TLS with a certificate for ``domain`` that the relay obtains and renews (RFC 8555).
 
     Attributes:
-        http_listen: where the CA asks for challenges; it always asks on port 80.
-        cache: the directory that certificates and account keys are kept in.
+        http_listen: where the CA fetches the answers to its challenges; it always uses port 80.
+        cache: the directory of certificates and account keys.
         directory: URL of the CA's directory (RFC 8555 §7.1.1).
-        email: where the CA may write to; ``None``: nowhere.
-        ca_file: PEM file that verifies the CA's own HTTPS; ``None``: the usual authorities.
+        email: an address to which the CA may send messages; ``None``: no address.
+        ca_file: PEM file that verifies the CA's own HTTPS; ``None``: the system's certificates.
     """
 
     domain: str
@@ -100,7 +100,7 @@ class Push:
         account: the service account that sends them.
         endpoint: base URL of the FCM HTTP v1 API, without a slash at its end.
         token_url: the URL from which access tokens are fetched.
-        ca_file: PEM file that verifies both servers; ``None``: the usual authorities.
+        ca_file: PEM file that verifies both servers; ``None``: the system's certificates.
     """
 
     account: ServiceAccount
@@ -111,36 +111,38 @@ class Push:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intervals:
-    """How long things may take, in seconds.
+    """Times and time limits, in seconds.
 
     Attributes:
-        head: from accept, or from the last response, to a complete request head.
+        head: the limit from accept, or from the last response, to a complete request head.
         linger: how long bytes are read and dropped after a refusal, so that the peer can read it.
-        close: from our close frame to the peer's.
-        ping: between two pings.
-        pong: from a ping to its pong.
-        message: from the first byte of a message to its last.
-        write: without the peer acknowledging a single byte of what waits for it.
-        tls_stall: from a part of a TLS handshake message to the rest of it.
-        takeover_probe: from a conflicting claim's ping to the incumbent's pong.
-        grace: a server-id stays reserved after its binary has gone.
-        proxy_header: from accept to a complete PROXY protocol header.
-        certificate_check: between two looks at certificate files.
-        certificate_reload: from one reload of certificates to the next at the earliest.
-        certificate_issue: a CA may take for all it is asked, from the directory to the chain.
-        drain: from the first signal until all remaining connections are dropped.
-        bucket_sweep: between two evictions of idle rate-limit buckets.
-        log_flood: the time in which an event is logged twenty times, and then counted.
-        push_call: one HTTP call to Google.
-        push_token_margin: an access token is no longer used so long before it expires.
+        close: the limit from the relay's close frame to the peer's.
+        ping: the time between two pings.
+        pong: the limit from a ping to its pong.
+        message: the limit from the first byte of a message to its last.
+        write: the longest time in which the peer acknowledges none of the bytes that wait for it.
+        tls_stall: the limit from a part of a TLS handshake message to the rest of it.
+        takeover_probe: the limit from a conflicting claim's ping to the incumbent's pong.
+        grace: how long a server-id stays reserved after its binary has gone.
+        proxy_header: the limit from accept to a complete PROXY protocol header.
+        certificate_check: the time between two checks of the certificate files.
+        certificate_reload: the shortest time between two reloads of certificates.
+        certificate_issue: the limit on all requests to a CA for one certificate together.
+        drain: the limit from the first signal until all remaining connections are dropped.
+        bucket_sweep: the time between two evictions of idle rate-limit buckets.
+        log_flood: the time in which an event is logged at most twenty times, and then counted.
+        push_call: the limit on one HTTP call to Google.
+        push_token_margin: how long before its expiry an access token is no longer used.
         traffic_slice: the time in one loop iteration for all heavy connections together (see
             :mod:`fastrelay.loop.fair_reads`).
         newcomers: the time in one loop iteration for accepting, TLS handshakes and request heads.
-        handover: from an admitted request to its adoption by the worker that owns its server-id.
-        worker_silent: until connections for a worker that is not heard of are accepted by another.
-        worker_hung: until such a worker is killed.
-        worker_restart, worker_restart_most: before a worker is started again that has died twice
-            within a minute, and what that doubles to.
+        handover: the limit from an admitted request to its adoption by the worker that owns its
+            server-id.
+        worker_silent: how long a worker may show no sign of life before another worker accepts
+            connections in its place.
+        worker_hung: how long a worker may show no sign of life before it is killed.
+        worker_restart, worker_restart_most: the wait before a worker is started again that has
+            died twice within a minute, and the longest wait, up to which it doubles.
         tick: the resolution of the intervals that the timer wheel measures.
     """
 
@@ -175,36 +177,36 @@ class Intervals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """The most of each thing that there may be.
+    """Sizes and numbers: each is the largest that is permitted.
 
     Attributes:
-        head_bytes: one request head.
-        message_bytes: one assembled message.
+        head_bytes: bytes of one request head.
+        message_bytes: bytes of one message with all of its fragments.
         phones: phones registered under one server-id.
-        upgrade_burst: upgrade attempts one address may make at once; 0 turns the limit off.
-        upgrade_refill: seconds until it may make one more.
-        buckets: addresses remembered by the limiter.
-        connections: live WebSockets, relay-wide.
+        upgrade_burst: upgrade attempts that one address may make at once; 0: there is no limit.
+        upgrade_refill: seconds until an address may make one more attempt.
+        buckets: addresses that the rate limiter remembers.
+        connections: live WebSockets of the whole relay.
         connections_of_worker: live WebSockets of one process, whose descriptors are limited.
-        connections_per_ip: live WebSockets from one address; 0 for no such cap, ``None``:
-            :attr:`connections_per_address` says, and local peers have no such cap.
-        handshakes: connections of the public listener that are not upgraded yet; past it the oldest
-            of the address with the most is dropped.
+        connections_per_ip: live WebSockets of one address. 0: there is no such cap. ``None``: the
+            cap is :attr:`connections_per_address`, and local peers have no cap.
+        handshakes: connections of the public listener that are not upgraded yet. Beyond it, the
+            oldest of the address that has the most of them is dropped.
         side_handshakes: the same for each of the other listeners.
-        plain_burst: plain requests and TLS handshakes one address may make at once.
-        plain_refill: seconds until it may make one more.
-        phone_backlog_bytes: unsent bytes held for one phone.
-        held_bytes: kept in memory for all peers together, whatever for.
-        phone_send_buffer: bytes that the kernel may take for one phone; 0: the kernel chooses.
+        plain_burst: plain requests and TLS handshakes that one address may make at once.
+        plain_refill: seconds until an address may make one more of them.
+        phone_backlog_bytes: unsent bytes that are held for one phone.
+        held_bytes: bytes of all kinds that are kept in memory for all peers together.
+        phone_send_buffer: bytes that the kernel may hold for one phone; 0: the kernel chooses.
         binary_send_buffer: the same for one binary.
-        binary_backlog_bytes: unsent bytes for one binary at which those of its phones stop being
-            read that have some of them.
-        useless_frames: pings, pongs, empty fragments and malformed envelopes of one connection
-            at once; more of them end it.
-        useless_refill: how many more it may send a second.
-        push_burst: wakes one server-id may ask for at once.
-        push_refill: seconds until it may ask for one more.
-        push_in_flight: wakes being sent, relay-wide.
+        binary_backlog_bytes: unsent bytes for one binary. Beyond it, the phones that have sent
+            some of these bytes are not read.
+        useless_frames: pings, pongs, empty fragments and malformed envelopes that one connection
+            may send at once. One more ends the connection.
+        useless_refill: how many more of them a connection may send in each second.
+        push_burst: wakes that one server-id may ask for at once.
+        push_refill: seconds until a server-id may ask for one more.
+        push_in_flight: wakes of the whole relay that are being sent at the same time.
     """
 
     head_bytes: int = 16 * KIB

@@ -1,4 +1,4 @@
-"""Where options come from: the command line before the environment before the configuration file.
+"""Reads options: the command line overrides the environment, which overrides the file.
 
 Of each flag only the source that counts is parsed, but a file with an unknown key is refused
 whatever else is given.

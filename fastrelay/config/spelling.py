@@ -1,4 +1,4 @@
-"""Guesses which known name an unknown one was meant to be: flags, commands, keys, variables."""
+"""Guesses which flag, command, key or variable was meant by an unknown name."""
 
 import difflib
 from collections.abc import Iterable, Mapping

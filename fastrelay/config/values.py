@@ -100,7 +100,7 @@ def size(least: int, most: int = MOST) -> Callable[[str], int]:
 
 
 def in_units(size: int) -> str:
-    """A number of bytes in the largest unit of which it is a whole number."""
+    """A number of bytes as text, in the largest unit that needs no fraction."""
     for unit in ("GiB", "MiB", "KiB"):
         if size and size % _UNITS[unit] == 0:
             return f"{size // _UNITS[unit]}{unit}"
@@ -165,8 +165,8 @@ def metrics_address(text: str) -> Address | None:
 def networks(text: str) -> tuple[Network, ...]:
     """Parse comma-separated networks or addresses, at least one.
 
-    An empty list is refused: no networks would mean that any peer is believed, and an unset
-    variable in a unit file must not come to mean that.
+    An empty list is refused. It would mean that every peer is believed, and a variable that is not
+    set in a unit file must not have this effect.
     """
     try:
         return tuple(_unmapped(ipaddress.ip_network(entry.strip())) for entry in text.split(","))
@@ -184,7 +184,10 @@ def _unmapped(network: Network) -> Network:
 
 
 def trust(text: str) -> tuple[Network, ...] | None:
-    """Parse who is believed: ``true`` for any peer (empty), ``false`` for none, or networks."""
+    """Parse which peers are believed: ``true`` (all), ``false`` (none), or networks.
+
+    The result for all peers is empty.
+    """
     if text in _ON | _OFF:
         return () if switch(text) else None
     return networks(text)

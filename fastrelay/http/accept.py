@@ -27,7 +27,7 @@ class Preference(NamedTuple):
 
 
 def preference(accept: str, media_type: str, version: str) -> Preference:
-    """How much ``accept`` wants a version of a media type; without the header, anything will do."""
+    """How much ``accept`` prefers a version of a media type; without the header fully."""
     if not accept.strip():
         return Preference(1.0, is_named=False)
     best = (Specificity.NOTHING, 0.0)

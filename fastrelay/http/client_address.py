@@ -28,10 +28,11 @@ def socket_peer(peer: str, request: h11.Request) -> str:
 def forwarded_for(trusted: Sequence[Network]) -> Resolver:
     """A resolver that believes ``X-Forwarded-For``.
 
-    With no networks: its left-most entry, from any peer. With networks: the first address, from
-    the peer leftwards through the header, that is in none of them; so a peer outside them is
-    itself the client, whatever it claims. Without a header, or where the deciding entry is no
-    address, it is the peer.
+    Without networks, every peer is believed, and the client is the left-most entry. With networks,
+    the client is the first address that is in none of them, beginning with the peer and going
+    through the header from right to left. A peer outside the networks is therefore itself the
+    client, whatever its header says. If there is no header, or if the entry that decides is not an
+    address, the client is the peer.
     """
 
     def left_most(peer: str, request: h11.Request) -> str:

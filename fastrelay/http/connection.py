@@ -66,9 +66,9 @@ class Site:
         newcomers: schedules when request heads are read.
         pending: counts connections until they are upgraded or end.
         upgrades: the paths that have a rate limit of their own; any other request is plain.
-        plain_wait: takes a plain request of an address from its bucket; returns the seconds until
-            there is one for it, 0.0 if there is one now.
-        is_for_us: whether the host that a request is for is served here; 421 if not.
+        plain_wait: takes a token of an address for a plain request; returns the seconds until there
+            is one, or 0.0 if it was taken.
+        is_for_us: whether the host of a request is served here. If not, the answer is 421.
         head_bytes, head_timeout, linger: see :class:`fastrelay.config.settings.Settings`.
     """
 

@@ -71,9 +71,9 @@ class Exchange:
     def protocol_error(self) -> HTTPStatus | None:
         """The status for a request that h11 accepts and the relay refuses, otherwise ``None``.
 
-        Refused are other major versions, hosts that are none, and a body framed in two ways,
-        because a proxy in front of the relay might read it the other way (RFC 9112 §2.5, §3.2,
-        §6.3).
+        The relay refuses other major versions, invalid hosts, and a body whose length is given in
+        two ways, because a proxy in front of the relay might choose the other way (RFC 9112 §2.5,
+        §3.2, §6.3).
         """
         if not self.request.http_version.startswith(b"1."):
             return HTTPStatus.HTTP_VERSION_NOT_SUPPORTED
@@ -90,8 +90,8 @@ class Exchange:
     def respond(self, response: Response) -> None:
         """Write a whole response, which ends the exchange.
 
-        It says whether the connection ends with it: a client that believes the connection to be
-        open would send the next request into it, and could not tell whether that was served.
+        The response says whether the connection ends with it. Otherwise a client could send another
+        request, and could not tell whether it was served.
         """
         closes = response.close or self._is_last or self.has_body
         data = render(self._http, response, self.request.method, closes=closes)

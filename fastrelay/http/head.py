@@ -1,7 +1,7 @@
-"""The limits of a request head, judged from its bytes before h11 parses them.
+"""The limits of a request head, which are checked before h11 parses its bytes.
 
-They are the relay's own, and so is one rule of syntax that h11 hides. How a head was cut into
-reads changes nothing about the answer.
+h11 has no such limits. One rule of syntax is also checked here, because h11 hides the
+difference. The answer does not depend on how the head was divided into reads.
 """
 
 import re
@@ -20,9 +20,9 @@ _FOLDED_HOST: Final = re.compile(rb"\nhost:[^\n]*\n[ \t]", re.IGNORECASE)
 
 
 def empty_line(received: bytes) -> int | None:
-    """How many bytes the empty line takes with which ``received`` begins; 0: it does not.
+    """The length of an empty line at the beginning of ``received``; 0 if there is none.
 
-    Returns ``None`` while that cannot be told.
+    Returns ``None`` while this is not known yet.
     """
     if received == b"\r":
         return None

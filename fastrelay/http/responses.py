@@ -58,5 +58,5 @@ def too_many_requests(wait: float) -> Response:
 
 
 def retry_later(seconds: int) -> Response:
-    """A 503 with ``Retry-After``: what was asked for is there again soon."""
+    """A 503 with ``Retry-After``, for something that will be available again soon."""
     return error(HTTPStatus.SERVICE_UNAVAILABLE, (b"Retry-After", b"%d" % seconds))

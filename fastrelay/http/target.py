@@ -1,4 +1,4 @@
-"""What a request is for: the path and the host, from its target and its Host header.
+"""Finds out the path and the host of a request, from its target and its Host header.
 
 Sources: RFC 9112 §3.2 (forms of the target), RFC 9110 §7.2 (Host), RFC 3986 §3.2.2 (hosts).
 """
@@ -34,9 +34,10 @@ class Target(NamedTuple):
 
 
 def read_target(target: bytes, hosts: Sequence[bytes]) -> Target | None:
-    """What a request with this target and these Host headers is for; ``None``: it is malformed.
+    """The path and host of a request with this target and these Host headers.
 
-    The host of an absolute target goes before the Host header, which must be valid all the same.
+    Returns ``None`` if the request is malformed. The host of an absolute target overrides the Host
+    header, which must be valid all the same.
     """
     host = _host_of(hosts[0]) if hosts else b""
     if host is None:

@@ -9,8 +9,8 @@ from fastrelay.loop.internal_errors import report
 class Coalesced:
     """Does a piece of work on request: one at a time, and at most one in each interval.
 
-    All requests that come while it runs, or in the rest of its interval, are one request, which is
-    served next. So the work has always begun after the last request.
+    All requests that come while the work runs, or in the rest of its interval, are combined into
+    one, which is served next. After each request, the work therefore begins at least once.
 
     Args:
         work: if it raises, that is reported as an internal error, and later requests are served.

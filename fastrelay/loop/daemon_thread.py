@@ -13,8 +13,8 @@ Result = TypeVar("Result")
 def in_daemon_thread(call: Callable[[], Result]) -> asyncio.Future[Result]:
     """Run ``call`` in a new thread; returns the future of its result.
 
-    The loop's own executor is not used, because it is waited for when the loop is closed: a call
-    that hangs would hold up the end of the process. Cancelling the future does not end the call.
+    The event loop's own executor is not used. The event loop waits for it when it is closed, so a
+    call that hangs would delay the end of the process. Cancelling the future does not end the call.
     If no thread can be started, the future has an ``OSError``.
     """
     loop = asyncio.get_running_loop()

@@ -1,22 +1,24 @@
 """Fair queueing: connections that send more than their share get one slice of time together.
 
-libuv reads a socket up to 32 times in one iteration of the event loop while the peer sends as fast
-as it can. What a byte costs differs a thousandfold between messages of 256 KiB, messages of one
-byte, pings, and TLS records without content. So a connection is *light* while its reads are short
-of its read quota and take less than a quantum of time. Light connections are read at once. A
-connection whose read fills its quota or takes longer is *heavy*: it is paused and joins a queue
-that is served in rotation, within one slice of time in each iteration. Light connections do not
-wait for the queue.
+**Light and heavy connections.** libuv reads a socket up to 32 times in one iteration of the event
+loop if the peer sends as fast as it can. The time to process a byte can differ by a factor of a
+thousand between messages of 256 KiB, messages of one byte, pings, and TLS records without content.
+A connection is *light* while its reads are smaller than its read quota and take less than a quantum
+of time. Light connections are read at once. A connection whose read fills its quota or takes longer
+is *heavy*. It is paused and joins a queue, which is served in rotation, within one slice of time in
+each iteration. Light connections do not wait for this queue.
 
-The cost of a read is measured while it is processed, piece by piece. The clock of the thread is a
-system call, and dear, so it is asked only at the begin and the end of a read, and after a piece
-when as much time has passed by the clock on the wall, of which the thread cannot have used more. A
-read that is short of its quota and processed within a quantum by the clock on the wall does without
-it, and a read of less than 1 KiB is not measured at all. When the quantum is used up, the remainder
-of the read is kept until the connection's next turn. The next quota is the number of bytes that
-would have taken one quantum. A heavy connection that is resumed is expected to take what it took
-before; when it takes more, those for which the slice has no time left are kept whole
-(``bench/experiments/fair_turns.py``; docs/decisions/0011-fair-queueing.md).
+**Measuring.** The cost of a read is measured while it is processed, piece by piece. Reading the
+clock of the thread is a slow system call. It is therefore read only at the beginning and the end of
+a read, and after a piece if a quantum has passed on the wall clock, because the thread cannot have
+used more time than that. If a read is smaller than its quota and is processed within a quantum of
+wall time, the thread's clock is not read. A read of less than 1 KiB is not measured at all.
+
+**Turns.** When the quantum is used up, the remainder of the read is kept until the connection's
+next turn. The next quota is the number of bytes that would have taken one quantum. A heavy
+connection that is resumed is expected to take as long as in its last turn. If it takes longer, the
+reads for which the slice has no time left are kept whole (``bench/experiments/fair_turns.py``;
+docs/decisions/0011-fair-queueing.md).
 
 The model is FQ-CoDel's queue of new and old flows (RFC 8290), with time in place of bytes.
 """
@@ -81,9 +83,9 @@ class FairReader(asyncio.BufferedProtocol):
         raise NotImplementedError
 
     def process_piece(self, data: memoryview, position: int) -> int:
-        """Process some of ``data`` from ``position`` on: a fraction of a millisecond's worth.
+        """Process some of ``data`` from ``position`` on, for a fraction of a millisecond.
 
-        Returns the position behind that; at least one byte is taken.
+        Returns the position after these bytes; at least one byte is processed.
         """
         raise NotImplementedError
 
@@ -95,7 +97,7 @@ class FairScheduler:
         slice_seconds: the time that all of them together may take in one loop iteration.
         clock: the seconds that this thread has run. Time in which other threads and processes
             had the processor is not a cost of the peer.
-        wall: seconds that have passed. To ask it costs a twentieth of what ``clock`` costs.
+        wall: a clock that takes a twentieth of the time of ``clock`` to read.
 
     Attributes:
         whole: the receive buffer that all connections of the loop share.
@@ -145,7 +147,8 @@ class FairScheduler:
     def process(self, reader: FairReader, nbytes: int) -> None:
         """Process bytes that a transport, itself a reader, has put into the reader's buffer.
 
-        They wait behind a kept remainder: a transport may go on with what it has read already.
+        If a remainder is kept, these bytes wait until it has been processed. This happens because
+        a transport may continue with bytes that it has read already.
         """
         data = reader.receive_buffer[:nbytes]
         if reader in self._kept:
@@ -156,7 +159,7 @@ class FairScheduler:
             self._enqueue(reader)
 
     def keeps(self, reader: FairReader) -> bool:
-        """Whether there is a kept remainder of its bytes, which must not be overtaken."""
+        """Whether a remainder of its bytes is kept; later bytes must not be processed before it."""
         return reader in self._kept
 
     def _process_light(self, reader: FairReader, data: memoryview) -> int:

@@ -1,9 +1,9 @@
 """Schedules accepts, TLS handshakes and request heads within one slice of time per loop iteration.
 
-All of them are cheap for the peer and cost the relay more, a TLS handshake most. So they share one
-slice of each iteration of the event loop, and the rest is left for frames. Heads and handshakes may
-use half of the slice, so that connections are accepted however many of them come. Work that does
-not fit waits for the next iteration, in the order of arrival.
+All of these cost the relay more than the peer; a TLS handshake costs the most. They therefore share
+one slice of time in each iteration of the event loop, and the rest of the iteration is for frames.
+Heads and handshakes may use half of the slice, so that there is always time to accept connections.
+Work that does not fit waits for the next iteration, in the order of arrival.
 """
 
 import time
@@ -18,12 +18,13 @@ Work = Callable[[], None]
 class Newcomers:
     """Admits the work of connections that are not upgraded yet.
 
-    First requests of connections and further ones wait in two queues that are served by turns. So
-    a new connection does not wait for all requests of connections that send many.
+    The first requests of connections wait in one queue, and further requests in another. The queues
+    are served alternately. A new connection therefore does not wait for all requests of connections
+    that send many.
 
     Args:
-        seconds: the time for accepts, heads and handshakes together, by the clock. Only that work
-            counts, not what else the loop does meanwhile.
+        seconds: the time for accepts, heads and handshakes together. Only this work is measured,
+            and not what else the event loop does.
         next_iteration: calls a function in the next iteration of the event loop.
         clock: returns monotonic seconds.
     """

@@ -1,13 +1,15 @@
 """A timer wheel: all timeouts of a relay share one timer of the event loop.
 
-A pending ``call_later`` costs about half a kilobyte, and each of ten thousand connections has a
-ping, a pong, a write and a close deadline. So an object with timeouts schedules only the earliest
-of them here. Its entry lies in the bucket of its tick, and the event loop holds one timer in all.
+A pending ``call_later`` takes about half a kilobyte, and each of ten thousand connections has a
+ping, a pong, a write and a close deadline. An object with timeouts therefore schedules only the
+earliest of them here. Its entry is in the bucket of its tick, and the event loop has one timer in
+all.
 
-Before the items of a tick are called, the event loop polls its sockets once: what a peer has sent
-while the loop was late must count, and the loop calls timers first. When the process was stopped
-or the loop was blocked, that is, when a tick comes more than a second late, the clock of the wheel
-is set back by as much, so all timeouts move.
+Before the items of a tick are called, the event loop polls its sockets once. The event loop itself
+calls timers before it polls, but bytes that a peer has sent while the loop was late must count.
+
+A tick that is more than a second late means that the process was stopped or the loop was blocked.
+The clock of the wheel is then set back by that time, so all timeouts move.
 """
 
 import asyncio
@@ -191,7 +193,7 @@ class TimerWheel:
 
 
 class Deadline:
-    """A time that passes once, for code that looks from time to time whether it has.
+    """A time that passes once, for code that checks from time to time whether it has passed.
 
     Attributes:
         passed: whether it has. As with every timeout, stalls have moved it.
@@ -208,7 +210,7 @@ class Deadline:
         self.passed = True
 
     def cancel(self) -> None:
-        """It does not matter any more."""
+        """Forget the deadline."""
         self._wheel.cancel(self)
 
 

@@ -23,7 +23,7 @@ _USER, _SYSTEM = 11, 12
 
 
 class ProcessUse(NamedTuple):
-    """What processes take: seconds of CPU, bytes of memory, descriptors."""
+    """What processes use: seconds of CPU, bytes of memory, descriptors."""
 
     cpu: float
     virtual: int
@@ -32,7 +32,7 @@ class ProcessUse(NamedTuple):
 
 
 def use_of(pid: int) -> ProcessUse | None:
-    """What another process takes; ``None`` if it has ended."""
+    """What another process uses; ``None`` if it has ended."""
     directory = _PROC / str(pid)
     try:
         return ProcessUse(cpu_of(pid), *_memory(directory), open_descriptors(directory / "fd"))
@@ -41,7 +41,7 @@ def use_of(pid: int) -> ProcessUse | None:
 
 
 def own_use() -> ProcessUse:
-    """What this process takes."""
+    """What this process uses."""
     return ProcessUse(time.process_time(), *_memory(_PROC / "self"), open_descriptors())
 
 

@@ -1,4 +1,4 @@
-"""Exposes what was refused before there was an upgrade to decide about, by what was wrong."""
+"""Exposes the counts of what was refused before an upgrade attempt, by reason."""
 
 from collections.abc import Iterable, Sequence
 

@@ -26,7 +26,7 @@ class WorkerState(NamedTuple):
         restarts: how often it was started again.
         connections: its live WebSockets.
         lag: seconds by which its last tick was late.
-        retired_cpu: seconds of CPU that its processes took which have died.
+        retired_cpu: seconds of CPU that its earlier processes, which have died, used.
     """
 
     pid: int
@@ -122,7 +122,7 @@ class WorkerMetrics(Collector):
 
 
 def use_of_all(workers: list[WorkerState]) -> ProcessUse:
-    """What this process and the workers take together; their CPU time never falls."""
+    """What this process and the workers use together; their CPU time never falls."""
     found = [use_of(worker.pid) for worker in workers if worker.pid]
     uses = [own_use(), *(use for use in found if use is not None)]
     return ProcessUse(

@@ -1,6 +1,6 @@
 """Exposes numbers that the parts of a relay keep for their own use, read at each scrape.
 
-So nothing is counted twice, and these families cost nothing in the frame path.
+No number is therefore counted twice, and these families cost nothing on the path of a frame.
 """
 
 import platform

@@ -31,8 +31,8 @@ def bind(address: Address) -> socket.socket:
 def bind_group(address: Address, count: int) -> list[socket.socket]:
     """Listening sockets on one address, over which the kernel spreads connections (socket(7)).
 
-    The first is bound without ``SO_REUSEPORT`` and gets it before it listens, so that the address
-    is refused to a second relay, and to this one if another has it.
+    The first socket is bound without ``SO_REUSEPORT``, and gets this option before it listens.
+    Binding therefore fails if another relay uses the address, and a second relay cannot bind it.
 
     Raises:
         OSError: as of :func:`bind`; no socket is left open.

@@ -1,6 +1,7 @@
-"""What the owner of a spliced connection knows of its peer: another process does the TLS.
+"""Gives the owner of a spliced connection access to the peer's TCP connection.
 
-It shares the socket of the peer's TCP connection, to ask the kernel about it and for nothing else.
+Another process does the TLS of this connection. The owner shares the TCP socket only to ask the
+kernel about it.
 """
 
 import socket
@@ -14,7 +15,7 @@ class FarEnd:
 
     Args:
         sock: belongs to this object. Bytes are never read from it or written to it.
-        ending: what both processes say of the end.
+        ending: where both processes record how the connection ends.
     """
 
     __slots__ = ("_ending", "_socket")

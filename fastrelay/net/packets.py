@@ -1,7 +1,7 @@
 """Messages with descriptors between the processes of one relay (unix(7), SOCK_SEQPACKET).
 
-Each message arrives whole or not at all. Neither side ever waits for the other: what does not fit
-into the socket's buffer is not sent.
+Each message arrives whole or not at all. Neither side ever waits for the other: a message that does
+not fit into the socket's buffer is not sent.
 """
 
 import array

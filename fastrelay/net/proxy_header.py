@@ -1,7 +1,8 @@
 """Reads the PROXY header of a connection that comes through a proxy.
 
-Exactly the bytes of the header are read from the raw socket, so that what follows it (a TLS
-handshake) is left for the transport. A connection without a valid header is dropped unanswered.
+Exactly the bytes of the header are read from the raw socket. The bytes after it (a TLS handshake)
+stay in the socket for the transport. A connection without a valid header is dropped without an
+answer.
 """
 
 import asyncio
@@ -134,8 +135,8 @@ class ProxyHeaders:
 
     Args:
         believed: the networks of trusted proxies; connections from other addresses are dropped.
-            Empty: any address is trusted.
-        refused: called for each connection that is dropped for its header, or for its peer.
+            Empty: every address is trusted.
+        refused: called for each connection that is dropped because of its header or its peer.
         timeout: seconds from the accept to a complete header.
         pending: counts connections while their header is read.
     """

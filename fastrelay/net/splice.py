@@ -1,4 +1,4 @@
-"""Joins a TLS connection to the process that owns it, through a Unix socket pair.
+"""Connects a TLS connection with the process that owns it, through a Unix socket pair.
 
 The *outer* end is the TLS layer of the peer's connection, the *inner* end this process's side of
 the pair. Bytes that come from one are written to the other, and an end is read only while the other
@@ -22,8 +22,8 @@ from fastrelay.policy.shared.endings import Ending
 from fastrelay.protocol.cause import Aborted, Cause
 
 SEND_BUFFER: Final = 16 * 1024
-"""Bytes of the pair's send buffers. What waits in them is no progress of the peer, and the owner
-cannot tell; with the system's default a slow peer would seem to be stalled."""
+"""Bytes of the pair's send buffers. Bytes that wait in them have not reached the peer, but the
+owner cannot see this. With the system's default, a slow peer would seem to be stalled."""
 
 
 def splice_pair() -> tuple[socket.socket, socket.socket]:
@@ -74,8 +74,8 @@ class Splices:
         """Splice a TLS connection that is not read now with the inner end of its pair.
 
         Args:
-            ending: what the owner and this process tell each other of the end.
-            address, tenant: what is held of the peer is charged to them.
+            ending: where the owner and this process record how the connection ends.
+            address, tenant: bytes that are held of the peer are charged to them.
             send_buffer: see :func:`bound_send_buffer`; for the peer's connection.
         """
         if outer.is_closing():  # since it was handed over; the owner sees the end of the pair
@@ -204,9 +204,10 @@ class OuterEnd(FairReader):
             self._inner.read_owner(paused=False)
 
     def owner_ended(self, *, whole: bool) -> None:
-        """The owner has ended its side, or (``whole``) both: the peer has a while to do the same.
+        """The owner has ended its side, or both sides (``whole``).
 
-        Its end is not seen a second time, so the peer is dropped then.
+        The peer has some time to do the same. Its end is not reported again, so the connection is
+        dropped after that time.
         """
         if whole and self._ending.is_aborted():
             self.abort()
@@ -229,7 +230,7 @@ class OuterEnd(FairReader):
     # -- what is held -------------------------------------------------------------------------
 
     def hold_undecrypted(self, size: int) -> None:
-        """So many bytes of the peer's are kept by TLS; may end any connection."""
+        """TLS keeps this number of bytes of the peer; this may end any connection."""
         self._splices.held.tls.hold(self, size)
 
     def held_for(self, kind: Kind) -> tuple[str, str]:
@@ -237,7 +238,7 @@ class OuterEnd(FairReader):
         return self._address, self._tenant
 
     def evict(self, kind: Kind) -> None:
-        """What is kept has to go, and the connection with it."""
+        """Drop the held bytes, and the connection with them."""
         self._splices.held.tls.hold(self, 0)
         self._cause = Cause.MEMORY_LIMIT
         self.abort()

@@ -1,1 +1,1 @@
-"""Bounded HTTPS calls to other servers, each in a thread beside the event loop's."""
+"""HTTPS calls to other servers, with limits, each in a thread of its own."""

@@ -1,4 +1,4 @@
-"""What one call to another server may take: seconds until a deadline, and received bytes."""
+"""The limits of one call to another server: seconds until a deadline, and received bytes."""
 
 import threading
 import time
@@ -56,7 +56,7 @@ class Allowance:
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Wait until no other thread works on an answer, and keep them waiting meanwhile."""
+        """Wait until no other thread works on an answer, and then keep other threads waiting."""
         if not _turn.acquire(timeout=self.remaining()):
             raise TimeoutError("the answer was not complete in time")
         try:

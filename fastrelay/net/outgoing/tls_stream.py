@@ -1,8 +1,8 @@
-"""A TLS connection to another server that keeps to an :class:`Allowance`.
+"""A TLS connection to another server that enforces an :class:`Allowance`.
 
-``ssl.SSLSocket`` cannot do that. Its read goes on for as long as records arrive that hold no data
-(session tickets, new keys), so neither a time-out nor a count of what it returns bounds it. Here
-TLS runs in memory, and every byte from the socket is counted before TLS sees it.
+``ssl.SSLSocket`` cannot do this. Its read continues for as long as records without data arrive
+(session tickets, new keys). Neither a time-out nor a count of the returned bytes limits this. Here
+TLS runs in memory, and every byte from the socket is counted before TLS processes it.
 """
 
 import contextlib

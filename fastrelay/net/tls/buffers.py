@@ -28,12 +28,11 @@ class TlsBuffers:
 
     Args:
         wheel: for peers that stop inside a handshake message.
-        stall: seconds they have for the rest of it.
-        newcomers: when handshakes are made.
-        may_shake_hands: takes a handshake of an address from its bucket; returns whether there is
-            one for it.
-        handshake_failed: told the address and the fault of each handshake that failed.
-        scheduler: of the loop, shared with the connections above; without one it has its own.
+        stall: seconds that such a peer has for the rest of the message.
+        newcomers: schedules handshakes.
+        may_shake_hands: takes a token for a handshake of an address; returns whether there was one.
+        handshake_failed: called with the address and the fault of each handshake that failed.
+        scheduler: that of the event loop, shared with the connections above; by default a new one.
     """
 
     def __init__(

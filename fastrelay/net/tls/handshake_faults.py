@@ -1,4 +1,4 @@
-"""What OpenSSL says about a handshake that failed, in a few words of ours."""
+"""Translates OpenSSL's error of a failed handshake into one of the reasons in the metrics."""
 
 import ssl
 from typing import Final

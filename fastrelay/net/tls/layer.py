@@ -4,8 +4,8 @@ The layer is the protocol of the plain transport, and the transport of the proto
 and WebSocket do not depend on it. :mod:`fastrelay.net.tls.session` calls OpenSSL;
 ``bench/experiments/tls_layer.py`` compares both with uvloop's own TLS.
 
-Before the protocol above is called, OpenSSL has taken all bytes from the shared memory BIO. So that
-protocol may write to any connection of the loop, including its own.
+Before the protocol above is called, OpenSSL has taken all bytes from the shared memory BIO. The
+protocol may therefore write to any connection of the event loop, including its own.
 """
 
 import asyncio
@@ -42,9 +42,10 @@ class TlsLayer(FairReader, asyncio.Transport):
     request head counts from the accept and covers the handshake. Until there is a certificate the
     client's bytes are kept, and it is not read further.
 
-    A peer that stops inside a handshake message cannot be written to: OpenSSL wants the rest of it
-    first. What is written meanwhile is held as plaintext and counts as unsent. If the rest does
-    not come in time, the connection is aborted (cause ``tls_stalled``).
+    While a peer has sent only a part of a handshake message, nothing can be encrypted for it,
+    because OpenSSL needs the rest of the message first. Data that is written in this state is held
+    as plaintext and counts as unsent. If the rest does not come in time, the connection is aborted
+    (cause ``tls_stalled``).
 
     Args:
         inner: the protocol above.
@@ -53,7 +54,7 @@ class TlsLayer(FairReader, asyncio.Transport):
         client: the address whose handshakes are counted.
 
     Attributes:
-        why_lost: why the connection is lost, or about to be; ``None`` if that is no fault.
+        why_lost: why the connection is lost, or will be soon; ``None`` if there is no fault.
     """
 
     __slots__ = (

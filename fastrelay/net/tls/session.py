@@ -1,17 +1,17 @@
 """One connection's TLS without I/O: ciphertext in and plaintext out, and the other way round.
 
-OpenSSL reads from one memory BIO and writes to another. All sessions of a loop share one pair,
-because a pair for each connection would keep what a large read has once made it grow to. That is
-safe because of one invariant: **outside the methods of this module both BIOs are empty.** OpenSSL
-may read the incoming BIO whenever it is called, also to write: after the first bytes of a
-handshake message it wants the rest of it before anything else. So another session could read bytes
-that a session has left in the BIO.
+OpenSSL reads from one memory BIO and writes to another. All sessions of an event loop share one
+pair, because a pair of BIOs never becomes smaller after a large read. Sharing is safe because of
+one invariant: **outside the methods of this module both BIOs are empty.** OpenSSL may read the
+incoming BIO whenever it is called, even to write: after the first bytes of a handshake message it
+reads the rest of the message before it does anything else. If a session left bytes in the BIO,
+another session could read them.
 
-* :meth:`TlsSession.decrypt` writes no more than its buffer can hold as plaintext, and goes on until
-  OpenSSL has taken every byte. The beginning of a record that is not whole yet is kept by OpenSSL
-  itself.
-* When OpenSSL fails, or memory cannot be had, what is left in the BIOs is thrown away: the
-  connection on which that happens has lost its stream, and no other one is touched.
+* :meth:`TlsSession.decrypt` puts no more ciphertext into the BIO than its buffer can hold as
+  plaintext, and continues until OpenSSL has taken every byte. OpenSSL itself keeps the beginning of
+  a record that is not complete yet.
+* If OpenSSL fails, or memory cannot be allocated, the bytes that are left in the BIOs are
+  discarded. The connection on which this happens is broken; no other connection is affected.
 """
 
 import contextlib
@@ -28,8 +28,8 @@ MAX_RECORD: Final = 16 * 1024 + 2048 + 5
 
 PIECE_BYTES: Final = 16 * 1024
 PIECE_RECORDS: Final = 128
-"""So much is decrypted at once: so many bytes of any records, or more bytes of so many records. For
-records without content OpenSSL does not return, so their number has to be known before."""
+"""One call decrypts this many bytes of any records, or more bytes of this many records. OpenSSL
+does not return while it processes records without content, so their number is counted before."""
 
 _UNKNOWN: Final = -1
 _Bytes = memoryview | bytes
@@ -91,8 +91,8 @@ class TlsSession:
     Attributes:
         established: the handshake is complete.
         mid_record: a record has begun and has not ended, and OpenSSL keeps a buffer for it.
-        mid_handshake: the peer has sent a part of a handshake message after that, and OpenSSL
-            encrypts nothing before the rest has come.
+        mid_handshake: after the handshake, the peer has sent a part of a handshake message, and
+            OpenSSL encrypts nothing before it gets the rest.
         output: what OpenSSL itself wrote during the last :meth:`decrypt` or a failed
             :meth:`encrypt`, to be sent before anything else: an alert or a key update.
         end: how the peer's half has ended, or why there was no handshake; ``None`` while the peer
@@ -128,8 +128,8 @@ class TlsSession:
     def decrypt(self, ciphertext: _Bytes, buffer: memoryview) -> tuple[int, int]:
         """Decrypt received bytes, or the first of them.
 
-        Returns how many bytes of plaintext are in ``buffer`` now, and how many bytes of
-        ``ciphertext`` have been taken. The next call has to begin with those that have not.
+        Returns the number of bytes of plaintext in ``buffer``, and the number of bytes of
+        ``ciphertext`` that were used. The next call must begin with the bytes that were not used.
 
         Args:
             buffer: longer than :data:`PIECE_BYTES` and :data:`MAX_RECORD` together.
