@@ -1,22 +1,28 @@
 """What systemd is told, what it thinks of the shipped unit, and whether the relay lives in it."""
 
+import json
 import os
 import re
+import shlex
 import signal
 import socket
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 
 from bench.support.ports import free_port
+from fastrelay.config.flags import CREDENTIALS
 from fastrelay.process.systemd import Notifier
 from tests.support.certificates import authority, local_certificate
 from tests.support.command import COMMAND, started
+from tests.support.google import key_file
 from tests.support.programs import needs
 from tests.support.sealed import NOBODY, open_to_all, run_sealed
 from tests.support.unit import UNIT, denied_calls, directives
@@ -201,3 +207,24 @@ def test_the_relay_lives_within_what_the_unit_allows(tmp_path: Path) -> None:
 
 def test_the_unit_leaves_no_core_dump() -> None:
     assert directives()["LimitCORE"] == ["0"]
+
+
+PARSER = "/usr/lib/systemd/user-environment-generators/30-systemd-environment-d-generator"
+"""It reads files of variables as systemd reads an ``EnvironmentFile=``, and prints them."""
+
+
+def test_systemd_reads_the_push_credential_as_the_runbook_writes_it(tmp_path: Path) -> None:
+    needs(PARSER, "systemd")
+    runbook = (UNIT.parents[1] / "runbooks/first-deploy.md").read_text(encoding="utf-8")
+    (line,) = (line for line in runbook.splitlines() if line.startswith("    (umask 077"))
+    directory = tmp_path / ".config/environment.d"
+    directory.mkdir(parents=True)
+    file = directory / "push.conf"
+    (tmp_path / "key.json").write_text(json.dumps(key_file(), indent=2))
+    command = line.replace("/etc/fastrelay.env", shlex.quote(str(file)))
+    subprocess.run(["sh", "-ec", command], cwd=tmp_path, check=True)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    output = subprocess.run([PARSER], env={"HOME": str(tmp_path)}, stdout=PIPE, check=True).stdout
+    (shown,) = re.findall(rf'^{CREDENTIALS}="(.*)"$', output.decode(), re.MULTILINE)
+    value = shown.encode().decode("unicode_escape")
+    assert json.loads(value) == key_file()
