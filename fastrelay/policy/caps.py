@@ -19,16 +19,16 @@ class Others(Protocol):
     """Counts the connections of other workers, and tells them of those here."""
 
     def room_for(self, here: int, most: int) -> bool:
-        """Whether there are fewer than ``most`` in all workers, with the ``here`` of this one."""
+        """Whether all workers together, with ``here`` of this one, have fewer than ``most``."""
 
     def room_of(self, key: str, here: int, most: int) -> bool:
-        """The same of the connections whose address has this key."""
+        """The same for the connections whose address has this key."""
 
     def added(self, keys: Sequence[str]) -> None:
         """A connection of the address with these keys is live here."""
 
     def removed(self, keys: Sequence[str]) -> None:
-        """It is live no more."""
+        """A connection of the address with these keys has ended here."""
 
 
 class _Group:
@@ -50,11 +50,12 @@ class _Group:
 class LiveConnections(Generic[Live]):
     """Every live WebSocket of a relay, counted relay-wide and by client address.
 
-    An IPv6 address counts with its /64. Its /56 may have twice as many connections as that, and
-    its /48 four times as many: who is given a /48 has 65,536 different /64s to connect from.
+    All IPv6 addresses of a /64 count as one. A /56 may have twice as many connections as a /64, and
+    a /48 four times as many. Without these limits, a client with a /48 could connect from 65,536
+    different /64s.
 
-    The last tenth of the relay-wide cap is a reserve for addresses with few connections, so that
-    some addresses which together fill the relay do not keep all others out.
+    The last tenth of the relay-wide cap is a reserve for addresses with few connections. Some
+    addresses that together fill the rest of the relay therefore do not keep all others out.
 
     Args:
         most: the relay-wide cap.

@@ -1,8 +1,8 @@
 """Where counts are kept: in objects of this process, or in memory that processes share.
 
-Counters are made from *cells*, so that the code that advances one does not know which of the two it
-is. Each cell has 8 bytes and one writer. A store of 8 aligned bytes is never seen in part, so no
-lock is needed, and what was counted survives a process that is killed.
+Counters consist of *cells*. The code that increases a cell does not need to know where it is
+stored. Each cell has 8 bytes and one writer. Other processes never see a part of a store of 8
+aligned bytes, so no lock is needed. Counts in shared memory survive a process that is killed.
 """
 
 import ctypes
@@ -20,10 +20,10 @@ class Cells(Protocol):
     """Hands out cells, all at 0. Equal sequences of calls give equal layouts."""
 
     def integers(self, count: int) -> MutableSequence[int]:
-        """So many integers."""
+        """This number of integers."""
 
     def floats(self, count: int) -> MutableSequence[float]:
-        """So many floating-point numbers."""
+        """This number of floating-point numbers."""
 
     def record(self, cls: type[Record]) -> Record:
         """An object with the attributes that are the slots of ``cls``, all integers, and its
@@ -87,7 +87,7 @@ class SharedCells:
 
 
 class KeyedCells(Generic[Key]):
-    """Counts by key. A key that was not foreseen is counted too, in an object of this process."""
+    """Counts by key. An unexpected key is counted as well, in an object of this process."""
 
     def __init__(self, keys: Iterable[Key], cells: Cells) -> None:
         self._places = {key: place for place, key in enumerate(keys)}

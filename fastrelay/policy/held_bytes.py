@@ -1,8 +1,8 @@
-"""The budget of all bytes that this process keeps for its peers, and who loses them past it.
+"""The budget of all bytes that this process keeps for its peers, and evictions when it is exceeded.
 
-There is one :class:`Ledger` for each kind of bytes. Recording what is kept takes constant time.
-Sums by group, from which the one to evict is chosen, are kept only while more than half of the
-budget is used.
+There is one :class:`Ledger` for each kind of bytes. Recording a number of bytes takes constant
+time. Sums by group are used to choose the connection to evict. They are kept only while more than
+half of the budget is used.
 """
 
 from collections.abc import Callable, MutableSequence
@@ -74,9 +74,9 @@ class Ledger:
         self._budget.changed(self, holder, size, change)
 
     def pin(self, holder: object, size: int) -> None:
-        """Record bytes that cannot be dropped, since the kernel has begun to take them.
+        """Record bytes that cannot be dropped, because the kernel has begun to take them.
 
-        They count in :attr:`total` alone: others must not be evicted because of them.
+        They count only in :attr:`total`: no connection must be evicted because of them.
         """
         self.total += size - self._pinned.get(holder, 0)
         if size:
@@ -93,7 +93,7 @@ class Ledger:
         return tuple(self._sizes)
 
     def set_aside(self, holder: Holder) -> int:
-        """The holder is about to be evicted: what it still keeps is pinned; returns its bytes."""
+        """Pin the bytes of a holder that will be evicted now; returns their number."""
         size = self._sizes.pop(holder)
         self._pinned[holder] = size
         self._evicted[self._place] += 1
@@ -109,13 +109,13 @@ def _held_for(account: _Account) -> tuple[str, str]:
 
 
 class HeldBytes:
-    """Keeps the sum of all that can be dropped within ``limit`` bytes.
+    """Keeps the sum of all bytes that can be dropped within ``limit``.
 
-    Past the limit go, in this order: half messages and undecrypted bytes, backlogs to phones,
-    backlogs to binaries. In each the group with most bytes loses: see :class:`Groups`. A group that
-    holds no more than ``modest`` bytes is passed over while a larger one can be found in any of the
-    three. Otherwise a peer that fills the budget with backlogs could have every message evicted
-    that comes in two reads.
+    Beyond the limit, bytes are dropped in this order: incomplete messages and undecrypted bytes;
+    backlogs to phones; backlogs to binaries. In each of these steps, a connection of the group that
+    holds the most bytes is evicted; see :class:`Groups`. A group that holds no more than ``modest``
+    bytes is skipped if there is a larger one in any of the three steps. Otherwise a peer that fills
+    the budget with backlogs could cause the eviction of every message that arrives in two reads.
 
     Args:
         limit: bytes.
@@ -150,12 +150,12 @@ class HeldBytes:
     def share(
         self, share: int, publish: Callable[[int], None], elsewhere: Callable[[], int]
     ) -> None:
-        """The budget is one for several workers: past it, the one above its share evicts.
+        """Share the budget with other workers: beyond it, a worker above its share evicts.
 
         Args:
-            share: bytes that this worker may keep whatever the others do.
-            publish: told how many bytes it keeps that it could drop.
-            elsewhere: returns how many the others do.
+            share: bytes that this worker may keep, whatever the other workers keep.
+            publish: called with the number of bytes that this worker keeps and could drop.
+            elsewhere: returns the same number of all other workers together.
         """
         self._share = share
         self._publish = publish
@@ -168,7 +168,7 @@ class HeldBytes:
         return max(self._share, self.limit - self._elsewhere())
 
     def enforce(self) -> None:
-        """Evict what other workers have left no room for."""
+        """Evict until the bytes of this worker fit into the budget beside those of the others."""
         if self._droppable > self._share:
             if not self._groups:
                 self._group_all()

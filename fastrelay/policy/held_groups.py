@@ -1,4 +1,4 @@
-"""Who holds most: sums of kept bytes by address and by tenant."""
+"""Finds out which address or tenant holds the most bytes, from sums of held bytes."""
 
 from collections.abc import Callable
 from operator import attrgetter
@@ -42,10 +42,13 @@ class _Share(Generic[Account]):
 class Groups(Generic[Account]):
     """Sums by address and by tenant.
 
-    The group with most bytes loses, so that a thousand tenants of one address that hold little each
-    are one large group. In it the largest share loses: of an address that of the tenant with most,
-    of a tenant that of the address with most. So peers behind one proxy are told apart by their
-    tenants. In the share it is the largest account.
+    An account is chosen in three steps:
+
+    1. The group that holds the most bytes. Groups are addresses and tenants, so a thousand tenants
+       of one address that hold little each are one large group.
+    2. The largest share of this group. The shares of an address are its tenants, and the shares of
+       a tenant are its addresses. Peers behind one proxy are therefore told apart by their tenants.
+    3. The largest account of this share.
 
     Args:
         held_for: the address and the tenant of an account.

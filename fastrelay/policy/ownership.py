@@ -1,4 +1,4 @@
-"""Which worker owns which server-id: a keyed hash, and no second rule.
+"""Which worker owns which server-id: a keyed hash alone decides.
 
 Clients choose server-ids, so without a secret key they could choose ids that all have one owner.
 See ``docs/decisions/0013-owner-by-keyed-hash.md``.

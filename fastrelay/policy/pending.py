@@ -1,8 +1,9 @@
-"""Connections that are accepted and not upgraded yet, and which of them goes when there are many.
+"""Connections before the upgrade, and which of them is dropped when there are too many.
 
-Without a cap, sockets that say nothing would use up all descriptors. Past the cap the oldest
-connection of the address with the most of them is dropped. So an address that opens connections in
-masses only drops its own, and a client that takes a while for its request head keeps its place.
+Without a cap, sockets that send nothing would use up all descriptors. Beyond the cap, the oldest
+connection of the address that has the most of them is dropped. An address that opens very many
+connections therefore loses only its own, and a client that needs some time for its request head
+keeps its connection.
 """
 
 from collections import OrderedDict
@@ -63,7 +64,7 @@ class PendingConnections:
             oldest.abort()
 
     def discard(self, connection: Pending) -> None:
-        """Count the connection no more: it was upgraded, or has ended."""
+        """Stop counting the connection, because it was upgraded or has ended."""
         key = self._connections.pop(connection, None)
         if key is None:
             return

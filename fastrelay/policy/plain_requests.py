@@ -1,4 +1,4 @@
-"""The rate limit of what has none of its own: plain requests, and TLS handshakes."""
+"""The rate limit of plain requests and TLS handshakes."""
 
 from collections.abc import Callable
 
@@ -10,12 +10,12 @@ from fastrelay.policy.token_buckets import Buckets
 class PlainRequests:
     """One bucket for each address, for plain requests and TLS handshakes together.
 
-    Loopback and private addresses are free of it: health checks and proxies come from there, and a
-    proxy would be one address for all of its clients.
+    Loopback and private addresses are exempt, because health checks and proxies connect from there.
+    All clients of a proxy would share the limit of its address.
 
     Args:
         buckets: ``None``: there is no limit.
-        on_refusal: told the address and what was refused.
+        on_refusal: called with the address and what was refused.
         tallies: where refusals are counted.
     """
 

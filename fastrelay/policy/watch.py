@@ -1,11 +1,11 @@
-"""Which workers are silent, which one is to be killed, and when one that died is started again."""
+"""Decides which workers are silent, which one is killed, and when a dead one is started again."""
 
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 _GAP: Final = 1.0
-"""Seconds without a look after which nothing is concluded from the silence before it: the whole
-machine, or all processes of the relay, may have been stopped."""
+"""If :meth:`Watch.look` was not called for so many seconds, it draws no conclusion from silence:
+the whole machine, or all processes of the relay, may have been stopped."""
 
 _RECENT: Final = 60.0
 """Seconds for which a death counts."""
@@ -18,7 +18,7 @@ class Verdict(NamedTuple):
     """What is to be done.
 
     Attributes:
-        silent: workers that have not been heard of for a while; others accept in their place.
+        silent: workers that have shown no sign of life for some time; others accept in their place.
         kill: the worker to kill; ``None``: none.
         is_well: at most half of the workers are overdue.
     """
@@ -29,12 +29,13 @@ class Verdict(NamedTuple):
 
 
 class Watch:
-    """Judges by when each worker was heard of last.
+    """Decides by the time of each worker's last sign of life.
 
     Args:
-        silent: seconds until a worker is silent.
-        hung: seconds until it is overdue, and killed. One is killed at a time, and none while more
-            than half of them are overdue: then the machine is slow, and killing makes it worse.
+        silent: seconds until a worker counts as silent.
+        hung: seconds until it is overdue, and killed. One worker is killed at a time. None is
+            killed while more than half of them are overdue, because then the machine is slow, and
+            killing would make it worse.
     """
 
     def __init__(self, silent: float, hung: float) -> None:
@@ -47,7 +48,7 @@ class Watch:
         """Look at all workers that should be running.
 
         Args:
-            heard: when each was heard of last, on the clock of ``now``.
+            heard: the time of each worker's last sign of life, on the clock of ``now``.
             others_are_back: whether no worker is being started again.
         """
         if self._last_look is None or now - self._last_look > _GAP:
@@ -66,7 +67,7 @@ class Watch:
 class Restarts:
     """When a worker that has died is started again; a new one for each worker.
 
-    The first death within a minute costs no wait, the next ones twice as long each.
+    After the first death within a minute there is no wait. The wait doubles with each further one.
 
     Args:
         first, most: seconds of the second wait, and of the longest.

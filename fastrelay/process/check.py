@@ -1,4 +1,4 @@
-"""``fastrelay check``: says what would run. It binds nothing and writes no file."""
+"""``fastrelay check``: prints the settings that would apply. It binds and writes nothing."""
 
 from typing import Final
 
@@ -17,7 +17,7 @@ _FLAGS_OF_EMPTY: Final = {"--metrics-listen": "off", "--trust-x-forwarded-for": 
 
 
 def check(options: Options, settings: Settings) -> str:
-    """A table of what would run: each flag in effect, its value, and where that was given.
+    """A table of the settings that would apply: each flag, its value, and where it was given.
 
     A certificate in files is read, and tried in a handshake.
 

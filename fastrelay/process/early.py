@@ -1,9 +1,9 @@
-"""What is done before anything else is imported: signals, core dumps, and the environment.
+"""Handles signals, core dumps and the environment before anything else is imported.
 
-Importing the relay takes some 200 ms. In that time the default actions of signals would hold:
-SIGHUP would end the process, and the kernel would not deliver SIGTERM to process 1 of a container
-at all, because that process has no handler for it (pid_namespaces(7)). This module therefore
-imports next to nothing.
+Importing the relay takes some 200 ms. Without this module, the default actions of signals would
+apply during this time: SIGHUP would end the process, and the kernel would not deliver SIGTERM to
+process 1 of a container, because that process has no handler for it (pid_namespaces(7)). This
+module therefore imports very little.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""How a relay ends: it drains, unless it is told a second time."""
+"""How a relay ends: it drains, until that is complete or a second request to end comes."""
 
 import asyncio
 from collections.abc import Callable, Coroutine

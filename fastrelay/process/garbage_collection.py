@@ -8,11 +8,12 @@ _NEVER: Final = 10_000
 
 
 def configure_gc() -> None:
-    """Exclude long-lived objects from collections, whose pauses would grow with the connections.
+    """Exclude long-lived objects from garbage collections.
 
-    The objects that exist now are never examined again. Young objects are, in collections of about
-    a millisecond, which is enough for the cycles that exceptions make. Connections make no cycles
-    (bench/experiments/garbage_collector.py).
+    Otherwise the pauses of collections would grow with the number of connections. The objects that
+    exist now are never examined again. Young objects are still examined, in collections of about a
+    millisecond. This is enough for the reference cycles that exceptions make. Connections make no
+    cycles (bench/experiments/garbage_collector.py).
     """
     gc.collect()
     gc.freeze()

@@ -1,9 +1,9 @@
-"""Writes the log in a thread of its own, so that the event loop never waits for its reader.
+"""Writes the log in a thread, so that the event loop never waits for the reader of the log.
 
-A write to a pipe, a terminal or a network file system can block for ever: the reader stalls, a user
-presses Ctrl-S. Non-blocking mode is no way out. It belongs to the open file description, which
-other processes share, and regular files do not have it. So lines are queued, and one daemon
-thread makes the system calls. See ``docs/decisions/0009-log-writer.md``.
+A write to a pipe, a terminal or a network file system can block for ever, for example if the reader
+stalls or a user presses Ctrl-S. Non-blocking mode does not solve this: it belongs to the open file
+description, which other processes share, and regular files ignore it. Lines are therefore queued,
+and one daemon thread makes the system calls. See ``docs/decisions/0009-log-writer.md``.
 """
 
 import contextlib
@@ -38,9 +38,9 @@ the thread has to wait for the interpreter lock again. A line on its own is writ
 class LogWriter:
     """A bounded queue of lines, and the thread that writes them to a descriptor in order.
 
-    A line is part of one write, which holds whole lines and at most :data:`fastrelay.log.MAX_LINE`
-    bytes, so lines of processes that share a pipe do not mix. When the queue is full, lines are
-    lost until half of it has been written; how many, is said at that place of the log.
+    A write holds whole lines and at most :data:`fastrelay.log.MAX_LINE` bytes, so the lines of
+    processes that share a pipe do not mix. When the queue is full, lines are lost until half of it
+    has been written. A line at that place of the log says how many lines were lost.
 
     Args:
         descriptor: where to write; :data:`CLOSED` if there is no such place.
@@ -173,7 +173,7 @@ class LogWriter:
         self._unsaid += lines
 
     def _write_batch(self, text: str) -> None:
-        """Write some lines, after the one that says what is missing before them, if any is."""
+        """Write some lines; if lines before them are missing, first write how many."""
         if self._unsaid and (said := self._loss_line(self._unsaid)):
             if self._write_all(said):
                 self._lose(text.count("\n"))

@@ -44,7 +44,7 @@ def bind_and_run(settings: Settings) -> int:
 
 
 def certificate_error(error: UnusableCertificate) -> ConfigurationError:
-    """What to say when a certificate cannot be used."""
+    """The error for a certificate that cannot be used."""
     fix = "give --tls-cert a PEM chain that has not expired, and --tls-key its unencrypted key"
     return ConfigurationError(f"cannot serve TLS: {error}", fix)
 
@@ -110,7 +110,7 @@ def _start(relay: Relay, sockets: BoundSockets) -> None:
 
 
 def log_draining(log: Log, exit_code: int) -> None:
-    """Say that the drain begins, because of a signal or of the failure of a listener."""
+    """Log that the drain begins, because of a signal or the failure of a listener."""
     if exit_code == EXIT_DRAINED:
         log.info("shutdown signal received; draining", version=__version__)
     else:
@@ -118,12 +118,12 @@ def log_draining(log: Log, exit_code: int) -> None:
 
 
 def log_stopped(log: Log) -> None:
-    """Say that it is over."""
+    """Log that the drain is over."""
     log.info("shutdown complete", version=__version__)
 
 
 def log_startup(settings: Settings, log: Log) -> None:
-    """Say that the relay serves, and every limit in effect."""
+    """Log that the relay serves, and every limit in effect."""
     mode = "insecure" if settings.tls is None else "tls"
     if isinstance(settings.tls, Acme):
         mode = "acme"

@@ -1,4 +1,4 @@
-"""Keeps the numbers of stdin, stdout and stderr from becoming those of sockets."""
+"""Prevents sockets from getting the descriptor numbers of stdin, stdout and stderr."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Notifications to systemd (sd_notify(3)): one datagram each; none if systemd did not ask."""
+"""Sends notifications to systemd (sd_notify(3)), if systemd has asked for them."""
 
 import asyncio
 import contextlib

@@ -1,6 +1,6 @@
 """The relay's counters: plain numbers, and the events that advance them.
 
-They know nothing of Prometheus; ``fastrelay.metrics`` reads them when it is scraped.
+They do not depend on Prometheus; ``fastrelay.metrics`` reads them at each scrape.
 """
 
 from fastrelay.policy.cells import PRIVATE, Cells
@@ -45,7 +45,7 @@ class Counters:
 
 
 class Gauges:
-    """What there is now. A worker's are 0 when it has died.
+    """Current numbers. Those of a worker become 0 when it dies.
 
     Attributes:
         held: the bytes kept for peers, in the order of :class:`Kind`.

@@ -1,8 +1,8 @@
-"""Counts data frames by direction and by what became of them.
+"""Counts data frames by direction and by what happened to them.
 
 They are counted once per batch in the hot path, where one ``inc()`` of the Prometheus library would
-cost more than the routing of a frame. So the counts are plain integers, and each has one place in
-the code that advances it.
+cost more than the routing of a frame. The counts are therefore plain integers. For each of them,
+one place in the code increases it.
 """
 
 from typing import Final
@@ -14,7 +14,7 @@ class DirectionCounts:
     """The data frames of one direction. Each received frame is forwarded, dropped or still queued.
 
     Attributes:
-        received: complete messages received, whatever became of them.
+        received: complete messages received, whatever happened to them.
         forwarded: frames handed to the other side's socket.
         forwarded_bytes: bytes handed to the other side's socket: frames with their headers,
             envelopes, and close notices.

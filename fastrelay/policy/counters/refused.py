@@ -1,4 +1,4 @@
-"""Counts what is refused before there is an upgrade to decide about, by what was wrong."""
+"""Counts what is refused before an upgrade attempt, by reason."""
 
 from enum import StrEnum
 

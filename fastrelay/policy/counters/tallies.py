@@ -1,4 +1,4 @@
-"""Events that are counted one by one, and how much there is of what is counted now."""
+"""Single counters of events, and the numbers of binaries and phones that are connected now."""
 
 
 class Tallies:
@@ -10,12 +10,12 @@ class Tallies:
         grace_expiries: the server-ids removed because no binary claimed them in time.
         internal_errors: the exceptions that the relay did not expect.
         relay_full: upgrade attempts refused at the relay-wide cap.
-        reserve: refused because only the reserve was left, and the address had its few already.
-        address_full: refused because the address, or a network that holds it, was at its own cap.
+        reserve: refused because only the reserve was left, and the address had too many already.
+        address_full: refused because the address, or a network around it, was at its own cap.
         owner_away: refused because the worker that owns the server-id could not be reached.
         pending_full: connections dropped because too many were not upgraded yet.
         stalls: how often the process has stalled.
-        stall_milliseconds: how long, in all.
+        stall_milliseconds: how long all stalls together were.
         plain_requests: plain requests over the limit, answered with 429.
         tls_handshakes: TLS handshakes over the limit, dropped.
     """

@@ -12,9 +12,9 @@ BUCKETS: Final = 1 << 20
 class SharedTokenBuckets:
     """Token buckets as :class:`fastrelay.policy.token_buckets.TokenBuckets` has them.
 
-    A key has two of :data:`BUCKETS` cells, and a token is refused only if both are empty. With one
-    alone, strangers who share it would empty it for a neighbour. While N workers take tokens of one
-    key at the same moment, at most N - 1 more are taken than there are.
+    A key has two of :data:`BUCKETS` cells, and a token is refused only if both are empty. If a key
+    had one cell, another address with the same cell could use up its tokens. If N workers take
+    tokens of one key at the same moment, they may take up to N - 1 tokens too many.
 
     Args:
         full_at: one float for each bucket: the time at which it will be full.
@@ -50,4 +50,4 @@ class SharedTokenBuckets:
         return 0.0
 
     def sweep(self) -> None:
-        """Nothing is to be dropped: a bucket that is full again takes no memory of its own."""
+        """Do nothing: a bucket that is full again takes no memory of its own."""

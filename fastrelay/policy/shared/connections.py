@@ -1,4 +1,4 @@
-"""Live WebSockets over all workers, relay-wide and by address, and those that change workers."""
+"""Counts the live WebSockets of all workers, in all and by address, and those being handed over."""
 
 import secrets
 from collections import Counter
@@ -46,13 +46,13 @@ class Transfer(NamedTuple):
 class SharedConnections:
     """The connections of all workers, seen by one of them.
 
-    A connection that is handed over is counted by its sender until the receiver has adopted it. So
-    attempts that do not overlap meet exact numbers, and of N workers whose attempts do, each may
-    admit one before it sees those of the others.
+    A connection that is handed over is counted by its sender until the receiver has adopted it. The
+    numbers are therefore exact for attempts that do not overlap. If attempts at N workers overlap,
+    each worker may admit one connection before it sees those of the others.
 
-    Whether a connection is adopted or given up is settled without a lock: each side writes its own
-    word first (:attr:`ConnectionRows.adopted`, :attr:`ConnectionRows.open`), and then reads the
-    other's. So never do both answer the peer, whenever one of them was stopped or killed.
+    Sender and receiver agree without a lock whether a connection is adopted or given up: each first
+    writes its own cell (:attr:`ConnectionRows.adopted`, :attr:`ConnectionRows.open`), and then
+    reads the other's. Therefore never do both answer the peer, even if one is stopped or killed.
 
     Args:
         rows: of all workers.
@@ -89,7 +89,7 @@ class SharedConnections:
         self.added(keys)
 
     def waits_no_more(self, keys: Sequence[str]) -> None:
-        """It has one, or is given up."""
+        """Such a connection has got a place, or was given up."""
         self._waiting_count -= 1
         self._waiting.subtract(keys)
         self._waiting += Counter()  # without those of 0
@@ -120,7 +120,7 @@ class SharedConnections:
         return live + sum(1 for keys in self._unsettled() if number in keys) < most
 
     def _on_their_way(self) -> int:
-        """No fewer than there are: some may be adopted already, of which the sender knows not."""
+        """An upper bound of the connections being handed over: some may be adopted already."""
         return sum([row.counts[1] for row in self._rows])
 
     def _number(self, key: str) -> int:
@@ -158,7 +158,7 @@ class SharedConnections:
         return Transfer(place, number)
 
     def end(self, receiver: int, transfer: Transfer) -> bool:
-        """Count it no more; it cannot be adopted from now on.
+        """Stop counting a connection; it cannot be adopted from now on.
 
         Returns whether the receiver has begun to answer the peer; also if it has died since.
         """

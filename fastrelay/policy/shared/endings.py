@@ -1,4 +1,4 @@
-"""How spliced connections have ended: each of two processes tells the other what it saw."""
+"""How spliced connections have ended: each of the two processes writes its cause for the other."""
 
 import os
 from collections.abc import MutableSequence, Sequence

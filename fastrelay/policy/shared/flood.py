@@ -1,4 +1,4 @@
-"""The log's flood limit, over all workers."""
+"""The flood limit of the log, for all workers together."""
 
 from collections.abc import MutableSequence, Sequence
 from typing import Final

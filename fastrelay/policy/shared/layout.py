@@ -1,4 +1,4 @@
-"""Where in the shared memory everything is."""
+"""The layout of the shared memory."""
 
 from collections.abc import Iterator
 from typing import Any, Final
@@ -25,7 +25,7 @@ def _formats() -> tuple[str, str]:
 
 
 class Pulse:
-    """What one worker says of itself.
+    """What one worker reports about itself.
 
     Attributes:
         cells: when its loop was last seen to run, in seconds of the monotonic clock; how late its
@@ -105,10 +105,10 @@ class SharedState:
         self.header.cast("B")[at : at + KEY_BYTES] = key
 
     def check(self) -> None:
-        """See that a process of this version made it, for as many workers.
+        """Check that a process of this version made the memory, for the same number of workers.
 
         Raises:
-            ValueError: another one did.
+            ValueError: this is not so.
         """
         if (self.header[0], self.header[1]) != (VERSION, self.workers):
             raise ValueError(f"shared memory of version {self.header[0]}, not {VERSION}")
@@ -137,7 +137,7 @@ class SharedState:
         return Counters(SharedCells(self._counters[index].cast("B")))
 
     def gauges_of(self, index: int) -> Gauges:
-        """The same of gauges."""
+        """The gauges of one worker; the supervisor's are behind the last worker's."""
         return Gauges(SharedCells(self._gauges[index].cast("B")))
 
     @property
@@ -150,7 +150,7 @@ class SharedState:
         return map(self.gauges_of, range(self.workers + 1))
 
     def bury(self, index: int) -> None:
-        """A worker has died: add its counters to those of all that have died, and zero its rows."""
+        """Add the counters of a worker that has died to those of all dead ones; zero its rows."""
         row, retired = self._counters[index], self._counters[-1]
         add_up(retired, (retired, row), self._formats)
         _zero(row)
@@ -189,7 +189,7 @@ class Sums:
 
 
 def size_of(workers: int) -> int:
-    """The bytes of shared memory for so many workers; most of them are never written to."""
+    """The bytes of shared memory for this number of workers; most of them are never written."""
     return SharedState(None, workers).size
 
 

@@ -1,4 +1,4 @@
-"""What the supervisor and a worker say to each other: messages over one socket, in order."""
+"""The messages between the supervisor and a worker, over one socket, in order."""
 
 import asyncio
 import socket
@@ -14,22 +14,22 @@ Value = str | int
 
 
 class Order(StrEnum):
-    """What the supervisor says, with the values that come with it."""
+    """The messages of the supervisor, with their values."""
 
     SERVE = "serve"
-    """Begin to accept."""
+    """Begin to accept connections."""
     CONNECT = "connect"
-    """Another worker, and the sockets to and from it."""
+    """Connect to another worker: its number, and the sockets to and from it."""
     ACCEPT_FOR = "accept_for"
-    """Another worker, which does not accept: accept from its socket, too."""
+    """Also accept from the socket of another worker, which does not accept: its number."""
     LEAVE = "leave"
-    """Another worker, which accepts again."""
+    """Stop this, because the other worker accepts again: its number."""
     RELOAD = "reload"
-    """Look for another certificate."""
+    """Check whether there is a new certificate."""
     PUBLISH = "publish"
-    """A number that comes back when all that was done before can be seen by others."""
+    """Publish all counts, and then send this number back."""
     CLOSE = "close"
-    """Accept no more; the drain follows when all workers do so."""
+    """Accept no more connections. The drain follows when no worker accepts any more."""
     DRAIN = "drain"
     """Drain, then end."""
     STOP = "stop"
@@ -37,14 +37,14 @@ class Order(StrEnum):
 
 
 class Report(StrEnum):
-    """What a worker says."""
+    """The messages of a worker, with their values."""
 
     READY = "ready"
-    """It can serve."""
+    """The worker can serve."""
     PUBLISHED = "published"
-    """The number of :attr:`Order.PUBLISH`."""
+    """The counts are published: the number of :attr:`Order.PUBLISH`."""
     WAKE = "wake"
-    """A server-id, the connection id of its binary, and the token of a device to wake."""
+    """Send a wake: a server-id, the connection id of its binary, and the token of the device."""
     UNCONNECTED = "unconnected"
     """Another worker, to and from which no sockets came: this one has no descriptor left now."""
     NOT_ACCEPTING = "not_accepting"
@@ -80,7 +80,7 @@ class Channel:
         self._loop.add_reader(sock, self._read)
 
     def say(self, what: str, *values: Value, descriptors: tuple[int, ...] = ()) -> bool:
-        """Send a message; returns whether there was room for it, and somebody to read it."""
+        """Send a message; returns whether it was sent: there was room, and the other side lives."""
         try:
             return self._is_open and packets.send(
                 self._sock, msgspec.msgpack.encode((what, *values)), descriptors
@@ -103,7 +103,7 @@ class Channel:
         self._on_message(str(what), values, packet.sockets)
 
     def close(self) -> None:
-        """Say and hear nothing any more."""
+        """Close the socket: send and receive no more messages."""
         if self._is_open:
             self._is_open = False
             self._loop.remove_reader(self._sock)

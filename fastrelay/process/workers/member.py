@@ -1,4 +1,4 @@
-"""One worker as the supervisor sees it: its process, its channel, and how it is doing."""
+"""One worker as the supervisor sees it: its process, its channel, and its state."""
 
 import asyncio
 import contextlib
@@ -65,7 +65,7 @@ class Member:
         backoff: when it is started again.
         stand_in: the worker that accepts in its place; ``None``: none does.
         published: the last number of :attr:`Order.PUBLISH` that came back.
-        retired_cpu: seconds of CPU that its processes took which have died.
+        retired_cpu: seconds of CPU that its earlier processes, which have died, used.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The supervisor: binds, starts the workers, watches them, and does what belongs to all."""
+"""The supervisor: binds the sockets, and starts, watches and ends the workers."""
 
 import asyncio
 import contextlib
@@ -46,7 +46,7 @@ _CONNECT_AGAIN: Final = 0.5
 """Seconds until a worker that had no descriptor for the sockets to another one gets new ones."""
 
 _SECONDS_TO_END: Final = 3.0
-"""What a worker may take to end, beside its drain, before it is killed."""
+"""The time that a worker may take to end, in addition to its drain, before it is killed."""
 
 
 def bind_and_supervise(settings: Settings) -> int:
@@ -93,8 +93,8 @@ class Supervisor:
     """The life of a relay with several processes.
 
     Args:
-        public: the listening sockets of the workers. They stay open until the drain, since what
-            waits in a listening socket that is closed is reset.
+        public: the listening sockets of the workers. They stay open until the drain, because
+            connections that wait in a listening socket are reset when it is closed.
         others: the sockets that the supervisor serves on.
         memory: the descriptor of ``shared``.
     """
@@ -164,7 +164,7 @@ class Supervisor:
         return exit_code
 
     def _alive(self, notifier: Notifier) -> None:
-        """Tell the service manager that the relay works: that at least half of it does."""
+        """Tell the service manager that the relay works: at least half of its workers do."""
         if self._is_well:
             notifier.alive()
 
@@ -233,7 +233,7 @@ class Supervisor:
             self._exit_requests.put_nowait(EXIT_LISTENER_FAILED)
 
     def _ready(self, member: Member) -> None:
-        """A worker is ready: it serves at once, but at the start only when all can."""
+        """Let a worker that is ready serve at once; at the start, only when all workers are."""
         if self._is_ending:
             member.say(Order.DRAIN)
             return
@@ -287,7 +287,7 @@ class Supervisor:
     # -- watching -----------------------------------------------------------------------------
 
     def _look(self) -> None:
-        """See who is silent, and do what is to be done."""
+        """Find the workers that are silent, and let others accept for them or kill them."""
         if self._is_ending or not self._started.is_set():
             return
         serving = [member for member in self._members if member.state is State.SERVING]

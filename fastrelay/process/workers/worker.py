@@ -1,8 +1,9 @@
 """``python -m fastrelay.process.workers.worker``: one worker, started by the supervisor.
 
-Everything it needs is inherited: settings, shared memory, a channel to the supervisor and the
-listening sockets of all workers. It ignores the signals that end or reload a relay, since the
-supervisor gets them, too, and tells it. When the supervisor is gone, it drains.
+It inherits everything that it needs: settings, shared memory, a channel to the supervisor and the
+listening sockets of all workers. It ignores the signals that end or reload a relay, because the
+supervisor gets them too, and sends orders over the channel. When the supervisor has ended, the
+worker drains.
 """
 
 import argparse
@@ -200,7 +201,7 @@ class Worker:
             self._accepting_for[index] = self._relay.listeners.add_public(sock)
 
     def _close_public(self) -> None:
-        """Hold the listening sockets no more, so that none is accepted from once all do so."""
+        """Close the listening sockets. They end when all processes have closed them."""
         for sock in self._inherited.public:
             sock.close()
         self._inherited.public.clear()
