@@ -1,4 +1,4 @@
-"""The causes for which connections end."""
+"""The causes of the ends of connections."""
 
 from enum import Enum
 

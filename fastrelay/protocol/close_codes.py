@@ -17,7 +17,7 @@ class CloseReason(NamedTuple):
 
     @property
     def has_frame(self) -> bool:
-        """Whether there is a close frame for it; TCP ends without one if there is not."""
+        """Whether a close frame is sent; if not, TCP ends without one."""
         return self.code == NO_STATUS or is_valid_on_wire(self.code)
 
     @property

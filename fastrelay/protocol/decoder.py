@@ -1,9 +1,9 @@
 """Decodes frames from client to server (RFC 6455 §5), without I/O: bytes in, messages out.
 
-Bytes are read into one receive buffer that all connections of a loop share. A frame that is not
-complete at the end of a read is copied into a buffer of the decoder's own. That buffer grows with
-the bytes that have come, never with the length that a header announces, and an idle connection has
-none.
+Bytes are read into one receive buffer that all connections of an event loop share. A frame that is
+not complete at the end of a read is copied into a buffer of its decoder. This buffer grows with the
+bytes that have arrived, and never with the length that a header announces. The decoder of an idle
+connection has no such buffer.
 """
 
 from codecs import utf_8_decode
@@ -59,10 +59,11 @@ Control = Ping | Pong | Closed | Violation
 class FrameDecoder:
     """Decodes the frames that one connection receives.
 
-    Its use is that of ``asyncio.BufferedProtocol``: put bytes at the start of :meth:`get_buffer`,
-    then call :meth:`buffer_updated` with their number. Messages are returned at once. Control
-    frames are kept in :attr:`controls` until :meth:`take_controls`. So is the end of the stream, a
-    close frame or a violation, which is always the last of them: all bytes after it are ignored.
+    It is used like an ``asyncio.BufferedProtocol``: put bytes at the start of :meth:`get_buffer`,
+    then call :meth:`buffer_updated` with their number. It returns messages at once. Control frames
+    are kept in :attr:`controls` until :meth:`take_controls` is called. The end of the stream, a
+    close frame or a violation, is kept there as well, and is always the last entry: all bytes after
+    it are ignored.
 
     Attributes:
         idle: nothing is unfinished, no control frame waits, and the stream has not ended.
@@ -176,12 +177,12 @@ class FrameDecoder:
 
     @property
     def held(self) -> int:
-        """Bytes of memory that what is unfinished takes now, with what the buffers may grow by."""
+        """Bytes of memory of unfinished frames and messages, with the reserve of their buffers."""
         held = 0 if self._partial is None else self._partial.__sizeof__()
         return held if self._fragments is None else held + self._fragments.__sizeof__()
 
     def discard(self) -> None:
-        """Forget what is unfinished; everything that still comes is ignored."""
+        """Forget unfinished frames and messages; all bytes that arrive later are ignored."""
         self._ended = True
         self._partial = self._fragments = None
         self.unfinished = self.idle = False

@@ -1,6 +1,6 @@
 """Why a connection ended: its cause and code, and the words of the log (protocol, log events).
 
-A connection ends for the reason that was first. What its peer answers does not change it.
+The first reason counts. The peer's answer to a close frame does not change it.
 """
 
 from typing import Final, NamedTuple
@@ -22,7 +22,7 @@ _WORDS: Final = {
     Cause.TLS_STALLED: "TLS message timeout",
     Cause.WRITE_FAILED: "write stalled",
 }
-"""What the log says where a close reason is empty, missing or not the whole truth."""
+"""The words of the log for ends whose close reason is empty, missing or incomplete."""
 
 
 class Ending(NamedTuple):

@@ -88,7 +88,7 @@ def wrap_small(prefix: bytes, message: bytes) -> bytes:
 
 
 def split(messages: list[bytes], size: int) -> Iterator[list[bytes]]:
-    """The same messages in parts of at most ``size`` bytes; a larger message is alone in its."""
+    """The same messages in parts of at most ``size`` bytes; a larger message is a part alone."""
     part: list[bytes] = []
     length = 0
     for message in messages:

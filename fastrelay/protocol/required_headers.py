@@ -12,7 +12,7 @@ class Required(NamedTuple):
 
     Attributes:
         kept: whether its value is passed on. The value of a credential is checked and dropped.
-        printable: whether the bytes must be printable ASCII. User agents contain any.
+        printable: whether the bytes must be printable ASCII. User agents may contain any bytes.
     """
 
     name: bytes

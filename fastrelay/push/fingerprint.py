@@ -1,4 +1,4 @@
-"""Names device tokens in the log without showing them."""
+"""Identifies device tokens in the log without showing them."""
 
 import os
 from hashlib import blake2b
@@ -9,7 +9,7 @@ _PURPOSE: Final = b"device token"
 
 
 class Fingerprints:
-    """Fingerprints of device tokens: equal for equal tokens, and useless outside one relay's log.
+    """Fingerprints of device tokens: equal for equal tokens, but only within one relay's log.
 
     Args:
         key: random bytes that all processes of a relay share; ``None``: those of this object.

@@ -1,4 +1,4 @@
-"""Wakes that another process sends: the waker of a worker."""
+"""The waker of a worker: it hands wakes to the process that sends them."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Connections that wait for their next call."""
+"""Keeps connections open for the next call."""
 
 import asyncio
 from typing import Final

@@ -1,4 +1,4 @@
-"""Name lookups that are shared, and that do not delay the end of the process."""
+"""Name lookups that several calls share, and that do not delay the end of the process."""
 
 import asyncio
 

@@ -1,1 +1,1 @@
-"""Joins phones and binaries by server-id, and decides what each message does."""
+"""Connects phones and binaries by server-id, and decides what each message does."""

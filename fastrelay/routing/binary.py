@@ -51,7 +51,7 @@ class Binary:
     Attributes:
         connection: the binary's connection; set by the code that creates both.
         find_phone: returns the registered phone with a conn_id; set when the claim succeeds.
-        observer: told of pongs and of the end while a conflicting claim waits.
+        observer: called for pongs and for the end while a conflicting claim waits.
     """
 
     __slots__ = (
@@ -183,7 +183,7 @@ class Binary:
         self.connection.send((close_notice(phone.conn_id, code),), 0, phone)
 
     def on_backlog(self, unsent: int) -> None:
-        """Count what no phone is charged for."""
+        """Count the unsent bytes that no phone is charged for."""
         self._context.held_bytes.binary_backlogs.pin(self, self.connection.unowned)
 
     def on_write_stalled(self) -> None:

@@ -1,15 +1,15 @@
 """Checks whether the binary that holds a server-id is alive, when another binary claims it.
 
-See *claim* in the protocol's registry. The binary that holds the server-id is the incumbent, those
-that claim it are newcomers. The incumbent is pinged once, with a random payload, however many
-newcomers wait. If it echoes that payload in time, it keeps the server-id and all newcomers are
-refused. If it does not, or if the incumbent's connection ends, the latest newcomer that is still
-connected gets the server-id. Newcomers are not read meanwhile.
+See *a contested server-id* in the protocol. The binary that holds the server-id is the *incumbent*,
+and the binaries that claim it are *newcomers*. The incumbent gets one ping with a random payload,
+however many newcomers wait. If it echoes that payload in time, it keeps the server-id, and all
+newcomers are refused. If it does not, or if its connection ends, the latest newcomer that is still
+connected gets the server-id. The newcomers are not read until the check ends.
 
-The ping is behind the bytes that the kernel holds for the incumbent already. So an incumbent that
-sends bytes, or whose kernel acknowledges bytes that were sent before the ping, gets more time, but
-not without end. Acknowledgements of the ping and of what is behind it say nothing: the kernel of a
-frozen process acknowledges them, too.
+The ping is sent after the bytes that the kernel already holds for the incumbent. An incumbent that
+sends bytes, or whose kernel acknowledges bytes that were sent before the ping, therefore gets more
+time, up to a limit. Acknowledgements of the ping and of later bytes do not count, because the
+kernel of a frozen process acknowledges them, too.
 """
 
 import os
@@ -33,8 +33,8 @@ class LivenessCheck:
         incumbent: the binary that holds the server-id.
         wheel: schedules the timeout.
         timeout: seconds that the incumbent has to answer, and to show another sign of life.
-        settle: called once with whether the incumbent is alive and with the newcomers in the order
-            they came, each with the bytes that came behind its request head.
+        settle: called once with whether the incumbent is alive, and with the newcomers in order of
+            arrival, each with the bytes that came after its request head.
     """
 
     __slots__ = (
@@ -93,7 +93,7 @@ class LivenessCheck:
     def answered(self, payload: bytes) -> None:
         """The incumbent sent a pong; it counts if it echoes this check's ping.
 
-        An incumbent that has ended its side of TCP behind the pong is dead all the same.
+        An incumbent that has ended its side of TCP after the pong counts as dead.
         """
         if payload == self._payload:
             self._end(alive=not self._incumbent.connection.peer_has_left())

@@ -154,10 +154,11 @@ class Phone:
             left -= len(part)
 
     def on_queued(self, size: int) -> None:
-        """So many bytes of the phone's frames wait for its binary now.
+        """Note the number of bytes of the phone's frames that wait for its binary.
 
-        While too much waits, a phone is not read until its own frames have gone. The others are:
-        how much each adds is bounded by one read, and it gets its turns.
+        While too many bytes wait for the binary, a phone with waiting frames is not read until
+        these have been sent. Other phones are still read, so that they get their turns. Each of
+        them adds at most one read.
         """
         self._context.held_bytes.binary_backlogs.hold(self, size)
         connection, uplink = self.connection, self.uplink
@@ -248,7 +249,7 @@ class Phone:
         self.connection.fail(self._overflow_close)
 
     def _log_undelivered(self, why: str) -> None:
-        """Say that frames for the phone are lost, for another reason than a budget."""
+        """Log that frames for the phone are lost, for another reason than a budget."""
         log = self._context.log
         if self.close_requested:
             log.limited(
@@ -297,7 +298,7 @@ class Phone:
         """Do nothing: no other part of the relay waits for a pong of a phone."""
 
     def on_closing(self, ending: Ending) -> None:
-        """The connection's end begins: others have its place, and its binary learns of it."""
+        """The connection begins to end: free the phone's place, and tell its binary."""
         self._context.counters.closes.phones.count(ending.cause, ending.code)
         self._router.phone_closed(self, ending)
 

@@ -1,6 +1,6 @@
-"""Gate 6 of admission, and every later change of which phones and binaries are joined.
+"""Gate 6 of admission, and every later change of the phones and binaries that are connected.
 
-The router carries out what the registry decides: it tells the peers, arms and cancels grace
+The router carries out the decisions of the registry: it tells the peers, starts and cancels grace
 timers, counts and logs. Binaries and phones use the router, never the registry.
 """
 
@@ -66,7 +66,7 @@ class _GraceTimer:
 
 
 class Router:
-    """Joins binaries and phones of one relay."""
+    """Connects the binaries and phones of one relay."""
 
     def __init__(
         self,
@@ -144,8 +144,9 @@ class Router:
     def _take_over(self, incumbent: Binary, newcomers: dict[Binary, bytes]) -> None:
         """Give a dead incumbent's server-id to the latest newcomer that is still connected.
 
-        An earlier one may be a dial that its binary has abandoned. The others may try again: they
-        are not told 4409, for which binaries give up, because no live binary had the server-id.
+        An earlier one may be an attempt that its binary has abandoned. The others are closed with
+        1013 and may try again. They do not get 4409, after which binaries give up, because no live
+        binary had the server-id.
         """
         for newcomer in reversed(tuple(newcomers)):
             if not newcomer.connection.is_open or newcomer.connection.peer_has_left():

@@ -1,4 +1,4 @@
-"""Measures how long a sampled read takes until the kernel has it for the other side."""
+"""Measures the time of a sampled read until the kernel has accepted it for the other side."""
 
 import time
 

@@ -1,1 +1,1 @@
-"""One relay: its listeners, endpoints and pages, put together and started."""
+"""Puts one relay together from its listeners, endpoints and pages, and starts it."""

@@ -1,4 +1,4 @@
-"""For whom the limits on the live connections of one address hold."""
+"""Decides to which clients the caps of one address apply."""
 
 from collections.abc import Callable
 
@@ -8,11 +8,11 @@ from fastrelay.http.exchange import Exchange
 
 
 def caps_local_peers(settings: Settings) -> bool:
-    """Whether they hold for peers on loopback and private addresses too.
+    """Whether the caps also apply to peers on loopback and private addresses.
 
-    Only if a cap was asked for: such a peer may be a proxy that the relay was not told of, and
-    would be one address for all of its clients. For an address that a trusted header names, they
-    always hold.
+    They do if a cap is given, or if PROXY headers tell the addresses of clients. Otherwise such a
+    peer may be a proxy that the relay does not know of, and all of its clients would share its
+    address. The caps always apply to an address that a trusted header names.
     """
     return bool(settings.limits.connections_per_ip) or settings.proxy_headers is not None
 

@@ -38,7 +38,7 @@ class Adopter(Protocol):
 
 
 class Incoming:
-    """The way from one other worker.
+    """Receives the connections of one other worker.
 
     Args:
         sender: the number of that worker.

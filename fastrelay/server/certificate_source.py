@@ -1,4 +1,4 @@
-"""Where the certificate comes from: files, or a CA."""
+"""Chooses the source of certificates: files, or a CA."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +24,7 @@ class CertificateSource(Protocol):
         """
 
     def reload(self) -> None:
-        """Look again, soon: any number of requests cost one look in each reload interval."""
+        """Check soon for a new certificate, at most once in each reload interval."""
 
     async def stop(self) -> None:
         """Stop watching."""

@@ -38,7 +38,8 @@ def count_denials(count: Callable[[], None]) -> StatusHook:
 def observe_first_status(hook: StatusHook, inner: Route) -> Route:
     """Let ``hook`` see the first status that is written for each request of ``inner``.
 
-    The hook is outside the rate limiter, so that a denial is counted by what the client is told.
+    The hook is outside the rate limiter, so that a refusal is counted by the status that the client
+    gets.
     """
 
     def route(exchange: Exchange) -> None:

@@ -1,4 +1,4 @@
-"""What a relay that is one process shows at ``/metrics``."""
+"""The metrics of a relay that is one process."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""What a worker sends to another one with the descriptor of a connection, and the answers."""
+"""The message with which a worker hands a connection to another one, and the answers."""
 
 import asyncio
 from typing import Final, Self
@@ -11,7 +11,7 @@ from fastrelay.server.admitted import Admitted, Role
 
 
 class HandedOver(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
-    """What is sent with the descriptor: an :class:`Admitted`, and how it is counted on its way."""
+    """The message: an :class:`Admitted`, and where the sender counts the connection."""
 
     place: int
     number: int

@@ -1,8 +1,9 @@
 """Hands admitted connections to the workers that own their server-ids, before the 101.
 
-There is one socket for each ordered pair of workers: the sender writes connections, one message
-each with the descriptor of the connection's socket; the receiver answers each with one message that
-says whether it has adopted it. Until then the sender keeps its transport, which it does not read.
+There is one socket for each ordered pair of workers. The sender writes one message for each
+connection, with the descriptor of the connection's socket. The receiver answers whether it has
+adopted the connection; one message may answer for several. Until then the sender keeps its
+transport, and does not read from it.
 """
 
 import asyncio
@@ -27,7 +28,8 @@ from fastrelay.server.admitted import Admitted, Role
 from fastrelay.server.handed_over import HandedOver, decode_answers, encode
 
 RETRY_AFTER: Final = 2
-"""Seconds after which a client may try again whose owner was not there: a restart takes one."""
+"""Seconds after which a client may try again if the owner was not available. A restart of a worker
+takes one second."""
 
 OWNER_AWAY: Final = retry_later(RETRY_AFTER)
 
@@ -81,14 +83,14 @@ class _Handing:
 
 
 class Outgoing:
-    """The way to one other worker.
+    """Hands connections to one other worker.
 
     Args:
         receiver: the number of that worker.
-        counted: counts connections on their way.
+        counted: counts the connections that are being handed over.
         endings: how spliced connections end.
-        pending: where they count until they are adopted.
-        splices: where TLS connections go that were adopted.
+        pending: counts these connections as not upgraded yet, until they are adopted.
+        splices: splices the TLS connections that were adopted.
         patience: seconds until the sender answers with 503 itself.
         tallies: where attempts are counted that could not be handed over.
     """

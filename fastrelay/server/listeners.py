@@ -41,10 +41,10 @@ class Listeners:
     """The listeners of one relay, and its certificate.
 
     Args:
-        pending: where connections of the public listener are counted until they are upgraded or
-            end. Each other listener has a set of its own: none is filled through another one.
-        scheduler: of connections that send more than their share.
-        newcomers: when connections are accepted and heads are read.
+        pending: counts the connections of the public listener until they are upgraded or end. Each
+            other listener has a count of its own, so one listener cannot use up another's.
+        scheduler: schedules the connections that send more than their share.
+        newcomers: schedules when connections are accepted and heads are read.
         plain: the rate limit of plain requests and TLS handshakes.
         counters: where dropped connections are counted.
         on_failure: called when the socket of a listener breaks.

@@ -1,4 +1,4 @@
-"""What a relay has in common with the other workers of its machine, of which there may be none."""
+"""What a relay shares with the other workers of its machine; there may be no other worker."""
 
 from collections.abc import Callable, Mapping
 from enum import Enum
@@ -56,7 +56,7 @@ class Counts(Protocol):
 
     @property
     def gauges(self) -> Gauges:
-        """What there is now."""
+        """Current numbers."""
 
 
 class Limit(Enum):
@@ -89,7 +89,7 @@ class Machine(Protocol):
         """What sends wakes."""
 
     def share_budget(self, held: HeldBytes) -> None:
-        """The budget of held bytes is one for all."""
+        """Share the budget of held bytes with the other workers."""
 
     def expose(
         self,

@@ -37,7 +37,7 @@ class Relay:
     """A relay in the running loop.
 
     :meth:`start` serves on bound sockets; :meth:`drain` closes all connections with a close frame;
-    :meth:`stop` drops those that are left. Nothing of the relay outlives it.
+    :meth:`stop` drops those that are left. Then no task, timer or socket of the relay exists.
 
     Args:
         settings: see :class:`Settings`.

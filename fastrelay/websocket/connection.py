@@ -139,7 +139,7 @@ class Connection(Sender):
             self.hold_undecoded(0)
 
     def hold_undecoded(self, size: int) -> None:
-        """So many bytes of the peer's are kept until they are a message; may end any connection."""
+        """Note the bytes that are kept of an incomplete message; may end any connection."""
         if self._state is not _CLOSED:
             self._context.held.half_messages.hold(self, size)
 
@@ -149,7 +149,7 @@ class Connection(Sender):
 
     @contained
     def hold_undecrypted(self, size: int) -> None:
-        """So many bytes of the peer's are kept by TLS; may end any connection."""
+        """Note the bytes of the peer that TLS keeps; may end any connection."""
         if self._state is not _CLOSED:
             self._context.held.tls.hold(self, size)
 
@@ -159,7 +159,7 @@ class Connection(Sender):
 
     @contained
     def evict(self, kind: Kind) -> None:
-        """What is kept of the peer's unfinished message has to go, and the connection with it."""
+        """Drop the bytes of the peer's incomplete message, and end the connection."""
         self._decoder.discard()
         self._context.scheduler.discard(self)
         self._deadlines.message = 0.0
@@ -176,7 +176,7 @@ class Connection(Sender):
 
     @contained
     def count_useless(self, count: int) -> None:
-        """Count frames that no honest peer sends in masses; too many end the connection.
+        """Count frames that no honest peer sends in large numbers; too many end the connection.
 
         The limit is a token bucket, stored as the time at which it will be full again.
         """
@@ -309,7 +309,7 @@ class Connection(Sender):
             return None
 
     def unacknowledged(self) -> int:
-        """The bytes beyond recall that the peer's kernel has still to acknowledge."""
+        """The bytes that were sent and that the peer's kernel has not acknowledged yet."""
         try:
             return self._transport.get_write_buffer_size() + unacknowledged(self._peer)
         except Exception as error:
@@ -342,7 +342,7 @@ class Connection(Sender):
             wheel.no_later(self, deadlines.close)
 
     def _close_is_under_way(self) -> bool:
-        """Whether the peer has still to get what was sent to it, and goes on acknowledging it."""
+        """Whether bytes still have to reach the peer, and it continues to acknowledge bytes."""
         told = self.tcp_bytes()
         if told is None or told.acknowledged <= self._acknowledged_closing:
             return False

@@ -1,9 +1,10 @@
-"""Contains exceptions: one that arises on a connection ends that connection and no other.
+"""Contains exceptions: an exception on a connection ends that connection and no other.
 
-Code that acts for another peer, loops over all connections, and the event loop call a connection
-only through methods with the decorator :func:`contained`, or through ``Connection.send`` and
-``Connection.send_frame``, which catch exceptions themselves to save a call. An exception of such a
-method does not reach the caller; the connection's ``crashed`` ends the connection instead.
+Three kinds of code call a connection: code that acts for another peer, loops over all connections,
+and the event loop. They call it only through methods with the decorator :func:`contained`, or
+through ``Connection.send`` and ``Connection.send_frame``, which catch exceptions themselves to save
+a call. An exception in such a method does not reach the caller; instead, the connection's
+``crashed`` ends the connection.
 """
 
 from collections.abc import Callable

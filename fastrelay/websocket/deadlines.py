@@ -10,8 +10,8 @@ from typing import Final
 from fastrelay.config.settings import Intervals
 
 _MOST_MOVED: Final = 30.0
-"""Seconds by which stalls of the relay may move the deadline of one message, in all. A sender could
-else keep a half message for as long as it can make the relay stall."""
+"""The most seconds by which all stalls together may move the deadline of one message. Otherwise a
+sender that can make the relay stall could keep an incomplete message for as long as it likes."""
 
 
 class Due(Enum):
@@ -30,15 +30,15 @@ class Due(Enum):
 
 
 class Deadlines:
-    """The times by which something must have happened, or is to be done.
+    """The times by which something must have happened, or at which something must be done.
 
     Attributes:
-        close: the close handshake must have ended, and the socket must be gone.
-        message: the message that has begun must have ended.
-        message_moved: the seconds by which stalls have moved that.
-        ping: the next ping is to be sent.
-        pong: the last ping must have been answered.
-        write: the peer must have taken a byte of what waits for it.
+        close: by then the close handshake must have ended, and the socket must be closed.
+        message: by then the message that has begun must be complete.
+        message_moved: the seconds by which stalls have moved the deadline of the message.
+        ping: at this time the next ping is sent.
+        pong: by then the last ping must have been answered.
+        write: by then the peer must have acknowledged one of the bytes that wait for it.
     """
 
     __slots__ = ("close", "message", "message_moved", "ping", "pong", "write")
@@ -60,9 +60,10 @@ class Deadlines:
         self.message, self.message_moved = due, 0.0
 
     def stalled(self, seconds: float) -> None:
-        """The relay has stalled, and the clock was set back by ``seconds``: limit what that gives.
+        """The relay has stalled, and the clock was set back by ``seconds``.
 
-        All other deadlines move by the whole stall.
+        Limit by how much this moves the deadline of a message. All other deadlines move by the
+        whole stall.
         """
         if self.message:
             granted = min(seconds, _MOST_MOVED - self.message_moved)

@@ -15,7 +15,7 @@ class Handler(Protocol):
     server_id: str
 
     def on_messages(self, messages: list[bytes]) -> None:
-        """Take the complete messages of one read, in order; at least one, mostly just one."""
+        """Process the complete messages of one read, in order: at least one, usually just one."""
 
     def on_ignored(self, count: int) -> None:
         """Count messages that came after the relay's close frame and are dropped."""
@@ -32,11 +32,11 @@ class Handler(Protocol):
     def on_closing(self, ending: Ending) -> None:
         """The connection begins to end; called exactly once, before :meth:`on_closed`.
 
-        No further message is taken from the peer, and none for it.
+        After this, no message from the peer and no message for it is accepted.
         """
 
     def on_undelivered(self, frames: int) -> None:
-        """So many data frames for the peer were queued, and are dropped now."""
+        """This number of queued data frames for the peer is dropped."""
 
     def on_closed(self) -> None:
         """The connection is over; called exactly once."""

@@ -38,10 +38,10 @@ class Owner(Protocol):
     """Where queued frames come from. It must be hashable by identity."""
 
     def on_queued(self, size: int) -> None:
-        """So many bytes of the owner's frames wait in the queue now."""
+        """This number of bytes of the owner's frames waits in the queue."""
 
     def on_lost(self, frames: int, others: int) -> None:
-        """The queue was given up with so many data frames of the owner's, and so many others."""
+        """The queue is dropped, with these numbers of the owner's data frames and other frames."""
 
 
 class _Flow:
@@ -68,11 +68,11 @@ class _Flow:
 class SendQueue:
     """A queue of whole frames that knows what it holds, and serves their owners in rotation.
 
-    The frames of one owner keep their order, as do those without an owner. Owners take turns of
-    :data:`TURN_BYTES`; what an owner sends beyond it, because a frame is larger, is taken off its
-    next turns (surplus round robin). An owner that has had nothing in the queue for a rotation
-    comes first, so that a conversation does not wait for floods (as new flows do in FQ-CoDel,
-    RFC 8290).
+    The frames of one owner keep their order, and so do the frames without an owner. Owners take
+    turns of :data:`TURN_BYTES`. If an owner sends more, because a frame is larger, the excess is
+    subtracted from its next turns (surplus round robin). An owner that has had nothing in the queue
+    for a rotation comes first, so that a conversation does not wait for floods (like a new flow in
+    FQ-CoDel, RFC 8290).
 
     Attributes:
         charged: bytes queued, plus :data:`FRAME_CHARGE` for each data frame.

@@ -1,9 +1,9 @@
-"""The sending half of a connection: writes at once, or queues while the kernel takes no more.
+"""The sending half of a connection: writes at once, or queues while the kernel accepts no more.
 
-The transport is told to report any byte it could not hand to the kernel at once (its high-water
-mark is 0), so *blocked* has one exact meaning: bytes wait in this process. While a connection is
-blocked, frames wait in its send queue and can still be dropped; only what the kernel began to take
-lies in the transport. In the normal case nothing waits, and a send is one ``write``.
+The transport reports any byte that it could not pass to the kernel at once (its high-water mark is
+0). A connection is therefore *blocked* exactly while bytes wait in this process. While it is
+blocked, frames wait in its send queue and can still be dropped; the transport has only bytes that
+the kernel has begun to accept. In the normal case nothing waits, and a send is one ``write``.
 """
 
 import asyncio

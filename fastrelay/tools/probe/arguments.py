@@ -12,7 +12,7 @@ from fastrelay.tools.support.parser import CommandLineParser
 PROGRAM: Final = "fastrelay probe"
 
 SUSTAINED: Final = UPGRADES * Limits().upgrade_refill
-"""Seconds between two rounds that a relay with its default rate limit can take for ever."""
+"""Seconds between two rounds that the default rate limit of a relay permanently allows."""
 
 _DESCRIPTION: Final = f"""\
 Checks a running relay from outside. It connects as a binary with a random

@@ -1,4 +1,4 @@
-"""What the user can do about a status or a failed connection that the probe did not expect."""
+"""Hints for the user about an unexpected status or a failed connection."""
 
 import re
 import socket

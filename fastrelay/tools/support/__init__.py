@@ -1,1 +1,1 @@
-"""What probe and top have in common: command lines, output, and a client that bounds its peer."""
+"""Code that probe and top share: command lines, output, and a client that limits its peer."""

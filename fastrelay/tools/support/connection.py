@@ -1,4 +1,4 @@
-"""Connects to a server over TCP or TLS; what goes wrong is told with a hint for the user."""
+"""Connects to a server over TCP or TLS, and explains failures with a hint for the user."""
 
 import asyncio
 import contextlib

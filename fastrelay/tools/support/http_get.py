@@ -1,4 +1,4 @@
-"""A GET whose answer is bounded, for tools that may ask a server that is no relay."""
+"""A GET that limits the answer, because the server may not be a relay."""
 
 import asyncio
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Writes to stdout and stderr, which may be full, closed, or read by nobody any more."""
+"""Writes to stdout and stderr, which may be full or closed, or may have no reader."""
 
 import contextlib
 import os

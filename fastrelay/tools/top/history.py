@@ -1,4 +1,4 @@
-"""What the sparklines and charts show: a value for each look at the page."""
+"""The values for sparklines and charts: one for each reading of the metrics page."""
 
 from collections import deque
 from typing import Final

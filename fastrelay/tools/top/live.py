@@ -1,4 +1,4 @@
-"""The live view: looks at the page again and again, and listens to keys."""
+"""The live view: reads the metrics page again and again, and reacts to keys."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""The terminal: a screen of its own, and keys that come at once; put back at the end."""
+"""The terminal: a screen of its own, and keys without a line end; restored at the end."""
 
 import contextlib
 import io
@@ -21,7 +21,7 @@ _USUAL_SIZE: Final = ConsoleDimensions(80, 24)
 
 
 class Terminal:
-    """A context in which the terminal is ours.
+    """A context in which this program controls the terminal.
 
     Attributes:
         keyboard: the descriptor of stdin; ``None`` if it is no terminal.

@@ -1,4 +1,4 @@
-"""The screen of ``fastrelay top``: which parts are shown, for the room that there is."""
+"""The screen of ``fastrelay top``: chooses the parts that fit on it."""
 
 import time
 from dataclasses import dataclass, field
