@@ -7,6 +7,7 @@ not fit into the socket's buffer is not sent.
 import array
 import errno
 import socket
+from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
 MOST_BYTES: Final = 400 * 1024
@@ -15,6 +16,12 @@ MOST_BYTES: Final = 400 * 1024
 _BUFFER: Final = 1024 * 1024
 _DESCRIPTORS: Final = 4
 _INT: Final = array.array("i").itemsize
+_SPACE: Final = socket.CMSG_SPACE(_DESCRIPTORS * _INT)
+
+# As plain integers: operations on members of the enumeration cost a microsecond each.
+_CLOSE_ON_EXEC: Final = int(socket.MSG_CMSG_CLOEXEC)
+_CONTENT_CUT: Final = int(socket.MSG_TRUNC)
+_CUT: Final = _CONTENT_CUT | int(socket.MSG_CTRUNC)
 
 
 class BrokenPacket(Exception):
@@ -53,7 +60,8 @@ def send(sock: socket.socket, content: bytes, descriptors: tuple[int, ...] = ())
     """
     try:
         if descriptors:
-            socket.send_fds(sock, [content], descriptors)
+            passed = array.array("i", descriptors)
+            sock.sendmsg([content], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, passed)])
         else:
             sock.send(content)
     except (BlockingIOError, InterruptedError):
@@ -66,29 +74,39 @@ def send(sock: socket.socket, content: bytes, descriptors: tuple[int, ...] = ())
     return True
 
 
-def receive(sock: socket.socket, buffer: bytearray) -> Packet | None:
+def receive(
+    sock: socket.socket,
+    buffer: bytearray,
+    make: Callable[[int], socket.socket] = lambda number: socket.socket(fileno=number),
+) -> Packet | None:
     """The next message; ``None`` at the end, when the other side is gone.
 
     Args:
         buffer: at least :data:`MOST_BYTES`, used only during the call.
+        make: makes a socket that owns the descriptor with this number.
 
     Raises:
         BlockingIOError: there is none now.
         BrokenPacket: it was not whole; its sockets are closed.
         OSError: the socket failed.
     """
-    space = socket.CMSG_SPACE(_DESCRIPTORS * _INT)
-    size, ancillary, flags, _ = sock.recvmsg_into([buffer], space, socket.MSG_CMSG_CLOEXEC)
+    size, ancillary, flags, _ = sock.recvmsg_into([buffer], _SPACE, _CLOSE_ON_EXEC)
+    if not ancillary:
+        packet = Packet(bytes(buffer[:size]), ())
+    else:
+        packet = Packet(bytes(buffer[:size]), tuple(map(make, _numbers(ancillary))))
+    if flags & _CUT:
+        packet.close()
+        packet = packet._replace(sockets=())
+    if flags & _CONTENT_CUT:
+        raise BrokenPacket
+    return packet if size else None
+
+
+def _numbers(ancillary: Iterable[tuple[int, int, bytes]]) -> "array.array[int]":
+    """The numbers of the descriptors that came with a message."""
     numbers = array.array("i")
     for level, kind, data in ancillary:
         if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
             numbers.frombytes(data[: len(data) // _INT * _INT])
-    packet = Packet(
-        bytes(buffer[:size]), tuple([socket.socket(fileno=number) for number in numbers])
-    )
-    if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
-        packet.close()
-        packet = packet._replace(sockets=())
-    if flags & socket.MSG_TRUNC:
-        raise BrokenPacket
-    return packet if size else None
+    return numbers

@@ -4,10 +4,14 @@ Clients choose server-ids, so without a secret key they could choose ids that al
 See ``docs/decisions/0013-owner-by-keyed-hash.md``.
 """
 
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
 
 KEY_BYTES: Final = 16
+
+_REMEMBERED: Final = 256
+"""Texts whose hashes are remembered: an upgrade hashes one address several times."""
 
 
 class KeyedHash:
@@ -18,13 +22,19 @@ class KeyedHash:
     """
 
     def __init__(self, key: bytes) -> None:
-        self._new = blake2b(key=key, digest_size=16).copy
+        new = blake2b(key=key, digest_size=16).copy
+
+        @lru_cache(_REMEMBERED)
+        def remembered(text: str) -> int:
+            hasher = new()
+            hasher.update(text.encode())
+            return int.from_bytes(hasher.digest(), "little")
+
+        self._remembered = remembered
 
     def of(self, text: str) -> int:
-        """A number of 128 bits; it takes about a microsecond."""
-        hasher = self._new()
-        hasher.update(text.encode())
-        return int.from_bytes(hasher.digest(), "little")
+        """A number of 128 bits."""
+        return self._remembered(text)
 
     def places(self, text: str, count: int) -> set[int]:
         """The two places of ``text`` in a table of ``count``, a power of two; rarely one."""

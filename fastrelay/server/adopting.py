@@ -30,6 +30,17 @@ message is that it wakes the other process. A peer over plain TCP does not wait 
 Over TLS the sender begins to splice when it gets it, so the 101 may arrive this much later."""
 
 
+def _stream(descriptor: int) -> socket.socket:
+    """A socket that owns the descriptor, which does not block, since it did not in its sender.
+
+    It is an object of the class below Python's own: that one makes members of enumerations of a
+    family and a type at each look, and asks the kernel for more, which takes 10 µs a connection.
+    """
+    unknown_family, any_protocol = -1, 0
+    made = socket.SocketType(unknown_family, socket.SOCK_STREAM, any_protocol, descriptor)
+    return cast("socket.socket", made)
+
+
 class Adopter(Protocol):
     """Makes connections for the server-ids of this worker."""
 
@@ -71,7 +82,7 @@ class Incoming:
     def _read(self) -> None:
         try:
             for _ in range(_MOST_AT_ONCE):
-                packet = packets.receive(self._sock, self._buffer)
+                packet = packets.receive(self._sock, self._buffer, _stream)
                 if packet is None:
                     self.close()
                     return
@@ -96,7 +107,6 @@ class Incoming:
             self._answer(message, adopted=False)
             return
         sock, *rest = packet.sockets
-        sock.setblocking(False)
         far_end = None
         if rest:
             far_end = FarEnd(rest[0], self._endings.of(self._sender, message.number))

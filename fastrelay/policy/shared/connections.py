@@ -67,6 +67,7 @@ class SharedConnections:
         self._keyed = keyed
         self._waiting: Counter[str] = Counter()
         self._waiting_count = 0
+        self._free = [list(range(MOST_TRANSFERS)) for _ in rows]  # places, by receiver
         # No number is used twice, not even by the worker with this index that has died.
         self._number_of_last = secrets.randbits(62)
 
@@ -143,17 +144,14 @@ class SharedConnections:
 
     def begin(self, receiver: int, keys: Sequence[str]) -> Transfer | None:
         """Count a connection that is handed to ``receiver``; ``None`` if no place is left."""
-        start = receiver * MOST_TRANSFERS
-        for place in range(MOST_TRANSFERS):
-            if not self._own.open[start + place]:
-                break
-        else:
+        if not self._free[receiver]:
             return None
-        at = (start + place) * KEYS
+        place = self._free[receiver].pop()
+        at = receiver * MOST_TRANSFERS + place
         for nth in range(KEYS):
-            self._own.keys[at + nth] = self._number(keys[nth]) if nth < len(keys) else 0
+            self._own.keys[at * KEYS + nth] = self._number(keys[nth]) if nth < len(keys) else 0
         self._number_of_last = number = self._number_of_last + 1
-        self._own.open[start + place] = number
+        self._own.open[at] = number
         self._own.counts[1] += 1
         return Transfer(place, number)
 
@@ -164,6 +162,7 @@ class SharedConnections:
         """
         self._own.open[receiver * MOST_TRANSFERS + transfer.place] = 0
         self._own.counts[1] -= 1
+        self._free[receiver].append(transfer.place)
         numbers = self._rows[receiver].adopted
         return numbers[self._index * MOST_TRANSFERS + transfer.place] == transfer.number
 
