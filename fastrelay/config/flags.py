@@ -1,7 +1,7 @@
 """The table of all flags of ``fastrelay``, with one row for each flag.
 
-Command line, environment, configuration file, ``--help``, ``fastrelay check`` and the limits in the
-line ``starting`` are made from it, so a new flag is one row here.
+Command line, environment, configuration file, ``--help`` and ``fastrelay check`` are made from it,
+so a new flag is one row here. A value that ``starting`` logs is named where that is logged, too.
 """
 
 from collections.abc import Callable

@@ -124,6 +124,11 @@ def test_flags_and_metrics_of_the_operators_pages_are_there(page: Path) -> None:
     assert set(re.findall(r"pyrycode_relay_\w+", text)) <= documented
 
 
+@pytest.mark.parametrize("flag", FLAGS)
+def test_every_flag_is_described_for_operators(flag: str) -> None:
+    assert re.search(rf"`{flag}[ `]", (DOCS / "operations.md").read_text()), flag
+
+
 def test_every_runbook_is_linked_from_the_operators_page() -> None:
     text = (DOCS / "operations.md").read_text()
     for page in (DOCS / "runbooks").glob("*.md"):
