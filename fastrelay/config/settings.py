@@ -141,6 +141,7 @@ class Intervals:
         worker_silent: how long a worker may show no sign of life before another worker accepts
             connections in its place.
         worker_hung: how long a worker may show no sign of life before it is killed.
+        worker_start: until a worker that is started again and is not ready is killed.
         worker_restart, worker_restart_most: the wait before a worker is started again that has
             died twice within a minute, and the longest wait, up to which it doubles.
         tick: the resolution of the intervals that the timer wheel measures.
@@ -170,6 +171,7 @@ class Intervals:
     handover: float = 2.0
     worker_silent: float = 2.0
     worker_hung: float = 10.0
+    worker_start: float = 60.0
     worker_restart: float = 0.1
     worker_restart_most: float = 30.0
     tick: float = 0.25

@@ -61,6 +61,7 @@ class Member:
 
     Attributes:
         state: see :class:`State`.
+        started_at: when its process was started, on the clock of the event loop.
         restarts: how often it was started again.
         backoff: when it is started again.
         stand_in: the worker that accepts in its place; ``None``: none does.
@@ -83,6 +84,7 @@ class Member:
         self._on_death = on_death
         self._loop = asyncio.get_running_loop()
         self.state = State.DOWN
+        self.started_at = 0.0
         self.restarts = 0
         self.stand_in: int | None = None
         self.published = 0
@@ -124,7 +126,7 @@ class Member:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, IGNORED)
             os.close(settings)
             theirs.close()
-        self.state = State.STARTING
+        self.state, self.started_at = State.STARTING, self._loop.time()
         self._channel = Channel(mine, self._heard, lambda: None)
         self._pidfd = os.pidfd_open(self._process.pid)
         self._loop.add_reader(self._pidfd, self._ended)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import os
 import secrets
 import signal
@@ -118,6 +119,7 @@ class Supervisor:
         self._early_deaths = EarlyDeaths()
         intervals = settings.intervals
         self._watch = Watch(intervals.worker_silent, intervals.worker_hung)
+        self._watch_starts = Watch(math.inf, intervals.worker_start)
         self._is_ending = False
         self._started: asyncio.Event
         self._restart_timers: dict[int, asyncio.TimerHandle] = {}
@@ -290,10 +292,11 @@ class Supervisor:
         """Find the workers that are silent, and let others accept for them or kill them."""
         if self._is_ending or not self._started.is_set():
             return
+        now = self._loop.time()
         serving = [member for member in self._members if member.state is State.SERVING]
         pulses = self._shared.pulses
         verdict = self._watch.look(
-            self._loop.time(),
+            now,
             {member.index: pulses[member.index].cells[0] for member in serving},
             others_are_back=len(serving) == len(self._members),
         )
@@ -303,9 +306,18 @@ class Supervisor:
                 self._relieve(member)
             else:
                 self._stand_in(member, verdict.silent)
-        if verdict.kill is not None:
-            self._log.error("worker_hung", worker=verdict.kill)
-            self._members[verdict.kill].kill()
+        starts = self._watch_starts.look(
+            now,
+            {
+                member.index: member.started_at if member.state is State.STARTING else now
+                for member in self._members
+            },
+            others_are_back=True,
+        )
+        for hung in (verdict.kill, starts.kill):
+            if hung is not None:
+                self._log.error("worker_hung", worker=hung)
+                self._members[hung].kill()
 
     def _stand_in(self, member: Member, silent: frozenset[int] = frozenset()) -> None:
         """Let another worker accept from the socket of one that does not."""
