@@ -92,7 +92,7 @@ async def test_keys() -> None:
             for _ in range(20):
                 terminal.type("\x1b[A")  # an arrow, which means nothing here
                 terminal.type("?")
-                await terminal.sees("q          quit; so do Ctrl-C and SIGTERM")
+                await terminal.sees("q          quit (Ctrl-C and SIGTERM do the same)")
                 terminal.type("h")
                 await terminal.until(lambda: "Ctrl-Z" not in terminal.text)
             assert page.looks <= looks + 1  # one may have been under way

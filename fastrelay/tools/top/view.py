@@ -17,19 +17,20 @@ _LEAST_CHART: Final = 3
 _MOST_CHART: Final = 12
 _KEYS: Final = "q quit   p pause   +/- interval   ? help"
 _HELP: Final = """\
-q          quit; so do Ctrl-C and SIGTERM
-p, space   pause, and go on
-+, -       longer and shorter time between two looks
-h, ?       show this, and go back
-Ctrl-Z     stop; fg goes on
+q          quit (Ctrl-C and SIGTERM do the same)
+p, space   pause, or continue after a pause
++, -       make the time between two updates longer or shorter
+h, ?       show or hide this help
+Ctrl-Z     stop this program; the command fg continues it
 
-up, down   frames from phones, and to phones, and their bytes
-live       WebSockets of binaries and phones; bars: one for each look
-p99 time   99 of 100 took at most so long: frames in the relay, upgrades, timers
+up, down   frames from phones and to phones, and their bytes
+live       WebSockets of binaries and phones; there is one bar for each update
+p99 time   99 of 100 frames, upgrades or timers took at most this time
 attempts, refused, dropped, ended
-           what became of upgrades, other requests, frames and connections;
+           results of upgrades, other requests, frames and connections;
            docs/operations.md has a table of each
-Loop lag of a worker is that of its last timer. A dash: nothing was measured."""
+loop lag   how late the last timer of a worker was
+A dash means that nothing was measured."""
 
 
 @dataclass
@@ -40,11 +41,11 @@ class View:
         url: the page; printable.
         interval: the seconds between two looks.
         history: all looks.
-        delta: the last two looks; ``None`` before the first.
-        problem: why the last look failed; empty if it did not.
-        note: what else is to be known; may be empty.
-        paused: whether looking is suspended.
-        helps: whether the keys are explained.
+        delta: the difference between the last two readings; ``None`` before the first.
+        problem: why the last reading failed; empty if it did not.
+        note: further information for the user; may be empty.
+        paused: whether reading is suspended.
+        helps: whether the help is shown.
     """
 
     url: str
