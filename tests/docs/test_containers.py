@@ -11,7 +11,7 @@ import yaml
 
 from fastrelay.cli import main
 from fastrelay.config.from_flags import read_settings
-from fastrelay.config.settings import Acme, Intervals, Settings
+from fastrelay.config.settings import Acme, Intervals, Settings, TlsFiles
 from fastrelay.config.sources import read_options
 from tests.support.containerfile import stages
 from tests.support.programs import needs
@@ -152,23 +152,16 @@ def test_the_image_says_what_it_is() -> None:
 # -- the unit behind a proxy, HAProxy's checks -----------------------------------------------------
 
 
-def test_the_drop_in_makes_the_unit_one_behind_a_proxy(tmp_path: Path) -> None:
+def with_drop_in(tmp_path: Path, name: str) -> Settings:
+    """The settings of the unit with this drop-in, both of which systemd understands."""
     needs("systemd-analyze", "systemd")
-    drop_in = (DEPLOY / "behind-proxy.conf").read_text()
+    drop_in = (DEPLOY / name).read_text()
     (command,) = re.findall(r"^ExecStart=(\S.*)$", drop_in, re.MULTILINE)
     assert drop_in.index("ExecStart=\n") < drop_in.index(command)
-    behind = settings(command.split()[1:], {})
-    assert behind.tls is None
-    assert behind.listen.host == "127.0.0.1"
-    assert behind.trusted_proxies
-    assert "UnsetEnvironment=PYRYCODE_RELAY_PRODUCTION" in drop_in
-    unit = (DEPLOY / "fastrelay.service").read_text()
     place = tmp_path / "fastrelay.service.d"
     place.mkdir()
-    for file, text in (
-        (tmp_path / "fastrelay.service", unit),
-        (place / "behind-proxy.conf", drop_in),
-    ):
+    unit = (DEPLOY / "fastrelay.service").read_text()
+    for file, text in ((tmp_path / "fastrelay.service", unit), (place / name, drop_in)):
         file.write_text(text.replace("/opt/fastrelay/bin/fastrelay", "/bin/true"))
     verified = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", str(tmp_path / "fastrelay.service")],
@@ -177,6 +170,33 @@ def test_the_drop_in_makes_the_unit_one_behind_a_proxy(tmp_path: Path) -> None:
         timeout=60,
     )
     assert "fastrelay" not in verified.stderr, verified.stderr
+    return settings(command.split()[1:], {})
+
+
+def test_the_drop_in_makes_the_unit_one_behind_a_proxy(tmp_path: Path) -> None:
+    behind = with_drop_in(tmp_path, "behind-proxy.conf")
+    assert behind.tls is None
+    assert behind.listen.host == "127.0.0.1"
+    assert behind.trusted_proxies
+    drop_in = (DEPLOY / "behind-proxy.conf").read_text()
+    assert "UnsetEnvironment=PYRYCODE_RELAY_PRODUCTION" in drop_in
+
+
+def test_the_drop_in_makes_the_unit_one_with_certificates_of_another_program(
+    tmp_path: Path,
+) -> None:
+    """The files are those that the page has copied, for the group that the page creates."""
+    files = with_drop_in(tmp_path, "tls-files.conf").tls
+    assert isinstance(files, TlsFiles)
+    page = (DEPLOY.parent / "deploy.md").read_text()
+    (copied,) = re.findall(
+        r"^    cd .*&& install -m 0640 -g (\S+) (.*) (/\S+)/$", page, re.MULTILINE
+    )
+    group, names, directory = copied
+    assert {str(files.certificate), str(files.key)} == {f"{directory}/{n}" for n in names.split()}
+    assert f"    groupadd --system {group}\n" in page
+    assert f"    install -d -m 0750 -g {group} {directory}\n" in page
+    assert f"\nSupplementaryGroups={group}\n" in (DEPLOY / "tls-files.conf").read_text()
 
 
 def test_haproxy_takes_a_relay_that_is_back_within_two_seconds() -> None:
