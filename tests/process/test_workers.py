@@ -16,7 +16,7 @@ from tests.support.certificates import authority
 from tests.support.harness import settings_for
 from tests.support.in_subprocess import start_process, starting_relay
 from tests.support.peer import request, upgrade_headers
-from tests.support.workers import SPARE, Pair, accepts, claim, is_up, pairs, workers
+from tests.support.workers import SPARE, Pair, accepts, ask, claim, is_up, pairs, workers
 from tests.wire.test_tls import put, serial
 
 
@@ -99,6 +99,24 @@ async def test_a_renewed_certificate_reaches_all_workers_and_is_said_once(tmp_pa
         assert len(relay.log_of("certificate_installed")) == 1
 
 
+async def test_while_a_worker_is_down_another_accepts_and_503_is_said_for_its_server_ids() -> None:
+    async with workers(intervals={"worker_restart": 1000.0}) as relay:
+        names = {pair.owner: pair.server_id for pair in await pairs(relay, 2)}
+        for wait in (True, False):  # the first restart is at once
+            pid = relay.workers[0]
+            os.kill(pid, signal.SIGKILL)
+            await relay.until(lambda pid=pid: pid not in relay.workers.values())
+            if wait:
+                await is_up(relay, 0)
+        for _ in range(12):  # the kernel spreads them over the sockets of both
+            for owner, status in ((0, 503), (1, 101)):
+                client = await relay.http()
+                ask(client, "client", names[owner])
+                got, headers, _ = await client.response()
+                assert (got, headers.get("retry-after")) == (status, "2" if owner == 0 else None)
+        assert relay.value("worker_up", worker="0") == 0
+
+
 async def test_a_hung_worker_is_relieved_and_then_killed() -> None:
     intervals = {"worker_silent": 0.2, "worker_hung": 3.0, "handover": 0.5}
     async with workers(3, intervals=intervals) as relay:
@@ -150,16 +168,18 @@ async def test_a_pause_of_all_processes_kills_none() -> None:
 
 
 async def test_without_a_supervisor_workers_drain_and_end() -> None:
-    async with workers() as relay:
+    async with workers(intervals={"drain": 0.3}) as relay:
         made = await pairs(relay, 4)
         pids = list(relay.workers.values())
         os.kill(relay.pid, signal.SIGKILL)
         for pair in made:
-            for peer in (pair.binary, pair.phone):
-                assert await peer.closed() == (1001, "shutting down")
+            assert await pair.binary.closed() == (1001, "shutting down")
+            # It does not answer, and is not waited for longer than the drain.
+            assert await pair.phone.closed(answer=False) == (1001, "shutting down")
         async with asyncio.timeout(40):
             while any(_is_alive(pid) for pid in pids):
                 await asyncio.sleep(0.02)
+        bind(Address("127.0.0.1", relay.port)).close()  # nobody has the port any more
         relay.expect(-signal.SIGKILL)
 
 
