@@ -103,7 +103,7 @@ class BoundedAdapter(requests.adapters.BaseAdapter):
 
     Args:
         allow: returns the limits of the next request, or raises.
-        note_wait: is told the seconds of ``Retry-After`` of each refusal.
+        note_wait: called with the seconds in the ``Retry-After`` of each refusal.
     """
 
     def __init__(

@@ -311,7 +311,7 @@ def _validity(pem: bytes) -> tuple[float, float]:
 
 
 def _text_of(error: Exception) -> str:
-    """What may be logged of an error: of one that nobody expected only its type and place."""
+    """The text of an error for the log; for an unexpected one only its type and place."""
     if isinstance(error, IssuanceFailed | OSError | ValueError):
         return str(error)
     return describe(error)

@@ -139,7 +139,7 @@ class HttpProtocol(asyncio.Protocol):
             self._wait()
 
     def _wait(self) -> None:
-        """Read no more until there is time for the head that may be there."""
+        """Pause reading until there is time for the head that may have arrived."""
         self._transport.pause_reading()
         self._site.newcomers.queue(self._go_on, is_first=not self._requests)
 

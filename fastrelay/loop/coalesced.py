@@ -40,7 +40,7 @@ class Coalesced:
         self._task = None
 
     async def stop(self) -> None:
-        """Do no more. A call of the work that is under way is cancelled."""
+        """Stop. A call of the work that is running is cancelled."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()

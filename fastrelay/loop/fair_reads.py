@@ -50,8 +50,8 @@ class FairReader(asyncio.BufferedProtocol):
 
     Attributes:
         _quota: the part of the shared buffer that the next read may fill.
-        _paused: the connection is not to be read at all.
-        most_read: a transport that reads for this one reads no more at once.
+        _paused: whether the connection must not be read at all.
+        most_read: the most bytes that a transport that reads for this protocol reads at once.
     """
 
     __slots__ = ()  # subclasses have the attributes: of two bases only one may have slots

@@ -35,7 +35,7 @@ def bind_group(address: Address, count: int) -> list[socket.socket]:
     Binding therefore fails if another relay uses the address, and a second relay cannot bind it.
 
     Raises:
-        OSError: as of :func:`bind`; no socket is left open.
+        OSError: as in :func:`bind`; no socket is left open.
     """
     if count == 1:
         return [bind(address)]

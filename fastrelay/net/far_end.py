@@ -25,7 +25,7 @@ class FarEnd:
         self._ending = ending
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """The socket, as of a transport."""
+        """The socket, for the same name as in a transport."""
         return self._socket if name == "socket" else default
 
     def aborting(self) -> None:

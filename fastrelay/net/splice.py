@@ -1,8 +1,8 @@
 """Connects a TLS connection with the process that owns it, through a Unix socket pair.
 
-The *outer* end is the TLS layer of the peer's connection, the *inner* end this process's side of
-the pair. Bytes that come from one are written to the other, and an end is read only while the other
-one has nothing to send. So no more is held here than one read of each, which is
+The *outer* end is the TLS layer of the peer's connection, and the *inner* end is this process's
+side of the pair. Bytes from one end are written to the other. An end is read only while the other
+end has nothing to send. This process therefore holds at most one read of each end, which is
 :data:`fastrelay.loop.fair_reads.FIRST_QUOTA` bytes.
 """
 
@@ -173,7 +173,7 @@ class OuterEnd(FairReader):
                 self._transport.resume_reading()
 
     def eof_received(self) -> bool:
-        """The peer has ended its side: the owner is told, and may answer what came before."""
+        """The peer has ended its side: tell the owner, which may still answer earlier bytes."""
         if self._inner is None or self._transport.is_closing():
             return False
         self._inner.peer_ended()
@@ -284,7 +284,7 @@ class InnerEnd(asyncio.BufferedProtocol):
             self._outer.read_peer(paused=False)
 
     def peer_ended(self) -> None:
-        """The peer sends no more: the owner ends its side as well when it has sent all."""
+        """The peer has ended its side. The owner ends its own side when it has sent everything."""
         if not self._transport.is_closing():
             self._transport.write_eof()
 

@@ -9,7 +9,7 @@ from fastrelay.policy.counters.tallies import Tallies
 Live = TypeVar("Live")
 
 FEW: Final = 8
-"""Below so many connections an address may use the reserve."""
+"""An address with fewer connections than this may use the reserve."""
 
 _RESERVE_SHARE: Final = 10
 """The reserve is the relay-wide cap divided by this."""

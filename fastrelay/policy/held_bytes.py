@@ -120,7 +120,7 @@ class HeldBytes:
     Args:
         limit: bytes.
         modest: bytes; one message of the largest size.
-        on_evicted: told of each eviction before it happens, with kind, address, tenant and bytes.
+        on_evicted: called before each eviction with kind, address, tenant and bytes.
         evicted: where evictions are counted, in the order of :class:`Kind`.
 
     Attributes:

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 _GAP: Final = 1.0
-"""If :meth:`Watch.look` was not called for so many seconds, it draws no conclusion from silence:
-the whole machine, or all processes of the relay, may have been stopped."""
+"""If :meth:`Watch.look` was not called for this number of seconds, it draws no conclusion from
+silence: the whole machine, or all processes of the relay, may have been stopped."""
 
 _RECENT: Final = 60.0
 """Seconds for which a death counts."""

@@ -8,7 +8,7 @@ from fastrelay.config.settings import Acme, Address, Settings
 from fastrelay.net.bound_sockets import BindFailed
 
 _PROMETHEUS: Final = 9090
-"""The port that Prometheus has unless it is told otherwise; metrics have the same."""
+"""The default port of Prometheus, which is also that of the relay's metrics."""
 _EVERY_ADDRESS: Final = frozenset({"", "0.0.0.0", "::"})  # noqa: S104  # nothing is bound to them
 
 _LOW_PORTS: Final = (

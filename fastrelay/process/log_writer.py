@@ -20,7 +20,7 @@ from typing import Final
 from fastrelay.log import MAX_LINE, LineCounts
 
 CLOSED: Final = -1
-"""The descriptor to give where there is none: every line is lost, and counted."""
+"""Stands for a missing descriptor: every line is lost, and counted."""
 
 MOST_BYTES: Final = 1024 * 1024
 MOST_LINES: Final = 8192
@@ -30,8 +30,9 @@ _CLOSE_SECONDS: Final = 1.0
 _GATHER_SECONDS: Final = 0.005
 """How long after its last write the thread lets lines gather before it writes again.
 
-In a burst it makes one wake-up of the thread out of hundreds, and few writes, after each of which
-the thread has to wait for the interpreter lock again. A line on its own is written at once.
+In a burst of lines the thread then wakes up once instead of hundreds of times, and makes few
+writes; after each write it must wait for the interpreter lock again. A single line is written at
+once.
 """
 
 

@@ -23,8 +23,9 @@ _FIN_BINARY: Final = int(0x80 | Opcode.BINARY)
 _WHOLE: Final = (int(0x80 | Opcode.TEXT), _FIN_BINARY)
 PIECE_BYTES: Final = 64 * 1024
 PIECE_FRAMES: Final = 128
-"""The limits of one piece of a large read: it ends after so many bytes or frames. A piece takes a
-fraction of a millisecond, whatever its frames are, and is large enough to be written as a batch."""
+"""The limits of one piece of a large read: it ends after this number of bytes or frames. A piece
+takes a fraction of a millisecond, whatever its frames are, and is large enough to be written as a
+batch."""
 
 _KNOWN_OPCODES: Final = frozenset(Opcode)
 

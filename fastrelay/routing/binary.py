@@ -187,7 +187,7 @@ class Binary:
         self._context.held_bytes.binary_backlogs.pin(self, self.connection.unowned)
 
     def on_write_stalled(self) -> None:
-        """The binary takes no more bytes: drop its connection, which begins the grace period."""
+        """The binary acknowledges no bytes: drop its connection, which begins the grace period."""
         self.connection.abort(Cause.WRITE_FAILED)
 
     # -- liveness, and the end ----------------------------------------------------------------

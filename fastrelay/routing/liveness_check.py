@@ -21,7 +21,7 @@ from fastrelay.net.sockets import TcpBytes
 from fastrelay.routing.binary import Binary
 
 _MOST_WAITS: Final = 3
-"""The timeout may pass so often, if the incumbent shows signs of life."""
+"""How often the timeout may pass if the incumbent shows signs of life."""
 
 _PAYLOAD_BYTES: Final = 16
 

@@ -287,7 +287,7 @@ class Phone:
         self.connection.fail(MEMORY_LIMIT)
 
     def on_write_stalled(self) -> None:
-        """The phone takes no more bytes: close it."""
+        """The phone acknowledges no bytes: close it."""
         self._lost_for = WRITE_FAILED
         self._log_undelivered("write stalled")
         self.connection.fail(WRITE_FAILED)

@@ -63,15 +63,15 @@ class _Handing:
         self.wheel_tick = 0
 
     def on_timer(self) -> None:
-        """The owner has not answered in time, and adopts it no more."""
+        """The owner has not answered in time: give the connection up."""
         self._way.give_up(self)
 
     def abort(self) -> None:
-        """Drop the connection: there are too many that are not upgraded, or the drain begins."""
+        """Drop the connection: too many connections are not upgraded yet, or the drain begins."""
         self._way.drop(self)
 
     def close_inner(self) -> None:
-        """The owner does not have it: with TLS there is no splice."""
+        """Close this process's end of the pair, because there will be no splice."""
         if self.inner is not None:
             self.inner.close()
             self.inner = None
@@ -241,7 +241,7 @@ class Outgoing:
         )
 
     def give_up(self, handing: _Handing) -> None:
-        """There is no answer: answer with 503 here, unless the owner has begun to."""
+        """Answer with 503, unless the owner has begun to answer the peer."""
         if not self._has_begun(handing):
             self._cannot(handing)
 
@@ -252,7 +252,7 @@ class Outgoing:
             handing.admitted.transport.abort()
 
     def _has_begun(self, handing: _Handing) -> bool:
-        """Hand it over no more, unless the owner has begun to answer it: then it has it."""
+        """End the hand-over; returns whether the owner has begun to answer the peer."""
         transfer = handing.transfer
         has_begun = self._end(handing)
         if has_begun and transfer is not None:
@@ -260,12 +260,12 @@ class Outgoing:
         return has_begun
 
     def _cannot(self, handing: _Handing) -> None:
-        """Answer that the owner is away; an owner that refuses in time has counted that itself."""
+        """Count and answer with 503. An owner that refuses in time has counted that itself."""
         self._tallies.owner_away += 1
         handing.refuse()
 
     def _end(self, handing: _Handing) -> bool:
-        """It is on its way no more; returns whether the owner has begun to answer it."""
+        """Stop counting the connection; returns whether the owner has begun to answer the peer."""
         self._wheel.cancel(handing)
         self._pending.discard(handing)
         self._waits_no_more(handing)
@@ -277,13 +277,13 @@ class Outgoing:
         return has_begun
 
     def stop(self) -> None:
-        """Hand nothing over any more; what was sent may still be adopted."""
+        """Hand no more connections over; those that were sent may still be adopted."""
         self._takes_more = False
         for handing in tuple(self._waiting):
             self.give_up(handing)
 
     def close(self) -> None:
-        """The other worker is gone: answer all that is on its way with 503."""
+        """The other worker is gone: answer all connections that it has not adopted with 503."""
         if not self.is_open:
             return
         self.is_open = self._takes_more = False

@@ -176,7 +176,8 @@ class Workers:
         """Whether a connection of another worker may be adopted; a refusal is counted.
 
         Args:
-            arrived: whether its socket has; not if this process can have no more descriptors.
+            arrived: whether its socket has arrived. It has not if this process has no descriptor
+                left.
         """
         if not (self._is_open and arrived):
             self.counts.counters.tallies.owner_away += 1
@@ -217,7 +218,7 @@ class Workers:
         )
 
     def refuse_all(self) -> None:
-        """Adopt no more connections, and hand none over."""
+        """Neither adopt connections nor hand them over from now on."""
         self._is_open = False
         for way in self._outgoing.values():
             way.stop()

@@ -162,7 +162,7 @@ class SendQueue:
         while True:
             flow = turns[0]
             if len(turns) == 1:
-                flow.credit = TURN_BYTES  # nobody has a share that it could exceed
+                flow.credit = TURN_BYTES  # there is no other flow to share with
             if flow.credit > 0 and flow.entries:
                 return flow
             if flow.credit >= TURN_BYTES:  # nothing came since its last turn

@@ -28,7 +28,7 @@ _SLICE_BYTES: Final = 64 * 1024
 and small enough that most of a backlog can still be dropped."""
 
 _MOST_PONGS: Final = 16
-"""Of the pings of one read, so many are answered, and the last one (RFC 6455 §5.5.3)."""
+"""The number of pings of one read that are answered, beside the last one (RFC 6455 §5.5.3)."""
 
 _FIRST_LOOK: Final = 0.1
 """The part of the write interval after which the kernel is asked for the first time what the peer

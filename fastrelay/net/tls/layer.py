@@ -231,7 +231,7 @@ class TlsLayer(FairReader, asyncio.Transport):
     def _see_end(self) -> None:
         """Close after flushing if the peer has sent a close_notify, or its stream is broken.
 
-        A protocol that has paused reading is told of a close_notify when it reads again, as of FIN.
+        A protocol that has paused reading learns of a close_notify when it reads again, like a FIN.
         """
         end = self._session and self._session.end
         if end is None or self._state == _ENDED:

@@ -79,7 +79,7 @@ class SharedConnections:
         self._change(keys, 1)
 
     def removed(self, keys: Sequence[str]) -> None:
-        """It is live no more."""
+        """A connection of the address with these keys has ended here."""
         self._own.counts[0] -= 1
         self._change(keys, -1)
 

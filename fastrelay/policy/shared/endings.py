@@ -37,7 +37,7 @@ class SharedEndings:
 
 
 class Ending:
-    """What both processes say of the end of one spliced connection."""
+    """The causes that both processes have written for the end of one spliced connection."""
 
     __slots__ = ("_number", "_other", "_own")
 

@@ -149,7 +149,7 @@ class Services:
             self._waker.wake_device(server_id, binary_conn_id, device_token)
 
     async def wakes_ended(self, limit: float) -> None:
-        """Wait for the wakes that are being sent, at most so many seconds."""
+        """Wait for the wakes that are being sent, at most ``limit`` seconds."""
         deadline = self._loop.time() + limit
         while self._waker.in_flight and self._loop.time() < deadline:
             await asyncio.sleep(self._settings.intervals.tick)
@@ -166,7 +166,7 @@ class Services:
             self._tell_all(Order.RELOAD)
 
     async def stop(self) -> None:
-        """Serve no more."""
+        """Stop serving."""
         self._rounds.close()
         await self._listeners.stop()
         await self._waker.stop()

@@ -82,7 +82,7 @@ def supervise(settings: Settings, public: list[socket.socket], others: BoundSock
 
 
 def settings_of_workers(settings: Settings) -> Settings:
-    """What a worker is told: not the push credential, and where certificates come from."""
+    """The settings of a worker: without the push credential, and with the certificate's file."""
     tls = settings.tls
     if isinstance(tls, Acme):
         file = certificate_file(tls.cache, tls.domain, tls.directory)
@@ -280,7 +280,7 @@ class Supervisor:
             return
         if self._started.is_set():  # before, none accepts yet
             self._stand_in(member)
-        # A worker that accepted for others does so no more.
+        # A worker that has died no longer accepts for others.
         for other in self._members:
             if other.stand_in == member.index:
                 other.stand_in = None
@@ -333,7 +333,7 @@ class Supervisor:
                 return
 
     def _relieve(self, member: Member) -> None:
-        """The worker that accepts in its place, if there is one, does so no more."""
+        """Let the worker that accepts in its place, if there is one, stop doing so."""
         if member.stand_in is not None:
             self._members[member.stand_in].say(Order.LEAVE, member.index)
             member.stand_in = None

@@ -79,7 +79,7 @@ class Output:
     Attributes:
         as_json: whether JSON is printed instead of text.
         metrics_file: where Prometheus metrics are written after each round, if anywhere.
-        warn_days: whether to warn of a certificate that is not valid for so many days.
+        warn_days: warn of a certificate that expires within this number of days; ``None``: never.
     """
 
     as_json: bool = False

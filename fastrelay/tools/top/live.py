@@ -16,7 +16,7 @@ _INTERVALS: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0)
 
 
 async def show(source: Source, interval: float, terminal: Terminal) -> None:
-    """Show the relay until somebody presses ``q``, or a signal says so.
+    """Show the relay until the user presses ``q`` or a signal ends it.
 
     Raises:
         PageUnavailable: there was nothing to show at the beginning.

@@ -82,7 +82,7 @@ class Terminal:
                 termios.tcsetattr(self.keyboard, termios.TCSANOW, self._saved)
 
     def stop(self) -> None:
-        """Stop this process as Ctrl-Z does; returns when it goes on."""
+        """Stop this process as Ctrl-Z does; returns when it is continued."""
         self._give_back()
         os.kill(os.getpid(), signal.SIGSTOP)
         self._take()
