@@ -64,7 +64,9 @@ def _floor(results: Results) -> str:
         judgement = results.judge(Target("", "cpu", load.label, FLOOR, "go", 0.0))
         if judgement is not None:
             shares.append(f"{_short(judgement.value)} ({_spread(judgement)}) at {load.label}")
-    moved = f"Of go's CPU a round trip {FLOOR}, which moves the same bytes and reads none, takes"
+    moved = (
+        f"{FLOOR} moves the same bytes and reads none of them. Its share of go's CPU a round trip:"
+    )
     return f"{moved} {', '.join(shares)}." if shares else ""
 
 
@@ -140,8 +142,8 @@ def _connections(results: Results) -> str:
             assert judgement is not None
             lines += [
                 "",
-                f"CPU a round trip {ours} connections beside, against none: {judgement.value:.2f}"
-                f" ({judgement.least:.2f}–{judgement.most:.2f}).",
+                f"CPU a round trip {ours} connections beside, against that without them:"
+                f" {judgement.value:.2f} ({judgement.least:.2f}–{judgement.most:.2f}).",
             ]
     return "\n".join(lines) if len(lines) > 2 else ""
 
@@ -157,9 +159,9 @@ def _storm(results: Results) -> str:
     seconds, calm, stormy = middles
     redialled = results.middle("storm", "phones", "redialled")
     return (
-        f"Reconnect storm, {count:,.0f} connections: all registered again after {seconds:.2f} s,"
-        f" with {redialled:.0f} dialled a second time;"
-        f" the p99 of traffic that was flowing went from {calm * 1e3:.2f} to {stormy * 1e3:.2f} ms."
+        f"Reconnect storm, {count:,.0f} connections: all were registered again after"
+        f" {seconds:.2f} s; {redialled:.0f} had to be dialled a second time. The p99 round trip of"
+        f" other traffic rose from {calm * 1e3:.2f} to {stormy * 1e3:.2f} ms."
     )
 
 
@@ -172,10 +174,10 @@ def _tail(results: Results) -> str:
         return ""
     everything, untamed = judged
     return (
-        f"{tail_table(results)}\n\nThe p99.9 with info logging and a scrape every second is"
-        f" {everything.value:.2f} of that without ({everything.least:.2f}–{everything.most:.2f});"
-        f" with the collector as Python sets it, {untamed.value:.2f} of that with ours"
-        f" ({untamed.least:.2f}–{untamed.most:.2f})."
+        f"{tail_table(results)}\n\nThe p99.9 with info logging and a scrape every second, divided"
+        f" by that without: {everything.value:.2f} ({everything.least:.2f}–{everything.most:.2f})."
+        f" The p99.9 with Python's settings of the garbage collector, divided by that with ours:"
+        f" {untamed.value:.2f} ({untamed.least:.2f}–{untamed.most:.2f})."
     )
 
 
