@@ -144,7 +144,10 @@ class Outgoing:
             self._counted.waits(handing.keys)
 
     def _send(self, handing: _Handing) -> bool:
-        """Send it; returns whether that was possible now."""
+        """Send it, unless it has ended while it waited; returns whether that was possible now."""
+        if handing.admitted.transport.is_closing():
+            self._end(handing)
+            return True
         transfer = self._counted.begin(self._receiver, handing.keys)
         if transfer is None:
             return False

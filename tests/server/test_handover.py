@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from fastrelay.policy.shared.connections import Transfer
 from fastrelay.policy.shared.endings import Ending, SharedEndings
 from fastrelay.protocol.cause import Aborted, Cause
 from tests.support.certificates import local_certificate
@@ -18,8 +19,9 @@ NOT_ENCRYPTED = b"\x17\x03\x03\x00\x20" + bytes(32)
 """A record of TLS that no session has made."""
 
 
-def phone_head(server_id: str) -> bytes:
+def phone_head(server_id: str, name: str = "phone") -> bytes:
     headers = {"X-Pyrycode-Server": server_id, "X-Pyrycode-Token": "t"}
+    headers["X-Pyrycode-Device-Name"] = name
     return request("/v1/client", upgrade_headers(headers))
 
 
@@ -107,6 +109,23 @@ async def test_a_tls_connection_that_fails_while_it_is_handed_over_ends_for_that
         client.sock.close()
         assert isinstance(why, Aborted)
         assert why.cause is Cause.TLS_FAILED
+
+
+async def test_a_connection_that_has_ended_while_it_waited_is_not_handed_over() -> None:
+    async with one_of_two(tls=local_certificate()) as worker:
+        free = worker.machine._counted._free[OTHER]
+        places = free.copy()
+        free.clear()
+        ended = await talk(worker, behind=NOT_ENCRYPTED)
+        client = await worker.http()
+        client.send(phone_head(worker.id_of(OTHER), "still there"))
+        await worker.until(lambda: worker.shared.connections[HERE].counts[0] == 2)
+        free.extend(places)
+        worker.answer(Transfer(0, 1), adopted=False)  # there is room again
+        message, packet = await worker.handed_over()
+        packet.close()
+        ended.sock.close()
+        assert message.device_name == "still there"
 
 
 @pytest.mark.parametrize("turns", range(4))

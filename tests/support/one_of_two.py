@@ -103,7 +103,7 @@ class OneOfTwo:
         assert packet is not None
         return decode(packet.content), packet
 
-    def answer(self, message: HandedOver, *, adopted: bool) -> None:
+    def answer(self, message: HandedOver | Transfer, *, adopted: bool) -> None:
         """Tell worker 0 what became of such a connection."""
         answers = [(adopted, message.place, message.number)]
         assert packets.send(self.incoming, msgspec.msgpack.encode(answers))
