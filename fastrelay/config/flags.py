@@ -261,8 +261,8 @@ _LIMITS: Final = Group(
             "--phone-send-buffer",
             "limits.phone_send_buffer",
             "SIZE",
-            "the most unsent bytes in the kernel for one phone; --max-held-bytes does not count"
-            " them. 0: the kernel chooses",
+            "the most bytes that the kernel holds for one phone until it has acknowledged them;"
+            " --max-held-bytes does not count them. 0: the kernel chooses",
             parse=values.size(0, 1024 * MIB),
             limit=True,
         ),
