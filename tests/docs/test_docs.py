@@ -86,6 +86,37 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert (page.parent / target).exists(), target
 
 
+def anchors(text: str) -> set[str]:
+    """The places in a page that a link can name: its headings, as GitHub makes ids, and ids."""
+    text = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    made = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    return made | set(re.findall(r'<a id="([^"]+)">', text))
+
+
+def missing_anchors(page: Path, text: str) -> list[str]:
+    """The links of a page to places that are not there, in itself or in another page."""
+    missing = []
+    for file, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#([^)]+)\)", text):
+        named = (page.parent / file).read_text() if file else text
+        if anchor not in anchors(named):
+            missing.append(f"{file}#{anchor}")
+    return missing
+
+
+@pytest.mark.parametrize("page", PAGES, ids=names(PAGES))
+def test_links_lead_to_places_that_are_there(page: Path) -> None:
+    assert missing_anchors(page, page.read_text()) == []
+
+
+def test_a_link_to_no_place_is_found() -> None:
+    text = (
+        '# A `b` (c)\n\n<a id="d"></a>\n[x](#a-b-c) [x](#d) [x](#e)\n[y](operations.md#flags)'
+        " [y](operations.md#f)\n```\n# e\n```\n"
+    )
+    assert missing_anchors(DOCS / "page.md", text) == ["#e", "operations.md#f"]
+
+
 @pytest.mark.parametrize("page", sorted(ROOT.glob("*.md")), ids=lambda page: page.name)
 def test_links_to_the_repository_lead_to_files_of_it(page: Path) -> None:
     """Pages that are shown elsewhere, such as in the package index, have whole addresses."""
