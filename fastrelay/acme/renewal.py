@@ -187,7 +187,7 @@ class Renewal:
             self._unusable(error)
 
     def _examine_cache(self) -> _Found | None:
-        """What is cached, if it is not in use already; in any thread."""
+        """The cached certificate, if it is not in use already; runs in any thread."""
         pem = self._cache.read(self._look_for_file())
         if pem is None or pem == self._in_use:
             return None

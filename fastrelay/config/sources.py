@@ -40,7 +40,7 @@ class Given(NamedTuple):
 
 
 class Options:
-    """The flags that were given, wherever.
+    """The flags that were given: on the command line, in the environment, or in the file.
 
     Attributes:
         unknown_variables: variables named like those of the relay that are none of them.
@@ -66,11 +66,11 @@ class Options:
         return name if given is None else given.origin
 
     def source(self, name: str) -> str:
-        """The same, and ``default`` if it was not given."""
+        """Where the flag was given; ``default`` if it was not."""
         return self._given[name].origin if name in self._given else "default"
 
     def settings(self, group: str = "") -> dict[str, Any]:
-        """The settings that flags give unchanged: of ``limits`` or ``intervals``, or of neither."""
+        """The unchanged values of flags for ``limits``, for ``intervals``, or for neither."""
         found = {}
         for flag in FLAGS.values():
             path, _, field = flag.setting.rpartition(".")

@@ -15,7 +15,7 @@ class Specificity(IntEnum):
 
 
 class Preference(NamedTuple):
-    """How much a media type is wanted.
+    """How much a client prefers a media type.
 
     Attributes:
         quality: from 0, not at all, to 1.
@@ -27,7 +27,7 @@ class Preference(NamedTuple):
 
 
 def preference(accept: str, media_type: str, version: str) -> Preference:
-    """How much ``accept`` prefers a version of a media type; without the header fully."""
+    """How much ``accept`` prefers a version of a media type: fully, if there is no header."""
     if not accept.strip():
         return Preference(1.0, is_named=False)
     best = (Specificity.NOTHING, 0.0)

@@ -28,7 +28,7 @@ class Response:
 
 
 def error(status: HTTPStatus, *headers: Header, close: bool = True, body: bytes = b"") -> Response:
-    """An error with the headers of all errors, and ``headers``."""
+    """An error response with the headers that all errors have, and ``headers``."""
     return Response(status, (*_PLAIN_TEXT, *headers), body, close=close)
 
 

@@ -22,7 +22,7 @@ _ABSOLUTE: Final = re.compile(rb"(?i:https?)://(?P<authority>[^/?#]*)(?P<rest>.*
 
 
 class Target(NamedTuple):
-    """What a request is for.
+    """The path and the host of a request.
 
     Attributes:
         path: without the query; of an asterisk or authority form, all of the target.

@@ -20,13 +20,13 @@ _INT: Final = struct.Struct("i")
 
 
 class HasSocket(Protocol):
-    """A transport, or what stands for one."""
+    """A transport, or an object that takes its place."""
 
     def get_extra_info(self, name: str, default: Any = None, /) -> Any: ...
 
 
 class TcpBytes(NamedTuple):
-    """What the kernel knows of a TCP connection, in bytes; both only grow.
+    """What the kernel knows about a TCP connection, in bytes; both numbers only grow.
 
     Attributes:
         acknowledged: those that the peer's kernel has acknowledged.
@@ -43,9 +43,9 @@ def tells_tcp_bytes() -> bool:
 
 
 def tcp_bytes(transport: HasSocket) -> TcpBytes | None:
-    """What was acknowledged and received; ``None`` where it is not TCP, or the system cannot tell.
+    """The acknowledged and received bytes; ``None`` if it is not TCP, or the system does not know.
 
-    It costs a system call (about half a microsecond), so it is asked at deadlines, not for frames.
+    This is a system call of about half a microsecond. It is made at deadlines, and not for frames.
     """
     if not tells_tcp_bytes():
         return None
@@ -58,7 +58,7 @@ def tcp_bytes(transport: HasSocket) -> TcpBytes | None:
 
 
 def unacknowledged(transport: HasSocket) -> int:
-    """The bytes that the kernel holds for the peer, sent or not; 0 if it cannot tell."""
+    """The bytes that the kernel holds for the peer, sent or not; 0 if this is not known."""
     try:
         descriptor = transport.get_extra_info("socket").fileno()
         held: int = _INT.unpack(fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(_INT.size)))[0]
@@ -68,12 +68,12 @@ def unacknowledged(transport: HasSocket) -> int:
 
 
 def bound_send_buffer(transport: asyncio.BaseTransport, size: int) -> None:
-    """Bound what the kernel takes for the peer: ``size`` bytes, 0 for what the kernel chooses.
+    """Limit the bytes that the kernel holds for the peer: ``size``; 0: the kernel chooses.
 
-    The kernel grants less than ``size`` where its limit for processes without privileges is
-    smaller. Bytes beyond what is under way are kept few in any case, so that a pong or a close
-    frame is not behind them. Nothing is changed where the system has no such options, or where it
-    is no TCP: the end of a splice has a buffer of its own.
+    The kernel grants less than ``size`` if its limit for processes without privileges is smaller.
+    The bytes that are not sent yet are limited in any case, so that a pong or a close frame does
+    not wait behind many of them. Nothing is changed if the system has no such options, or if the
+    socket is not TCP: the end of a splice has a buffer of its own.
     """
     try:
         sock = transport.get_extra_info("socket")

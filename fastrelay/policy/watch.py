@@ -15,7 +15,7 @@ MOST_EARLY_DEATHS: Final = 5
 
 
 class Verdict(NamedTuple):
-    """What is to be done.
+    """The result of one look at all workers.
 
     Attributes:
         silent: workers that have shown no sign of life for some time; others accept in their place.

@@ -39,7 +39,7 @@ class LivenessObserver(Protocol):
 
 
 class BinaryRouter(Protocol):
-    """What a binary needs of its router."""
+    """The part of the router's interface that a binary uses."""
 
     def binary_closed(self, binary: "Binary", ending: Ending) -> None:
         """The binary's connection begins to end."""

@@ -31,7 +31,7 @@ from fastrelay.websocket.send_queue import TURN_BYTES
 
 
 class PhoneRouter(Protocol):
-    """What a phone needs of its router."""
+    """The part of the router's interface that a phone uses."""
 
     def phone_closed(self, phone: "Phone", ending: Ending) -> None:
         """The phone's connection begins to end."""

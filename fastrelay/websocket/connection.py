@@ -309,7 +309,7 @@ class Connection(Sender):
             return None
 
     def unacknowledged(self) -> int:
-        """The bytes that were sent and that the peer's kernel has not acknowledged yet."""
+        """The bytes that cannot be dropped any more, and that the peer has not acknowledged yet."""
         try:
             return self._transport.get_write_buffer_size() + unacknowledged(self._peer)
         except Exception as error:

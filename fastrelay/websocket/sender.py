@@ -97,7 +97,7 @@ class Sender(FairReader):
 
     @property
     def _peer(self) -> asyncio.BaseTransport | FarEnd:
-        """What has the socket of the peer's TCP connection."""
+        """The object that has the socket of the peer's TCP connection."""
         return self._context.far_ends.get(self._transport, self._transport)
 
     @property
@@ -113,7 +113,7 @@ class Sender(FairReader):
 
     @property
     def unowned(self) -> int:
-        """That part of :attr:`unsent` which no owner of queued frames is charged for."""
+        """The part of :attr:`unsent` that is charged to no owner of queued frames."""
         held = self._transport.get_write_buffer_size()
         return held if self._queue is None else held + self._queue.charged - self._queue.owned
 

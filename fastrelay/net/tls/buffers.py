@@ -14,7 +14,7 @@ _PLAINTEXT_BYTES: Final = 64 * 1024
 
 
 class Wheel(Protocol):
-    """What the layer needs of the timer wheel."""
+    """The part of the timer wheel's interface that the TLS layer uses."""
 
     def after(self, item: Timed, delay: float) -> None:
         """Call ``item.on_timer()`` in ``delay`` seconds."""

@@ -111,7 +111,7 @@ class SharedConnections:
         )
 
     def room_of(self, key: str, here: int, most: int) -> bool:
-        """The same of the connections whose address has this key."""
+        """The same for the connections whose address has this key."""
         places = self._keyed.places(key, PLACES)
         live = here + self._waiting[key]
         live += sum([min([row.by_address[at] for at in places]) for row in self._others])

@@ -24,7 +24,7 @@ _OF_THE_SUPERVISOR: Final = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC")
 
 
 class State(Enum):
-    """What a worker is doing."""
+    """The state of a worker."""
 
     DOWN = auto()
     """There is no process."""
