@@ -86,17 +86,24 @@ async def test_a_worker_that_a_client_kills_again_and_again_ends_nobody_elses_co
         assert relay.value("worker_restarts_total", worker="1") == 0
 
 
-async def test_a_renewed_certificate_reaches_all_workers_and_is_said_once(tmp_path: Path) -> None:
+async def test_a_certificate_reaches_all_workers_and_what_becomes_of_it_is_said_once(
+    tmp_path: Path,
+) -> None:
     files = authority().issue(tmp_path)
-    async with workers(tls=files) as relay:
+    async with workers(tls=files, intervals={"certificate_reload": 0.01}) as relay:
         before = await serial(relay.port)
+        files.certificate.write_text("no certificate")
+        os.kill(relay.pid, signal.SIGHUP)
+        await relay.until(lambda: relay.log_of("certificate_refused"))
         put(authority().issue(tmp_path, name="next"), files)
         os.kill(relay.pid, signal.SIGHUP)
         in_a_row = 0
         async with asyncio.timeout(40):
             while in_a_row < 12:  # the kernel spreads them over the workers
                 in_a_row = in_a_row + 1 if await serial(relay.port) != before else 0
-        assert len(relay.log_of("certificate_installed")) == 1
+        await relay.until(lambda: relay.log_of("certificate_installed"))
+        for event in ("certificate_refused", "certificate_installed"):
+            assert len(relay.log_of(event)) == 1
 
 
 async def test_while_a_worker_is_down_another_accepts_and_503_is_said_for_its_server_ids() -> None:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 import uvloop
 
 from fastrelay.config.serialised import from_json
-from fastrelay.config.settings import Settings
+from fastrelay.config.settings import Settings, TlsFiles
 from fastrelay.log import WHOLE_LINES, Log
 from fastrelay.loop.timer_wheel import PeriodicTask
 from fastrelay.net.bound_sockets import BoundSockets
@@ -36,6 +36,9 @@ from fastrelay.server.relay import Relay
 from fastrelay.server.workers import Workers
 
 SAID_BY_SUPERVISOR = ("certificate_installed",)
+SAID_OF_FILES = ("certificate_refused",)
+"""What the supervisor says too, if it reads the same files. Of a CA's it reads none."""
+
 IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
 
 
@@ -97,7 +100,9 @@ def run(inherited: Inheritance) -> int:
     settings, shared, index = inherited.settings, inherited.shared, inherited.index
     interval = settings.intervals.log_flood
     flood = SharedFlood(shared.flood_rows, index, shared.keyed, interval, WHOLE_LINES)
-    with own_log(settings, flood, SAID_BY_SUPERVISOR) as log:
+    has_files = isinstance(settings.tls, TlsFiles)
+    unsaid = (*SAID_BY_SUPERVISOR, *(SAID_OF_FILES if has_files else ()))
+    with own_log(settings, flood, unsaid) as log:
         return uvloop.run(Worker(inherited, log).serve())
 
 
