@@ -3,10 +3,8 @@
 Found: 299 KB an idle connection instead of 17; of that 272 are our two buffers.
 """
 
-import asyncio
-from collections.abc import Callable
-
 from bench.compare.plan import SMALL
+from fastrelay.net.listener import ProtocolFactory
 from fastrelay.net.tls.buffers import TlsBuffers
 from fastrelay.net.tls.layer import TlsLayer
 from fastrelay.server.listeners import Listeners
@@ -19,11 +17,9 @@ IDLE = True
 def change() -> None:
     """Make the buffers with the connection."""
 
-    def speak(
-        self: Listeners, inner: Callable[[str], asyncio.BaseProtocol]
-    ) -> Callable[[str], asyncio.BaseProtocol]:
-        return lambda client: TlsLayer(
-            inner(client),
+    def speak(self: Listeners, inner: ProtocolFactory) -> ProtocolFactory:
+        return lambda client, sock: TlsLayer(
+            inner(client, sock),
             self.certificates,
             TlsBuffers(
                 self._wheel,

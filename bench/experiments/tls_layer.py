@@ -6,11 +6,12 @@ see below.
 """
 
 import asyncio
-from collections.abc import Callable
+import socket
+from functools import partial
 from typing import Any
 
 from bench.compare.plan import FOUR
-from fastrelay.net.listener import Listener
+from fastrelay.net.listener import Listener, ProtocolFactory
 from fastrelay.net.tls.certificates import Certificates
 from fastrelay.server.listeners import Listeners
 from fastrelay.websocket.connection import Connection
@@ -37,14 +38,12 @@ class _Patient:
 class Secured:
     """Makes protocols for connections whose transport is to do TLS."""
 
-    def __init__(
-        self, inner: Callable[[str], asyncio.BaseProtocol], certificates: Certificates
-    ) -> None:
+    def __init__(self, inner: ProtocolFactory, certificates: Certificates) -> None:
         self._inner = inner
         self.certificates = certificates
 
-    def __call__(self, client: str) -> asyncio.BaseProtocol:
-        return self._inner(client)
+    def __call__(self, client: str, sock: socket.socket) -> asyncio.BaseProtocol:
+        return self._inner(client, sock)
 
 
 def change() -> None:
@@ -55,7 +54,7 @@ def change() -> None:
         make_connection(self, _Patient(transport), *rest)  # type: ignore[arg-type]
         self._transport = transport
 
-    def secure(self: Listeners, inner: Callable[[str], asyncio.BaseProtocol]) -> Secured:
+    def secure(self: Listeners, inner: ProtocolFactory) -> Secured:
         return Secured(inner, self.certificates)
 
     def open_(self: Any, sock: Any, client: str) -> None:
@@ -64,7 +63,7 @@ def change() -> None:
             plain(self, sock, client)
             return
         opening = self._loop.connect_accepted_socket(
-            lambda: make(client), sock, ssl=make.certificates.context
+            partial(make, client, sock), sock, ssl=make.certificates.context
         )
         task = self._loop.create_task(opening)
         self._opening.add(task)

@@ -5,6 +5,7 @@ connection afterwards. Bytes behind a refused upgrade are never read as a reques
 """
 
 import asyncio
+import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Final, cast
 
 import h11
 
-from fastrelay.http.exchange import Exchange, render
+from fastrelay.http.exchange import Detached, Exchange, render
 from fastrelay.http.head import empty_line, fault_of
 from fastrelay.http.responses import MISDIRECTED_REQUEST, NOT_FOUND, error, too_many_requests
 from fastrelay.http.status import write_status
@@ -91,14 +92,16 @@ class HttpProtocol(asyncio.Protocol):
     Args:
         site: what the listener of the connection serves.
         peer: the address of the peer, without the port.
+        sock: the socket from which the transport is made, for who takes over the connection.
     """
 
     _transport: asyncio.Transport
     _http: h11.Connection  # made for the first byte: it costs more than the rest of an accept
 
-    def __init__(self, site: Site, peer: str) -> None:
+    def __init__(self, site: Site, peer: str, sock: socket.SocketType | None = None) -> None:
         self._site = site
         self._peer = peer
+        self._sock = sock
         self._has_spoken = False
         self._requests = 0
         self._skipped_line = False
@@ -256,11 +259,11 @@ class HttpProtocol(asyncio.Protocol):
             self._transport.write_eof()
             self._site.wheel.after(self, self._site.linger)
 
-    def _detach(self) -> tuple[asyncio.Transport, bytes]:
+    def _detach(self) -> Detached:
         self._state = _DETACHED
         self._site.wheel.cancel(self)
         self._site.pending.discard(self)
-        return self._transport, self._http.trailing_data[0]
+        return Detached(self._transport, self._sock, self._http.trailing_data[0])
 
     def _take_back(self) -> None:
         """The transport was detached, and its request is refused all the same."""

@@ -1,9 +1,11 @@
 """One request and its response: the argument of a route."""
 
 import asyncio
+import socket
 from collections.abc import Callable
 from email.utils import formatdate
 from http import HTTPStatus
+from typing import NamedTuple
 
 import h11
 
@@ -12,6 +14,19 @@ from fastrelay.http.status import StatusHook, write_status
 from fastrelay.http.target import Target, read_target
 
 _MALFORMED = Target("", b"")
+
+
+class Detached(NamedTuple):
+    """A connection that HTTP has given up.
+
+    Attributes:
+        sock: the socket from which the transport was made, if it was made from one.
+        initial_data: the bytes that came behind the request head.
+    """
+
+    transport: asyncio.Transport
+    sock: socket.SocketType | None
+    initial_data: bytes
 
 
 class Exchange:
@@ -33,7 +48,7 @@ class Exchange:
         peer: str,
         transport: asyncio.Transport,
         http: h11.Connection,
-        detach: Callable[[], tuple[asyncio.Transport, bytes]],
+        detach: Callable[[], Detached],
         *,
         started_at: float,
         is_last: bool = False,
@@ -99,12 +114,8 @@ class Exchange:
         write_status(self._transport, response.status, data, hook)
         self.finished = True
 
-    def detach(self) -> tuple[asyncio.Transport, bytes]:
-        """Detach the transport from HTTP; the caller has to write the response.
-
-        Returns the transport, which the caller now owns, and the bytes that came behind the
-        request head.
-        """
+    def detach(self) -> Detached:
+        """Detach the transport from HTTP; the caller owns it now and has to write the response."""
         self.finished = True
         return self._detach()
 

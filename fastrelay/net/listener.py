@@ -6,11 +6,13 @@ import math
 import resource
 import socket
 from collections.abc import Callable
-from typing import Final, Protocol
+from functools import partial
+from typing import Final, Protocol, cast
 
 from fastrelay.address import plain_host
 from fastrelay.log import Log
 from fastrelay.loop.newcomers import Newcomers
+from fastrelay.net.accepted import AcceptedSocket, accept, kind_of
 
 _SPARE_DESCRIPTORS: Final = 24
 """Descriptors that accepting leaves free. Connections without a transport yet, and those that are
@@ -25,7 +27,10 @@ _BROKEN: Final = frozenset({errno.EBADF, errno.EINVAL, errno.ENOTSOCK})
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
-Opened = Callable[[socket.socket, str], None]
+ProtocolFactory = Callable[[str, AcceptedSocket], asyncio.BaseProtocol]
+"""See :class:`Listener`."""
+
+Opened = Callable[[AcceptedSocket, str], None]
 """Called with an accepted socket and the address of its client, without the port."""
 
 
@@ -38,8 +43,8 @@ def _last_descriptor() -> float:
 class Prelude(Protocol):
     """Reads the first bytes of a connection, before it has a transport."""
 
-    def read(self, sock: socket.socket, peer: str, done: Opened) -> None:
-        """Read from an accepted socket; then call ``done``, or close the socket."""
+    def read(self, sock: AcceptedSocket, peer: str, done: Opened) -> None:
+        """Read from an accepted socket; then call ``done``, or drop the socket."""
 
 
 class Listener:
@@ -47,7 +52,8 @@ class Listener:
 
     Args:
         sock: the listening socket, which the listener owns from now on.
-        make_protocol: returns a connection's protocol for the client's address (without port).
+        make_protocol: returns a connection's protocol for the client's address (without port) and
+            the socket, which the transport closes.
         newcomers: schedules when connections are accepted.
         on_failure: called once if the socket fails; no connection is accepted after that.
         prelude: determines the client's address; ``None``: it is the address of the socket's peer.
@@ -56,7 +62,7 @@ class Listener:
     def __init__(
         self,
         sock: socket.socket,
-        make_protocol: Callable[[str], asyncio.BaseProtocol],
+        make_protocol: ProtocolFactory,
         loop: asyncio.AbstractEventLoop,
         log: Log,
         newcomers: Newcomers,
@@ -68,6 +74,7 @@ class Listener:
         self._on_failure = on_failure
         self._prelude = prelude
         self._sock = sock
+        self._kind = kind_of(sock)
         self._is_ipv4 = sock.family == socket.AF_INET
         self._make_protocol = make_protocol
         self._loop = loop
@@ -102,7 +109,7 @@ class Listener:
     def _accept_one(self) -> bool:
         """Accept a connection; returns whether another one may be accepted in this iteration."""
         try:
-            sock, peer = self._sock.accept()
+            sock, peer = accept(self._sock, self._kind)
         except (BlockingIOError, InterruptedError):
             return False
         except OSError as error:
@@ -123,8 +130,9 @@ class Listener:
         # A socket gets the lowest free descriptor, so all below it are in use.
         return sock.fileno() < self._last_descriptor
 
-    def _open(self, sock: socket.socket, client: str) -> None:
-        opening = self._loop.connect_accepted_socket(lambda: self._make_protocol(client), sock)
+    def _open(self, sock: AcceptedSocket, client: str) -> None:
+        make = partial(self._make_protocol, client, sock)
+        opening = self._loop.connect_accepted_socket(make, cast("socket.socket", sock))
         task: asyncio.Task[object] = self._loop.create_task(opening)
         self._opening.add(task)
         task.add_done_callback(self._opened)

@@ -6,6 +6,7 @@ not fit into the socket's buffer is not sent.
 
 import array
 import errno
+import os
 import socket
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
@@ -40,7 +41,7 @@ class Packet(NamedTuple):
     def close(self) -> None:
         """Close the sockets."""
         for sock in self.sockets:
-            sock.close()
+            os.close(sock.detach())
 
 
 def packet_pair() -> tuple[socket.socket, socket.socket]:

@@ -7,12 +7,12 @@ answer.
 
 import asyncio
 import ipaddress
-import socket
 from collections.abc import Callable, Sequence
 from typing import Final
 
 from fastrelay.config.settings import Network
 from fastrelay.loop.timer_wheel import TimerWheel
+from fastrelay.net.accepted import AcceptedSocket
 from fastrelay.policy.pending import PendingConnections
 from fastrelay.protocol.proxy_v2 import (
     ADDRESS_BYTES,
@@ -57,9 +57,9 @@ class HeaderReader:
 
     def __init__(
         self,
-        sock: socket.socket,
+        sock: AcceptedSocket,
         peer: str,
-        done: Callable[[socket.socket, str], None],
+        done: Callable[[AcceptedSocket, str], None],
         refused: Refused,
         wheel: TimerWheel,
         timeout: float,
@@ -122,7 +122,7 @@ class HeaderReader:
     def abort(self) -> None:
         """Drop the connection without an answer."""
         self._leave()
-        self._sock.close()
+        self._sock.drop()
 
     def _leave(self) -> None:
         self._wheel.cancel(self)
@@ -156,12 +156,12 @@ class ProxyHeaders:
         self._pending = pending
 
     def read(
-        self, sock: socket.socket, peer: str, done: Callable[[socket.socket, str], None]
+        self, sock: AcceptedSocket, peer: str, done: Callable[[AcceptedSocket, str], None]
     ) -> None:
         """Read the header of a connection that came from ``peer``, then call ``done``."""
         address = ipaddress.ip_address(peer)
         if self._believed and not any(address in network for network in self._believed):
-            sock.close()
+            sock.drop()
             self._refused(peer, Fault.NOT_BELIEVED)
             return
         HeaderReader(sock, peer, done, self._refused, self._wheel, self._timeout, self._pending)

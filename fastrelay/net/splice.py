@@ -15,7 +15,6 @@ from typing import Final, cast
 from fastrelay.loop.fair_reads import FIRST_QUOTA, FairReader, FairScheduler
 from fastrelay.loop.internal_errors import report
 from fastrelay.loop.timer_wheel import TimerWheel
-from fastrelay.net.sockets import bound_send_buffer
 from fastrelay.net.tls.layer import TlsLayer
 from fastrelay.policy.held_bytes import HeldBytes, Kind
 from fastrelay.policy.shared.endings import Ending
@@ -69,20 +68,17 @@ class Splices:
         ending: Ending,
         address: str,
         tenant: str,
-        send_buffer: int,
     ) -> None:
         """Splice a TLS connection that is not read now with the inner end of its pair.
 
         Args:
             ending: where the owner and this process record how the connection ends.
             address, tenant: bytes that are held of the peer are charged to them.
-            send_buffer: see :func:`bound_send_buffer`; for the peer's connection.
         """
         if outer.is_closing():  # since it was handed over; the owner sees the end of the pair
             ending.ended(outer.why_lost)
             inner.close()
             return
-        bound_send_buffer(outer, send_buffer)
         end = OuterEnd(outer, self, ending, address, tenant)
         self._open.add(end)
         outer.set_protocol(end)

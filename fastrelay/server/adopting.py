@@ -14,6 +14,7 @@ import msgspec
 
 from fastrelay.loop.internal_errors import report
 from fastrelay.net import packets
+from fastrelay.net.accepted import AcceptedSocket
 from fastrelay.net.far_end import FarEnd
 from fastrelay.policy.shared.connections import SharedConnections
 from fastrelay.policy.shared.endings import SharedEndings
@@ -33,11 +34,10 @@ Over TLS the sender begins to splice when it gets it, so the 101 may arrive this
 def _stream(descriptor: int) -> socket.socket:
     """A socket that owns the descriptor, which does not block, since it did not in its sender.
 
-    It is an object of the class below Python's own: that one makes members of enumerations of a
-    family and a type at each look, and asks the kernel for more, which takes 10 µs a connection.
+    Python's own class would ask the kernel for more, which takes 10 µs a connection.
     """
     unknown_family, any_protocol = -1, 0
-    made = socket.SocketType(unknown_family, socket.SOCK_STREAM, any_protocol, descriptor)
+    made = AcceptedSocket(unknown_family, socket.SOCK_STREAM, any_protocol, descriptor)
     return cast("socket.socket", made)
 
 
@@ -106,22 +106,26 @@ class Incoming:
             packet.close()
             self._answer(message, adopted=False)
             return
-        sock, *rest = packet.sockets
+        sock, *rest = cast("tuple[AcceptedSocket, ...]", packet.sockets)
         far_end = None
         if rest:
             far_end = FarEnd(rest[0], self._endings.of(self._sender, message.number))
-        adopting = _Adopting(self, message, far_end)
-        making = self._loop.connect_accepted_socket(lambda: adopting, sock)
+        adopting = _Adopting(self, message, sock, far_end)
+        making = self._loop.connect_accepted_socket(lambda: adopting, cast("socket.socket", sock))
         task: asyncio.Task[object] = self._loop.create_task(making)
         self._adopting.add(task)
         task.add_done_callback(partial(self._made, adopting))
 
     def adopt(
-        self, message: HandedOver, transport: asyncio.Transport, far_end: FarEnd | None
+        self,
+        message: HandedOver,
+        transport: asyncio.Transport,
+        sock: AcceptedSocket,
+        far_end: FarEnd | None,
     ) -> None:
         """Write the 101 and make the connection, unless the sender has given it up."""
         if self._counted.adopt(self._sender, message.transfer):
-            self._owner.adopt(message.admitted(transport, far_end))
+            self._owner.adopt(message.admitted(transport, sock, far_end))
             return
         transport.abort()  # the sender shares the socket, so this sends nothing to the peer
         if far_end is not None:
@@ -166,11 +170,15 @@ class Incoming:
 class _Adopting(asyncio.Protocol):
     """The first protocol of a connection that was handed over: it becomes a WebSocket at once."""
 
-    def __init__(self, way: Incoming, message: HandedOver, far_end: FarEnd | None) -> None:
+    def __init__(
+        self, way: Incoming, message: HandedOver, sock: AcceptedSocket, far_end: FarEnd | None
+    ) -> None:
         self._way = way
+        self._sock = sock
         self.message = message
         self.far_end = far_end
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transport has the interface, but not the base class.
-        self._way.adopt(self.message, cast("asyncio.Transport", transport), self.far_end)
+        made = cast("asyncio.Transport", transport)
+        self._way.adopt(self.message, made, self._sock, self.far_end)

@@ -121,7 +121,7 @@ class Endpoint:
         except BadHandshake as bad:
             exchange.respond(bad.response)
             return None
-        transport, initial_data = exchange.detach()
+        transport, sock, initial_data = exchange.detach()
         return Admitted(
             role=self._role,
             server_id=headers[b"x-pyrycode-server"],
@@ -131,6 +131,7 @@ class Endpoint:
             accept_token=accept_token,
             initial_data=initial_data,
             transport=transport,
+            sock=sock,
             started_at=exchange.started_at,
         )
 

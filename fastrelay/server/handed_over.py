@@ -1,6 +1,7 @@
 """The message with which a worker hands a connection to another one, and the answers."""
 
 import asyncio
+import socket
 from typing import Final, Self
 
 import msgspec
@@ -27,7 +28,7 @@ class HandedOver(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, admitted: Admitted, transfer: Transfer, until: float) -> Self:
-        """All of ``admitted`` but its transport; the owner may adopt it until then."""
+        """All of ``admitted`` but its transport and socket; the owner may adopt it until then."""
         return cls(
             place=transfer.place,
             number=transfer.number,
@@ -47,8 +48,10 @@ class HandedOver(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
         """Where its sender counts it."""
         return Transfer(self.place, self.number)
 
-    def admitted(self, transport: asyncio.Transport, far_end: FarEnd | None) -> Admitted:
-        """The same in this process, with the transport that was made here."""
+    def admitted(
+        self, transport: asyncio.Transport, sock: socket.SocketType, far_end: FarEnd | None
+    ) -> Admitted:
+        """The same in this process, with the transport that was made here from ``sock``."""
         return Admitted(
             role=self.role,
             server_id=self.server_id,
@@ -58,6 +61,7 @@ class HandedOver(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
             accept_token=self.accept_token,
             initial_data=self.initial_data,
             transport=transport,
+            sock=sock if far_end is None else far_end.sock,
             started_at=self.started_at,
             far_end=far_end,
         )

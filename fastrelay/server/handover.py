@@ -9,7 +9,7 @@ transport, and does not read from it.
 import asyncio
 import socket
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -24,7 +24,7 @@ from fastrelay.policy.counters.tallies import Tallies
 from fastrelay.policy.pending import PendingConnections
 from fastrelay.policy.shared.connections import SharedConnections, Transfer
 from fastrelay.policy.shared.endings import SharedEndings
-from fastrelay.server.admitted import Admitted, Role
+from fastrelay.server.admitted import Admitted
 from fastrelay.server.handed_over import HandedOver, decode_answers, encode
 
 RETRY_AFTER: Final = 2
@@ -104,7 +104,6 @@ class Outgoing:
         wheel: TimerWheel,
         pending: PendingConnections,
         splices: Splices,
-        send_buffers: Mapping[Role, int],
         patience: float,
         tallies: Tallies,
     ) -> None:
@@ -115,7 +114,6 @@ class Outgoing:
         self._wheel = wheel
         self._pending = pending
         self._splices = splices
-        self._send_buffers = send_buffers
         self._patience = patience
         self._tallies = tallies
         self._loop = asyncio.get_running_loop()
@@ -168,16 +166,15 @@ class Outgoing:
 
     def _send_message(self, handing: _Handing, content: bytes) -> bool:
         """Send it with the connection's socket, or with one end of a pair if this does TLS."""
-        transport = handing.admitted.transport
-        if not isinstance(transport, TlsLayer):
-            descriptor = transport.get_extra_info("socket").fileno()
-            return packets.send(self._sock, content, (descriptor,))
+        sock = handing.admitted.sock
+        assert sock is not None  # it was accepted here
+        if not isinstance(handing.admitted.transport, TlsLayer):
+            return packets.send(self._sock, content, (sock.fileno(),))
         inner, passed = splice_pair()
         with passed:
             try:
                 # The owner asks the kernel about the peer's TCP connection.
-                shared = transport.get_extra_info("socket").fileno()
-                sent = packets.send(self._sock, content, (passed.fileno(), shared))
+                sent = packets.send(self._sock, content, (passed.fileno(), sock.fileno()))
             except OSError:
                 inner.close()
                 raise
@@ -240,7 +237,6 @@ class Outgoing:
             self._endings.of(self._receiver, transfer.number),
             admitted.client,
             admitted.server_id,
-            self._send_buffers[admitted.role],
         )
 
     def give_up(self, handing: _Handing) -> None:

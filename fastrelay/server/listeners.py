@@ -19,7 +19,7 @@ from fastrelay.loop.fair_reads import FairScheduler
 from fastrelay.loop.newcomers import Newcomers
 from fastrelay.loop.timer_wheel import TimerWheel
 from fastrelay.net.bound_sockets import BoundSockets
-from fastrelay.net.listener import Listener, Prelude
+from fastrelay.net.listener import Listener, Prelude, ProtocolFactory
 from fastrelay.net.proxy_header import ProxyHeaders
 from fastrelay.net.tls.buffers import TlsBuffers
 from fastrelay.net.tls.certificates import Certificates
@@ -32,9 +32,6 @@ from fastrelay.protocol.proxy_v2 import Fault
 from fastrelay.server.certificate_source import CertificateSource, make_source
 from fastrelay.server.routes import ENDPOINTS
 from fastrelay.server.served_hosts import no_foreign_name, only_domain
-
-ProtocolFactory = Callable[[str], asyncio.BaseProtocol]
-"""Makes the protocol of one connection, from the client's address without its port."""
 
 
 class Listeners:
@@ -225,7 +222,7 @@ class Listeners:
         return factory if tls is None else self._tls_factory(factory)
 
     def _http_factory(self, site: Site) -> ProtocolFactory:
-        return lambda client: HttpProtocol(site, client)
+        return lambda client, sock: HttpProtocol(site, client, sock)
 
     def _tls_factory(self, inner: ProtocolFactory) -> ProtocolFactory:
         buffers = TlsBuffers(
@@ -236,7 +233,9 @@ class Listeners:
             self._handshake_failed,
             self._scheduler,
         )
-        return lambda client: TlsLayer(inner(client), self.certificates, buffers, client)
+        return lambda client, sock: TlsLayer(
+            inner(client, sock), self.certificates, buffers, client
+        )
 
     def _handshake_failed(self, client: str, fault: HandshakeFault) -> None:
         self._counters.refused.handshakes.add(fault)

@@ -81,7 +81,7 @@ class Owner:
     def _connect(self, admitted: Admitted, handler: Handler, sent: SentCounter) -> Connection:
         if admitted.far_end is not None:
             self._context.far_ends[admitted.transport] = admitted.far_end
-        bound_send_buffer(admitted.transport, self._send_buffers[admitted.role])
-        connection = Connection(admitted.transport, handler, self._context, sent)
+        bound_send_buffer(admitted.sock, self._send_buffers[admitted.role])
+        connection = Connection(admitted.transport, handler, self._context, sent, admitted.sock)
         self._live.add(connection, admitted.client)
         return connection

@@ -28,7 +28,7 @@ from fastrelay.push.waker import NoWaker, StoppableWaker
 from fastrelay.server.admitted import Admitted
 from fastrelay.server.adopting import Incoming
 from fastrelay.server.handover import OWNER_AWAY, Outgoing
-from fastrelay.server.machine import Adopt, Counts, Limit, Refuse, send_buffers
+from fastrelay.server.machine import Adopt, Counts, Limit, Refuse
 from fastrelay.server.owner import Owner
 from fastrelay.websocket.connection import Connection
 
@@ -212,7 +212,6 @@ class Workers:
             self._wheel,
             self._pending,
             self.splices,
-            send_buffers(self._settings.limits),
             self._settings.intervals.handover,
             self.counts.counters.tallies,
         )

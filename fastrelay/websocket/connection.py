@@ -5,6 +5,7 @@ Methods that other peers and the event loop call do not raise: see
 """
 
 import asyncio
+import socket
 
 from fastrelay.loop.fair_reads import LIGHT_BYTES
 from fastrelay.loop.internal_errors import report
@@ -50,8 +51,9 @@ class Connection(Sender):
         handler: Handler,
         context: ConnectionContext,
         sent: SentCounter,
+        sock: socket.SocketType | None = None,
     ) -> None:
-        super().__init__(transport, handler, context, sent)
+        super().__init__(transport, handler, context, sent, sock)
         self._decoder = FrameDecoder(context.scheduler.whole, context.max_message)
         self._quota = context.scheduler.first
         self._paused = False
@@ -295,7 +297,7 @@ class Connection(Sender):
     def peer_has_left(self) -> bool:
         """Whether the peer has closed its side of TCP. No bytes are read from the socket."""
         try:
-            return peer_has_left(self._peer)
+            return peer_has_left(self._sock)
         except Exception as error:
             self.crashed(error)
             return True
@@ -303,7 +305,7 @@ class Connection(Sender):
     def tcp_bytes(self) -> TcpBytes | None:
         """See :func:`fastrelay.net.sockets.tcp_bytes`; with TLS it is ciphertext that counts."""
         try:
-            return tcp_bytes(self._peer)
+            return tcp_bytes(self._sock)
         except Exception as error:
             self.crashed(error)
             return None
@@ -311,7 +313,7 @@ class Connection(Sender):
     def unacknowledged(self) -> int:
         """The bytes that cannot be dropped any more, and that the peer has not acknowledged yet."""
         try:
-            return self._transport.get_write_buffer_size() + unacknowledged(self._peer)
+            return self._transport.get_write_buffer_size() + unacknowledged(self._sock)
         except Exception as error:
             self.crashed(error)
             return 0

@@ -7,11 +7,11 @@ the kernel has begun to accept. In the normal case nothing waits, and a send is 
 """
 
 import asyncio
+import socket
 from collections.abc import Sequence
 from typing import Final
 
 from fastrelay.loop.fair_reads import FairReader
-from fastrelay.net.far_end import FarEnd
 from fastrelay.net.sockets import tcp_bytes
 from fastrelay.net.tls.layer import UNENCRYPTED
 from fastrelay.protocol.close_codes import CloseReason
@@ -43,6 +43,9 @@ _OPEN, _CLOSED = State.OPEN, State.CLOSED  # cached: hot path
 class Sender(FairReader):
     """The part of a connection that sends, and holds what waits to be sent.
 
+    Args:
+        sock: the socket of the peer's TCP connection; ``None``: the kernel cannot be asked.
+
     Attributes:
         blocked: bytes wait in this process, so frames are queued.
         wheel_tick: see :class:`fastrelay.loop.timer_wheel.Timed`.
@@ -55,6 +58,7 @@ class Sender(FairReader):
         "_handler",
         "_queue",
         "_sent",
+        "_sock",
         "_state",
         "_transport",
         "_unanswered_ping",
@@ -69,8 +73,10 @@ class Sender(FairReader):
         handler: Handler,
         context: ConnectionContext,
         sent: SentCounter,
+        sock: socket.SocketType | None = None,
     ) -> None:
         self._transport = transport
+        self._sock = sock
         self._handler: Handler = handler
         self._context = context
         self._sent = sent
@@ -94,11 +100,6 @@ class Sender(FairReader):
     def _arm_close_deadline(self) -> None:
         """The peer has got all, so it has a limited time to end the connection from now on."""
         raise NotImplementedError
-
-    @property
-    def _peer(self) -> asyncio.BaseTransport | FarEnd:
-        """The object that has the socket of the peer's TCP connection."""
-        return self._context.far_ends.get(self._transport, self._transport)
 
     @property
     def unsent(self) -> int:
@@ -274,7 +275,7 @@ class Sender(FairReader):
         writable only when a third of its send buffer is free, so our own buffer does not show it.
         """
         interval = self._context.intervals.write
-        told = tcp_bytes(self._peer)
+        told = tcp_bytes(self._sock)
         if self._acknowledged == _NOT_ASKED:
             self._acknowledged = 0 if told is None else told.acknowledged
             # Without an answer, our own buffer decides, whose size is known from the beginning.

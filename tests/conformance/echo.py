@@ -210,12 +210,12 @@ class EchoServer:
             useless=UselessFrames(burst=100_000),
         )
         accept_token = check_handshake(exchange)
-        transport, early = exchange.detach()
+        transport, sock, early = exchange.detach()
         switch_protocols(transport, accept_token, None)
         if "read" in wish:
             size = int(wish["read"])
             echo.connection = InPieces(transport, echo, context, DirectionCounts(), size)
         else:
-            echo.connection = Connection(transport, echo, context, DirectionCounts())
+            echo.connection = Connection(transport, echo, context, DirectionCounts(), sock)
         if early:
             echo.connection.receive(early)

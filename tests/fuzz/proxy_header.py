@@ -49,7 +49,7 @@ class Socket:
         self.read += len(data)
         return data
 
-    def close(self) -> None:
+    def drop(self) -> None:
         self.closed += 1
 
 

@@ -18,10 +18,10 @@ class Failing(socket.socket):
 
     failures: list[int]
 
-    def accept(self) -> tuple[socket.socket, object]:
+    def _accept(self) -> tuple[int, object]:
         if self.failures:
             raise OSError(self.failures.pop(), "as the test wants it")
-        return super().accept()
+        return super()._accept()
 
 
 class Greeting(asyncio.Protocol):
@@ -43,7 +43,7 @@ class Scene:
         loop = asyncio.get_running_loop()
         log = Log(self.lines.append)
         self.listener = Listener(
-            sock, lambda client: Greeting(), loop, log, unhurried(loop.call_soon), self._break
+            sock, lambda client, sock: Greeting(), loop, log, unhurried(loop.call_soon), self._break
         )
 
     def _break(self) -> None:

@@ -11,6 +11,7 @@ from fastrelay.config.settings import Intervals
 from fastrelay.loop.fair_reads import FIRST_QUOTA, FairScheduler
 from fastrelay.loop.newcomers import Newcomers
 from fastrelay.loop.timer_wheel import TimerWheel
+from fastrelay.net.sockets import bound_send_buffer
 from fastrelay.net.splice import OuterEnd, Splices, splice_pair
 from fastrelay.net.tls.buffers import TlsBuffers
 from fastrelay.net.tls.layer import TlsLayer
@@ -76,7 +77,8 @@ async def spliced() -> AsyncIterator[Spliced]:
     await before.spoken.wait()
     inner, owner = splice_pair()
     rows = [[0] * PLACES, [0] * PLACES]
-    splices.join(before.layer, inner, SharedEndings(rows, 0).of(1, 1), "192.0.2.1", "s1", 65536)
+    bound_send_buffer(before.layer.get_extra_info("socket"), 65536)  # as the owner does
+    splices.join(before.layer, inner, SharedEndings(rows, 0).of(1, 1), "192.0.2.1", "s1")
     (end,) = splices
     try:
         async with asyncio.timeout(TIMEOUT):

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from fastrelay.net.sockets import bound_send_buffer
 from fastrelay.policy.shared.connections import Transfer
 from fastrelay.policy.shared.endings import Ending, SharedEndings
 from fastrelay.protocol.cause import Aborted, Cause
@@ -53,12 +54,12 @@ async def test_an_owner_that_refuses_too_late_is_counted_as_away() -> None:
 async def test_a_connection_whose_descriptor_is_lost_is_refused_and_the_next_is_adopted() -> None:
     """As if the process had no descriptor left: the kernel drops those that do not fit."""
     async with one_of_two() as worker:
-        lost = worker.hand_over(worker.outgoing, "lost", copies=9)
+        lost = worker.hand_over("lost", *[worker.outgoing] * 9)
         assert await worker.answers() == [(False, *lost)]
         assert worker.tallies.owner_away == 1
         there, here = socket.socketpair()
         with there, here:
-            adopted = worker.hand_over(there, "adopted")
+            adopted = worker.hand_over("adopted", there)
             assert await worker.answers() == [(True, *adopted)]
             here.setblocking(False)
             async with asyncio.timeout(TIMEOUT):
@@ -89,6 +90,7 @@ async def adopted(worker: OneOfTwo) -> AsyncIterator[tuple[socket.socket, Ending
     """The owner's end of the splice of the next connection, and how that ends."""
     message, packet = await worker.handed_over()
     pair_end, far_end = packet.sockets
+    bound_send_buffer(far_end, 256 * 1024)  # as an owner does
     with pair_end, far_end:
         pair_end.setblocking(False)
         worker.answer(message, adopted=True)
@@ -98,6 +100,17 @@ async def adopted(worker: OneOfTwo) -> AsyncIterator[tuple[socket.socket, Ending
 async def at_eof(sock: socket.socket) -> bool:
     async with asyncio.timeout(TIMEOUT):
         return await asyncio.get_running_loop().sock_recv(sock, 1) == b""
+
+
+async def test_the_owner_of_a_spliced_connection_bounds_its_send_buffer() -> None:
+    async with one_of_two() as worker:
+        there, here = socket.socketpair()
+        with there, here, socket.socket() as tcp:
+            chosen = tcp.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT)
+            transfer = worker.hand_over("spliced", there, tcp)
+            assert await worker.answers() == [(True, *transfer)]
+            bounded = tcp.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT)
+            assert 0 < bounded != chosen
 
 
 async def test_a_tls_connection_that_fails_while_it_is_handed_over_ends_for_that_cause() -> None:

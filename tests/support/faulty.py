@@ -31,9 +31,7 @@ class FaultyTransport:
         stalled: the kernel takes nothing.
     """
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, sock: socket.socket, raise_at: int = 0
-    ) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, raise_at: int = 0) -> None:
         self.calls = 0
         self.stalled = False
         self.written = b""
@@ -41,7 +39,6 @@ class FaultyTransport:
         self.paused = False
         self._closing = self._lost = False
         self._loop = loop
-        self._socket = sock
         self._raise_at = raise_at
         self._waiting = b""
 
@@ -83,9 +80,8 @@ class FaultyTransport:
         self._called()
         return len(self._waiting)
 
-    def get_extra_info(self, name: str) -> Any:
+    def get_extra_info(self, name: str) -> None:
         self._called()
-        return self._socket if name == "socket" else None
 
     def is_closing(self) -> bool:
         return self._closing
@@ -214,8 +210,8 @@ class MemoryRelay:
     def _connect(
         self, path: str, server_id: str, headers: dict[str, str], raise_at: int
     ) -> MemoryPeer:
-        transport = FaultyTransport(self.loop, self._sockets[0], raise_at)
-        peer = MemoryPeer(transport, HttpProtocol(self._site, "198.51.100.1"))
+        transport = FaultyTransport(self.loop, raise_at)
+        peer = MemoryPeer(transport, HttpProtocol(self._site, "198.51.100.1", self._sockets[0]))
         self.peers.append(peer)
         peer.receive(request(path, upgrade_headers(headers | {"X-Pyrycode-Server": server_id})))
         return peer

@@ -108,8 +108,8 @@ class OneOfTwo:
         answers = [(adopted, message.place, message.number)]
         assert packets.send(self.incoming, msgspec.msgpack.encode(answers))
 
-    def hand_over(self, sock: socket.socket, server_id: str, copies: int = 1) -> Transfer:
-        """Hand a binary's connection to worker 0, with so many descriptors of it."""
+    def hand_over(self, server_id: str, *sockets: socket.socket) -> Transfer:
+        """Hand a binary's connection to worker 0, with the descriptors of these sockets."""
         transfer = self.counted.begin(HERE, ["192.0.2.1"])
         assert transfer is not None
         message = HandedOver(
@@ -125,7 +125,9 @@ class OneOfTwo:
             initial_data=b"",
             started_at=0.0,
         )
-        assert packets.send(self.outgoing, encode(message), (sock.fileno(),) * copies)
+        assert packets.send(
+            self.outgoing, encode(message), tuple(sock.fileno() for sock in sockets)
+        )
         return transfer
 
     async def answers(self) -> list[tuple[bool, int, int]]:

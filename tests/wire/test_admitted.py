@@ -18,8 +18,8 @@ DURATIONS = "upgrade_duration_seconds_count"
 def copy_of(admitted: Admitted) -> Admitted:
     """What would arrive in another process: the transport, and a copy of all else."""
     fields = msgspec.structs.asdict(admitted)
-    transport = fields.pop("transport")
-    return Admitted(transport=transport, **pickle.loads(pickle.dumps(fields)))
+    transport, sock = fields.pop("transport"), fields.pop("sock")
+    return Admitted(transport=transport, sock=sock, **pickle.loads(pickle.dumps(fields)))
 
 
 @pytest.fixture

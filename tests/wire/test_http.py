@@ -7,7 +7,7 @@ from typing import cast
 import h11
 import pytest
 
-from fastrelay.http.exchange import Exchange
+from fastrelay.http.exchange import Detached, Exchange
 from fastrelay.http.handshake import switch_protocols
 from fastrelay.http.responses import too_many_requests
 from tests.support.attempts import CLIENT, ENDPOINTS, ERROR_HEADERS, SERVER, ask, attempts
@@ -212,7 +212,13 @@ def test_the_hook_sees_the_first_status_and_no_other() -> None:
     http = h11.Connection(h11.SERVER)
     transport = cast("asyncio.Transport", Written())
     exchange = Exchange(
-        request, "127.0.0.1", "127.0.0.1", transport, http, lambda: (transport, b""), started_at=0.0
+        request,
+        "127.0.0.1",
+        "127.0.0.1",
+        transport,
+        http,
+        lambda: Detached(transport, None, b""),
+        started_at=0.0,
     )
     exchange.on_first_status = seen.append
     switch_protocols(exchange.detach()[0], b"token", exchange.on_first_status)

@@ -189,7 +189,7 @@ async def test_handshakes_wait_for_their_turn() -> None:
     async with running_relay(tls=local_certificate(), intervals=intervals) as relay:
         begun: list[int] = []
         iteration = 0
-        buffers = relay.relay.listeners._listeners[0]._make_protocol("127.0.0.1")._buffers
+        buffers = relay.relay.listeners._listeners[0]._make_protocol("127.0.0.1", None)._buffers
         wrapped = buffers.newcomers._do
 
         def note(work: Any) -> None:

@@ -1,7 +1,6 @@
 """What the supervisor serves for all workers: metrics, certificates, push."""
 
 import asyncio
-import socket
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -12,6 +11,7 @@ from fastrelay.loop.internal_errors import InternalErrors
 from fastrelay.loop.newcomers import Newcomers
 from fastrelay.loop.timer_wheel import PeriodicTask, TimerWheel
 from fastrelay.metrics.relay_wide import RelayWide, WorkerState, expose_relay_wide
+from fastrelay.net.accepted import AcceptedSocket
 from fastrelay.net.bound_sockets import BoundSockets
 from fastrelay.net.listener import Opened
 from fastrelay.policy.pending import PendingConnections
@@ -189,9 +189,9 @@ class Rounds:
         self._loop = asyncio.get_running_loop()
         self._number = 0
         self._waiting: dict[int, tuple[Callable[[], None], asyncio.TimerHandle]] = {}
-        self._sockets: dict[int, socket.socket] = {}
+        self._sockets: dict[int, AcceptedSocket] = {}
 
-    def read(self, sock: socket.socket, peer: str, done: Opened) -> None:
+    def read(self, sock: AcceptedSocket, peer: str, done: Opened) -> None:
         """Open a connection when a round is complete; see :class:`Prelude`."""
         number = self._begin(lambda: done(self._sockets.pop(number), peer))
         self._sockets[number] = sock
@@ -230,5 +230,5 @@ class Rounds:
             timer.cancel()
         self._waiting.clear()
         for sock in self._sockets.values():
-            sock.close()
+            sock.drop()
         self._sockets.clear()
