@@ -27,7 +27,7 @@ MOST_LINES: Final = 8192
 
 _CLOSE_SECONDS: Final = 1.0
 
-_GATHER_SECONDS: Final = 0.005
+_GATHER_SECONDS: Final = 0.02
 """How long after its last write the thread lets lines gather before it writes again.
 
 In a burst of lines the thread then wakes up once instead of hundreds of times, and makes few
