@@ -6,6 +6,7 @@ not fit into the socket's buffer is not sent.
 
 import array
 import errno
+import mmap
 import os
 import socket
 from collections.abc import Callable, Iterable
@@ -53,6 +54,12 @@ def packet_pair() -> tuple[socket.socket, socket.socket]:
     return ends
 
 
+def receive_buffer() -> mmap.mmap:
+    """A buffer for any message. Pages that no message has reached take no memory, unlike those of
+    a ``bytearray``, which is filled with zeros: each worker has two for every other one."""
+    return mmap.mmap(-1, MOST_BYTES)
+
+
 def send(sock: socket.socket, content: bytes, descriptors: tuple[int, ...] = ()) -> bool:
     """Send a message; returns whether there was room for it.
 
@@ -77,13 +84,13 @@ def send(sock: socket.socket, content: bytes, descriptors: tuple[int, ...] = ())
 
 def receive(
     sock: socket.socket,
-    buffer: bytearray,
+    buffer: mmap.mmap,
     make: Callable[[int], socket.socket] = lambda number: socket.socket(fileno=number),
 ) -> Packet | None:
     """The next message; ``None`` at the end, when the other side is gone.
 
     Args:
-        buffer: at least :data:`MOST_BYTES`, used only during the call.
+        buffer: of :func:`receive_buffer`, used only during the call.
         make: makes a socket that owns the descriptor with this number.
 
     Raises:
@@ -93,9 +100,9 @@ def receive(
     """
     size, ancillary, flags, _ = sock.recvmsg_into([buffer], _SPACE, _CLOSE_ON_EXEC)
     if not ancillary:
-        packet = Packet(bytes(buffer[:size]), ())
+        packet = Packet(buffer[:size], ())
     else:
-        packet = Packet(bytes(buffer[:size]), tuple(map(make, _numbers(ancillary))))
+        packet = Packet(buffer[:size], tuple(map(make, _numbers(ancillary))))
     if flags & _CUT:
         packet.close()
         packet = packet._replace(sockets=())

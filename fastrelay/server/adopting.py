@@ -72,7 +72,7 @@ class Incoming:
         self._owner = owner
         self._may_adopt = may_adopt
         self._loop = asyncio.get_running_loop()
-        self._buffer = bytearray(packets.MOST_BYTES)
+        self._buffer = packets.receive_buffer()
         self._adopting: set[asyncio.Task[object]] = set()
         self._answers: list[tuple[bool, int, int]] = []
         self._timer: asyncio.TimerHandle | None = None

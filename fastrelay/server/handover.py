@@ -119,7 +119,7 @@ class Outgoing:
         self._loop = asyncio.get_running_loop()
         self._sent: dict[Transfer, _Handing] = {}
         self._waiting: deque[_Handing] = deque()
-        self._buffer = bytearray(packets.MOST_BYTES)
+        self._buffer = packets.receive_buffer()
         self._takes_more = True
         self.is_open = True
         self._loop.add_reader(sock, self._read_answers)

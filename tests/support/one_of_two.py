@@ -48,7 +48,7 @@ class OneOfTwo:
         self.machine.attach(relay.live, relay.wheel, relay.pending, relay.scheduler, relay.held)
         relay.start(BoundSockets(bind(settings.listen)))
         self.counted = SharedConnections(self.shared.connections, OTHER, self.shared.keyed)
-        self._buffer = bytearray(packets.MOST_BYTES)
+        self._buffer = packets.receive_buffer()
         self._is_secure = settings.tls is not None
         self._clients: list[HttpClient] = []
         self.connect()

@@ -75,7 +75,7 @@ class Channel:
         self._on_message = on_message
         self._on_end = on_end
         self._loop = asyncio.get_running_loop()
-        self._buffer = bytearray(packets.MOST_BYTES)
+        self._buffer = packets.receive_buffer()
         self._is_open = True
         self._loop.add_reader(sock, self._read)
 
