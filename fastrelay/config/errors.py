@@ -1,5 +1,8 @@
 """The exception that is raised when a relay cannot start."""
 
+import shlex
+import sys
+
 
 class ConfigurationError(Exception):
     """The configuration is refused, and the relay does not start.
@@ -16,5 +19,9 @@ class ConfigurationError(Exception):
 
 
 def install_extra(extra: str) -> str:
-    """How to install an extra of this package, which is in no package index."""
-    return f"pip install 'PATH[{extra}]', where PATH is the wheel or the checkout of fastrelay"
+    """How to install an extra of this package, which is in no package index.
+
+    With the Python that runs this: the pip that a shell finds may install it elsewhere.
+    """
+    pip = f"{shlex.quote(sys.executable or 'python3')} -m pip"
+    return f"{pip} install 'PATH[{extra}]', where PATH is the wheel or the checkout of fastrelay"

@@ -2,6 +2,8 @@
 
 import asyncio
 import re
+import shlex
+import sys
 
 import pytest
 
@@ -69,7 +71,8 @@ def test_without_the_extra(
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert main(["top", "--once"]) == 2
-    assert "pip install 'PATH[top]'" in capsys.readouterr().err
+    pip = f"{shlex.quote(sys.executable)} -m pip"
+    assert f"{pip} install 'PATH[top]'" in capsys.readouterr().err
 
 
 def test_rates_and_quantiles() -> None:
