@@ -27,6 +27,8 @@ class RelayInSubprocess(RunningRelay):
     """See the module. Each look at it waits until the process has done what it was told before:
     its loop answers a scrape only between callbacks."""
 
+    between_looks = 0.01  # most looks are scrapes, which take as long: less is left for the relay
+
     def __init__(self, process: Process, sockets: BoundSockets, log: Path, *, secure: bool) -> None:
         super().__init__(secure=secure)
         assert sockets.metrics is not None

@@ -17,8 +17,10 @@ class RunningRelay(ABC):
     Attributes:
         port: where it serves.
         metrics_port: where it serves ``/metrics``.
+        between_looks: seconds from one look at it to the next while a test waits for something.
     """
 
+    between_looks = 0.001
     port: int
     metrics_port: int
 
@@ -92,4 +94,4 @@ class RunningRelay(ABC):
         """Wait until ``condition()`` is true; fails the test if that takes too long."""
         async with asyncio.timeout(timeout):
             while not condition():
-                await asyncio.sleep(0.001)
+                await asyncio.sleep(self.between_looks)
