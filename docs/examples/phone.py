@@ -1,5 +1,6 @@
 """A phone that sends one frame and prints the answer. Nothing is encrypted: see clients.md."""
 
+import argparse
 import asyncio
 import json
 import sys
@@ -19,5 +20,7 @@ async def main(url: str, server_id: str) -> None:
 
 
 if __name__ == "__main__":
-    arguments = sys.argv[1:] or ["ws://127.0.0.1:8080", "my-laptop"]
-    asyncio.run(main(*arguments))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("url", nargs="?", default="ws://127.0.0.1:8080")
+    parser.add_argument("server_id", nargs="?", default="my-laptop")
+    asyncio.run(main(**vars(parser.parse_args())))
