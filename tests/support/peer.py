@@ -241,9 +241,15 @@ class Peer(HttpClient):
         await self.close()
 
 
-async def open_http(port: int, tls: ssl.SSLContext | None = None, *, window: int = 0) -> HttpClient:
-    """A connection to a relay, by TLS if there is a context; ``window`` as of :func:`open_peer`."""
-    return HttpClient(*await _open_streams("127.0.0.1", port, tls, window))
+async def open_http(
+    port: int,
+    tls: ssl.SSLContext | None = None,
+    *,
+    window: int = 0,
+    sock: socket.socket | None = None,
+) -> HttpClient:
+    """A connection to a relay, by TLS if there is a context; the rest as of :func:`open_peer`."""
+    return HttpClient(*await _open_streams("127.0.0.1", port, tls, window, sock))
 
 
 async def _open_streams(
