@@ -66,9 +66,12 @@ class Exchange:
         self._is_last = is_last
         self._take_back = take_back
         # About a dozen headers of a request are looked up, and h11 loops over all for each.
-        self._headers: dict[bytes, list[bytes]] = {}
-        for name, value in request.headers.raw_items():
-            self._headers.setdefault(name.lower(), []).append(value)
+        fields = request.headers.raw_items()
+        self._headers = {name.lower(): [value] for name, value in fields}
+        if len(self._headers) < len(fields):  # one was given twice
+            self._headers = {}
+            for name, value in fields:
+                self._headers.setdefault(name.lower(), []).append(value)
         target = read_target(request.target, self.header(b"host"))
         self._is_malformed = target is None
         self.path, self.host = target or _MALFORMED

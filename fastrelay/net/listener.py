@@ -13,6 +13,7 @@ from fastrelay.address import plain_host
 from fastrelay.log import Log
 from fastrelay.loop.newcomers import Newcomers
 from fastrelay.net.accepted import AcceptedSocket, accept, kind_of
+from fastrelay.net.sockets import keep_unsent_few
 
 _SPARE_DESCRIPTORS: Final = 24
 """Descriptors that accepting leaves free. Connections without a transport yet, and those that are
@@ -82,6 +83,7 @@ class Listener:
         self._opening: set[asyncio.Task[object]] = set()
         self._retry: asyncio.TimerHandle | None = None
         sock.setblocking(False)
+        keep_unsent_few(sock)
         loop.add_reader(sock, self._accept)
 
     @property
@@ -120,12 +122,12 @@ class Listener:
                 self._break(error)
                 return False
             return True  # the peer has closed the connection already
-        sock.setblocking(False)
         # The address of an IPv4 peer already has its plain form, so it is not parsed.
         client = peer[0] if self._is_ipv4 else plain_host(peer[0])
         if self._prelude is None:
             self._open(sock, client)
         else:
+            sock.setblocking(False)  # as the transport does itself
             self._prelude.read(sock, client, self._open)
         # A socket gets the lowest free descriptor, so all below it are in use.
         return sock.fileno() < self._last_descriptor

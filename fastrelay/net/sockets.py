@@ -4,6 +4,7 @@ They are given the socket from which its transport was made. It is detached when
 closed, so no descriptor is used that belongs to another connection by then.
 """
 
+import contextlib
 import fcntl
 import select
 import socket
@@ -68,18 +69,24 @@ def bound_send_buffer(sock: socket.SocketType | None, size: int) -> None:
     """Limit the bytes that the kernel holds for the peer: ``size``; 0: the kernel chooses.
 
     The kernel grants less than ``size`` if its limit for processes without privileges is smaller.
-    The bytes that are not sent yet are limited in any case, so that a pong or a close frame does
-    not wait behind many of them. Nothing is changed if the system has no such options.
     """
-    if sock is None:
+    if sock is None or not size:
         return
     try:
-        if size:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
-        if hasattr(socket, "TCP_NOTSENT_LOWAT"):
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _NOTSENT_LOWAT)
-    except OSError:  # it is closed, or not TCP
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
+    except OSError:  # it is closed
         return
+
+
+def keep_unsent_few(listening: socket.socket) -> None:
+    """Limit the bytes that are not sent yet, of all connections accepted from this socket.
+
+    So a pong or a close frame does not wait behind many of them. A socket that is accepted has the
+    options of the listening one. Nothing is changed if the system has no such option.
+    """
+    if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        with contextlib.suppress(OSError):  # it is not TCP
+            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _NOTSENT_LOWAT)
 
 
 def peer_has_left(sock: socket.SocketType | None) -> bool:

@@ -106,10 +106,10 @@ async def test_the_owner_of_a_spliced_connection_bounds_its_send_buffer() -> Non
     async with one_of_two() as worker:
         there, here = socket.socketpair()
         with there, here, socket.socket() as tcp:
-            chosen = tcp.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT)
+            chosen = tcp.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
             transfer = worker.hand_over("spliced", there, tcp)
             assert await worker.answers() == [(True, *transfer)]
-            bounded = tcp.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT)
+            bounded = tcp.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
             assert 0 < bounded != chosen
 
 

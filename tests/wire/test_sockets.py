@@ -2,6 +2,7 @@
 
 import gc
 import os
+import socket
 
 import pytest
 
@@ -34,6 +35,14 @@ async def test_a_descriptor_is_not_used_when_it_belongs_to_another_one(secure: b
         assert connection.tcp_bytes() is None
         assert connection.unacknowledged() == 0
         assert connection.peer_has_left()
+
+
+async def test_the_kernel_holds_few_bytes_of_a_connection_that_are_not_sent() -> None:
+    async with running_relay() as relay:
+        await relay.binary()
+        (connection,) = relay.relay.live
+        kept = connection._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT)
+        assert 0 < kept <= 128 * 1024
 
 
 async def test_a_transport_makes_no_socket_object_of_its_own() -> None:
