@@ -205,6 +205,10 @@ def test_the_relay_lives_within_what_the_unit_allows(tmp_path: Path) -> None:
     assert not executable
 
 
+def test_the_unit_signals_the_supervisor_alone() -> None:
+    assert directives()["KillMode"] == ["mixed"]
+
+
 def test_the_unit_leaves_no_core_dump() -> None:
     assert directives()["LimitCORE"] == ["0"]
 

@@ -70,10 +70,15 @@ def test_by_default_there_is_a_worker_for_each_cpu(monkeypatch: pytest.MonkeyPat
     assert settings_of().workers == 1
 
 
-async def test_on_one_cpu_there_is_one_process() -> None:
-    async with running_command(program=("-c", ON_ONE_CPU)) as command:
+@pytest.mark.parametrize(
+    ("flags", "workers"), [((), 0), (("--supervised",), 1)], ids=["auto", "supervised"]
+)
+async def test_on_one_cpu_there_is_one_process_unless_it_is_to_be_supervised(
+    flags: tuple[str, ...], workers: int
+) -> None:
+    async with running_command(*flags, program=("-c", ON_ONE_CPU)) as command:
         assert " workers=1 " in command.said
-        assert not children_of(command.process.pid)
+        assert len(children_of(command.process.pid)) == workers
         async with await command.binary() as binary, await command.phone() as phone:
             await converse(binary, phone)
 
