@@ -276,6 +276,7 @@ class Supervisor:
         self._log.error("worker_died", worker=member.index, err=how)
         if before is State.STARTING and self._early_deaths.are_too_many(self._loop.time()):
             self._log.error("workers_die_before_ready", err="giving up")
+            self._is_ending = True  # a worker that dies at the same moment changes nothing
             self._exit_requests.put_nowait(EXIT_LISTENER_FAILED)
             return
         if self._started.is_set():  # before, none accepts yet
