@@ -35,3 +35,14 @@ async def test_phones_share_the_server_id_of_their_binary() -> None:
         handlers = [connection._handler for connection in relay.relay.live]
         assert len(handlers) == 3
         assert len({id(handler.server_id) for handler in handlers}) == 1
+
+
+async def test_tls_connections_share_what_is_the_same_for_all() -> None:
+    SECURE.set(True)
+    async with running_relay() as relay:
+        await relay.binary()
+        await relay.phone()
+        layers = [connection._transport for connection in relay.relay.live]
+        assert len(layers) == 2
+        assert len({id(layer._quota) for layer in layers}) == 1
+        assert [layer._client for layer in layers] == ["", ""]

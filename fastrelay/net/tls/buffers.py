@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from fastrelay.loop.fair_reads import BUFFER_BYTES, FairScheduler
+from fastrelay.loop.fair_reads import BUFFER_BYTES, FIRST_QUOTA, FairScheduler
 from fastrelay.loop.newcomers import Newcomers
 from fastrelay.loop.timer_wheel import Timed
 from fastrelay.net.tls.session import SharedBios
@@ -46,6 +46,7 @@ class TlsBuffers:
     ) -> None:
         self.scheduler = FairScheduler() if scheduler is None else scheduler
         self.ciphertext = memoryview(bytearray(BUFFER_BYTES))
+        self.first = self.ciphertext[:FIRST_QUOTA]
         self.plain = memoryview(bytearray(_PLAINTEXT_BYTES))
         self.bios = SharedBios()
         self.wheel = wheel

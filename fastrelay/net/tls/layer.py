@@ -13,7 +13,7 @@ import ssl
 from collections.abc import Iterable
 from typing import Any, Final, cast
 
-from fastrelay.loop.fair_reads import FIRST_QUOTA, LIGHT_BYTES, FairReader
+from fastrelay.loop.fair_reads import LIGHT_BYTES, FairReader
 from fastrelay.loop.internal_errors import report
 from fastrelay.net.tls.buffers import TlsBuffers
 from fastrelay.net.tls.certificates import Certificates
@@ -77,7 +77,7 @@ class TlsLayer(FairReader, asyncio.Transport):
         self._client = client
         self._own_output = 0
         self._paused = False
-        self._quota = buffers.ciphertext[:FIRST_QUOTA]
+        self._quota = buffers.first
         self._session: TlsSession | None = None
         self._state = _EXPECT_CLIENT_HELLO
         self._undecrypted = b""
@@ -192,10 +192,11 @@ class TlsLayer(FairReader, asyncio.Transport):
 
     def _shake_hands(self) -> None:
         """Go on with the handshake, and with what the peer has sent behind it."""
-        data, self._undecrypted = self._undecrypted, b""
-        session = self._session
+        session, data, self._undecrypted = self._session, self._undecrypted, b""
         while data and session is not None and self._state != _ENDED:
             data = data[self._decrypt(session, data) :]
+        if self._state == _OPEN:
+            self._client = ""  # it was for handshakes that fail
 
     def _turn_has_come(self) -> None:
         if self._state == _ENDED:
@@ -373,7 +374,8 @@ class TlsLayer(FairReader, asyncio.Transport):
         self._reads_itself: bool = isinstance(protocol, FairReader)
         if isinstance(protocol, FairReader):
             self._plaintext = protocol.receive_buffer
-            self._quota = self._quota[: protocol.most_read]
+            if len(self._quota) > protocol.most_read:
+                self._quota = self._quota[: protocol.most_read]
         else:
             self._plaintext = self._buffers.plain
         assert len(self._plaintext) > PIECE_BYTES + MAX_RECORD
