@@ -1,12 +1,17 @@
 """What takes workers long to show: kills in a row, a storm of attempts with kills, a long pause."""
 
 import asyncio
+import contextlib
 import json
 import os
 import random
+import select
 import signal
+import socket
+import ssl
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -163,24 +168,22 @@ class Storm:
 
     async def _attempt(self, side: str, headers: dict[str, str]) -> str:
         """The outcome as the client sees it; ``lost``: it got no answer, or not all of it."""
-        client = await self.relay.http()
         try:
-            client.send(request(f"/v1/{side}", upgrade_headers(headers)))
-            status = (await client.response())[0]
-            if status != 101 or side == "server":
-                return {
-                    101: "accept",
-                    400: "reject_headers",
-                    429: "reject_rate_limit",
-                    503: "owner_away",
-                }[status]
-            peer = self.relay.own(Peer(client.reader, client.writer))
-            assert (await peer.closed(answer=False))[0] == 4404
-            return "reject_404"
-        except (asyncio.IncompleteReadError, ConnectionError):
-            return "lost"
-        finally:
-            await client.close()
+            async with await self.relay.http() as client:
+                client.send(request(f"/v1/{side}", upgrade_headers(headers)))
+                status = (await client.response())[0]
+                if status != 101 or side == "server":
+                    return {
+                        101: "accept",
+                        400: "reject_headers",
+                        429: "reject_rate_limit",
+                        503: "owner_away",
+                    }[status]
+                peer = self.relay.own(Peer(client.reader, client.writer))
+                assert (await peer.closed(answer=False))[0] == 4404
+                return "reject_404"
+        except (asyncio.IncompleteReadError, ConnectionError, ssl.SSLError):
+            return "lost"  # a worker may die within a TLS handshake, too
 
 
 def counted(relay: RelayInSubprocess) -> Counter[tuple[str, str]]:
@@ -272,3 +275,35 @@ async def test_after_a_pause_of_half_a_minute_no_worker_is_killed() -> None:
             await pair.converse(b'"awake"')
         assert relay.workers == pids
         assert not relay.log_of("worker_hung")
+
+
+async def test_the_watchdog_hears_nothing_while_most_workers_hang(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = asyncio.get_running_loop()
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    monkeypatch.setenv("WATCHDOG_USEC", "20000")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.setblocking(False)
+        async with workers(intervals={"worker_hung": 1.0}) as relay:
+            while await loop.sock_recv(systemd, 100) != b"READY=1":
+                pass
+            pids = list(relay.workers.values())
+            for pid in pids:
+                os.kill(pid, signal.SIGSTOP)
+            try:
+                await relay.until(lambda: says_nothing(systemd))
+                assert list(relay.workers.values()) == pids
+            finally:
+                for pid in pids:
+                    os.kill(pid, signal.SIGCONT)
+            assert await loop.sock_recv(systemd, 100) == b"WATCHDOG=1"
+
+
+def says_nothing(systemd: socket.socket) -> bool:
+    """Whether no notification comes for a hundred times as long as from one to the next."""
+    with contextlib.suppress(BlockingIOError):
+        while systemd.recv(100):
+            pass
+    return not select.select([systemd], [], [], 1.0)[0]

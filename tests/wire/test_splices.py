@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,7 +15,17 @@ import pytest
 
 from tests.support.harness import SECURE, START, relay_with_workers, running_relay
 from tests.support.in_subprocess import RelayInSubprocess
-from tests.support.peer import CLOSE, PING, TEXT, Peer, client_frame, close_payload
+from tests.support.peer import (
+    CLOSE,
+    PING,
+    TEXT,
+    TIMEOUT,
+    Peer,
+    client_frame,
+    close_payload,
+    request,
+    upgrade_headers,
+)
 
 MESSAGE = 250_000
 
@@ -176,6 +187,36 @@ async def test_what_the_owner_closes_is_closed() -> None:
         assert await again.closed(answer=False) == (4402, "")
         assert await again.at_eof()  # it does not answer, and is dropped
         await relay.until(lambda: relay.live == 1)
+
+
+async def test_a_peer_that_is_dropped_gets_no_close_notify() -> None:
+    async with secure_workers(intervals={"close": 0.1}) as relay:
+        binary = await relay.binary()
+        headers = {"X-Pyrycode-Server": "s1", "X-Pyrycode-Token": "t"}
+        said = request("/v1/client", upgrade_headers(headers)) + client_frame(b"1")
+        # So many that one at least is spliced.
+        phones = [
+            asyncio.create_task(asyncio.to_thread(how_it_ends, relay, said)) for _ in "12345678"
+        ]
+        for _ in phones:
+            conn_id = json.loads(await envelope_of(binary))["conn_id"]
+            binary.send_json({"conn_id": conn_id, "close_code": 4402})
+        assert {await phone for phone in phones} == {"dropped"}
+
+
+def how_it_ends(relay: RelayInSubprocess, said: bytes) -> str:
+    """How the relay ends the TLS connection of a client that answers no close frame."""
+    assert relay.tls is not None
+    with socket.create_connection(("127.0.0.1", relay.port), timeout=TIMEOUT) as sock:
+        tls = relay.tls.wrap_socket(sock, server_hostname="127.0.0.1", suppress_ragged_eofs=False)
+        with tls:
+            tls.sendall(said)
+            try:
+                while tls.recv(65536):
+                    pass
+            except (ssl.SSLEOFError, ConnectionResetError):
+                return "dropped"
+            return "closed"
 
 
 async def test_a_drain_reaches_peers_behind_another_worker() -> None:
