@@ -158,6 +158,15 @@ class FairScheduler:
         if position < nbytes and self._process(reader, data, position):
             self._enqueue(reader)
 
+    def keep(self, reader: FairReader, data: bytes) -> None:
+        """Process bytes of a reader in its turn, which comes after it has resumed if it is paused.
+
+        None of its bytes may be kept already.
+        """
+        self._keep(reader, data)
+        if not reader._paused:
+            self._enqueue(reader)
+
     def keeps(self, reader: FairReader) -> bool:
         """Whether a remainder of its bytes is kept; later bytes must not be processed before it."""
         return reader in self._kept

@@ -2,19 +2,20 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
 
 from fastrelay.net.sockets import bound_send_buffer
+from fastrelay.net.tls.session import PIECE_BYTES
 from fastrelay.policy.shared.connections import Transfer
 from fastrelay.policy.shared.endings import Ending, SharedEndings
 from fastrelay.protocol.cause import Aborted, Cause
 from tests.support.certificates import local_certificate
 from tests.support.key_updates import TalkativeClient
 from tests.support.one_of_two import HERE, OTHER, OneOfTwo, one_of_two
-from tests.support.peer import TIMEOUT, request, upgrade_headers
+from tests.support.peer import TIMEOUT, client_frame, request, upgrade_headers
 
 NOT_ENCRYPTED = b"\x17\x03\x03\x00\x20" + bytes(32)
 """A record of TLS that no session has made."""
@@ -139,6 +140,38 @@ async def test_a_connection_that_has_ended_while_it_waited_is_not_handed_over() 
         packet.close()
         ended.sock.close()
         assert message.device_name == "still there"
+
+
+async def test_what_comes_with_the_handshake_behind_a_request_is_all_handed_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """More than is decrypted at once: the request is handed over before the rest is decrypted."""
+    frames = b"".join(client_frame(f'"{number}"'.encode() * 500) for number in range(40))
+    turns: list[Callable[[], None]] = []
+    async with one_of_two(tls=local_certificate()) as worker:
+        newcomers = worker.relay.listeners._newcomers
+        client = TalkativeClient(worker.port)
+        flight = await asyncio.to_thread(client.last_flight)
+        monkeypatch.setattr(newcomers, "run", lambda work, **_: False)
+        monkeypatch.setattr(newcomers, "queue", lambda work, **_: turns.append(work))
+        data = flight + client.encrypted(phone_head(worker.id_of(OTHER))) + client.encrypted(frames)
+        await asyncio.to_thread(client.sock.sendall, data)
+        (pending,) = worker.relay.pending._connections
+        layer = pending._transport  # type: ignore[attr-defined]
+        await worker.until(lambda: len(layer._undecrypted) > PIECE_BYTES)
+        monkeypatch.undo()
+        (turn,) = turns
+        turn()
+        message, packet = await worker.handed_over()
+        pair_end, far_end = packet.sockets
+        with pair_end, far_end, client.sock:
+            pair_end.setblocking(False)
+            worker.answer(message, adopted=True)
+            got = message.initial_data
+            async with asyncio.timeout(TIMEOUT):
+                while len(got) < len(frames):
+                    got += await asyncio.get_running_loop().sock_recv(pair_end, 65536)
+            assert got == frames
 
 
 @pytest.mark.parametrize("turns", range(4))

@@ -52,9 +52,6 @@ class TlsLayer(FairReader, asyncio.Transport):
         certificates: the certificate for the client.
         buffers: shared with all other TLS connections of the loop.
         client: the address whose handshakes are counted.
-
-    Attributes:
-        why_lost: why the connection is lost, or will be soon; ``None`` if there is no fault.
     """
 
     __slots__ = (
@@ -71,7 +68,7 @@ class TlsLayer(FairReader, asyncio.Transport):
         buffers: TlsBuffers,
         client: str,
     ) -> None:
-        self.why_lost: Exception | None = None
+        self.why_lost: Exception | None = None  # or why it will be lost; None is no fault
         self._buffers = buffers
         self._certificates = certificates
         self._client = client
@@ -167,7 +164,7 @@ class TlsLayer(FairReader, asyncio.Transport):
                 self._ask_for_turn()
         else:
             taken = self._decrypt(self._session, ciphertext)
-        self.kept_changed(0)
+            self.kept_changed(0)
         return taken
 
     def kept_changed(self, size: int) -> None:
@@ -193,10 +190,14 @@ class TlsLayer(FairReader, asyncio.Transport):
     def _shake_hands(self) -> None:
         """Go on with the handshake, and with what the peer has sent behind it."""
         session, data, self._undecrypted = self._session, self._undecrypted, b""
-        while data and session is not None and self._state != _ENDED:
+        while data and session is not None and self._state < _OPEN:
             data = data[self._decrypt(session, data) :]
         if self._state == _OPEN:
             self._client = ""  # it was for handshakes that fail
+            if data:
+                self._buffers.scheduler.keep(self, data)
+            else:
+                self.kept_changed(0)
 
     def _turn_has_come(self) -> None:
         if self._state == _ENDED:
@@ -359,8 +360,7 @@ class TlsLayer(FairReader, asyncio.Transport):
             if alert:
                 self._transport.write(alert)
         self._state = _ENDED
-        self._session = self._unencrypted = None
-        self._undecrypted = b""
+        self._session, self._unencrypted, self._undecrypted = None, None, b""
         if self._kept:
             self._kept = 0
             self._inner.hold_undecrypted(0)
