@@ -11,6 +11,7 @@ The table for more cores is computed from these figures: it was not measured.
 import re
 import statistics
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -25,6 +26,9 @@ from bench.support.machine import describe
 from bench.support.relay import OURS, Relay, running
 
 _CORES: Final = (2, 4, 8, 16)
+_SETTLE: Final = 1.0
+"""Seconds until a relay that has started is idle."""
+
 _LISTEN: Final = "--insecure-listen 127.0.0.1:{port}"
 
 
@@ -146,6 +150,7 @@ def _memory(workers: int) -> Iterator[str]:
     for count in (1, workers, workers + 1):
         with running(_command(None, count)) as relay:
             _wait_for_workers(relay, count)
+            time.sleep(_SETTLE)
             found.append(pss(relay.pid))
     yield f"memory (PSS): one process {found[0] / 1e6:.1f} MB; supervisor and {workers} workers"
     yield f"  {found[1] / 1e6:.1f} MB; one more worker {(found[2] - found[1]) / 1e6:.1f} MB"
