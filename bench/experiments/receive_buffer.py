@@ -6,6 +6,7 @@ difference).
 """
 
 import asyncio
+import socket
 from dataclasses import replace
 
 from bench.compare.plan import BATCH, SMALL
@@ -28,13 +29,9 @@ def change() -> None:
         handler: Handler,
         context: ConnectionContext,
         sent: SentCounter,
+        sock: socket.SocketType | None = None,
     ) -> None:
-        shipped(
-            self,
-            transport,
-            handler,
-            replace(context, scheduler=FairScheduler(size=64 * 1024)),
-            sent,
-        )
+        own = replace(context, scheduler=FairScheduler(size=64 * 1024))
+        shipped(self, transport, handler, own, sent, sock)
 
     Connection.__init__ = with_its_own  # type: ignore[method-assign]
