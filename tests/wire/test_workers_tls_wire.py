@@ -6,7 +6,6 @@ import pytest
 
 from tests.support.harness import SECURE, START, relay_with_workers
 from tests.wire.test_close import (  # noqa: F401
-    test_frames_behind_the_head_are_the_first_frames,
     test_ping_is_answered_with_its_payload,
     test_the_relay_waits_for_the_answer_to_its_close,
     test_who_does_not_answer_our_close_is_dropped_after_the_limit,
