@@ -84,8 +84,9 @@ class Newcomers:
         """Begin the slices again, and do the work that waits: at least one piece."""
         self._is_scheduled = False
         self._spent_accepting = self._spent_on_heads = 0.0
-        if self._first or self._further:
-            self._schedule()  # so that the slices begin again in the next iteration
+        if not self._first and not self._further:
+            return
+        self._schedule()  # so that the slices begin again in the next iteration
         # Work that is queued meanwhile waits for the next iteration.
         for work in self._turns(len(self._first), len(self._further)):
             try:

@@ -65,7 +65,8 @@ class TimerWheel:
         self._on_stall = on_stall
         self._stalled = self._expected = 0.0
         self._tick = tick
-        self._buckets: dict[int, set[Timed]] = {}
+        # As keys: a dictionary grows in smaller steps than a set.
+        self._buckets: dict[int, dict[Timed, None]] = {}
         self._current = 0
         self._handle: asyncio.TimerHandle | None = None
         self.now = loop.time()
@@ -89,8 +90,8 @@ class TimerWheel:
         self.cancel(item)
         bucket = self._buckets.get(tick)
         if bucket is None:
-            bucket = self._buckets[tick] = set()
-        bucket.add(item)
+            bucket = self._buckets[tick] = {}
+        bucket[item] = None
         item.wheel_tick = tick
 
     def no_later(self, item: Timed, due: float) -> None:
@@ -101,7 +102,7 @@ class TimerWheel:
     def cancel(self, item: Timed) -> None:
         """Remove ``item``; no effect if it is not scheduled."""
         if item.wheel_tick:
-            self._buckets[item.wheel_tick].discard(item)
+            self._buckets[item.wheel_tick].pop(item, None)
             item.wheel_tick = 0
 
     def close(self) -> None:
@@ -171,7 +172,7 @@ class TimerWheel:
         for tick in range(last + 1, self._current + 1):
             bucket = self._buckets.get(tick)
             while bucket:
-                self._fire(bucket.pop())
+                self._fire(bucket.popitem()[0])
             self._buckets.pop(tick, None)
         if self._buckets:
             self._wait()

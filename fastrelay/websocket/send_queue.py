@@ -77,9 +77,19 @@ class SendQueue:
     Attributes:
         charged: bytes queued, plus :data:`FRAME_CHARGE` for each data frame.
         owned: that part of it which has an owner.
+        unanswered_ping: the payload of the last ping that came while frames wait, if one did.
     """
 
-    __slots__ = ("_entries", "_first", "_flows", "_last", "_turns", "charged", "owned")
+    __slots__ = (
+        "_entries",
+        "_first",
+        "_flows",
+        "_last",
+        "_turns",
+        "charged",
+        "owned",
+        "unanswered_ping",
+    )
 
     def __init__(self) -> None:
         self._flows: dict[Owner | None, _Flow] = {}
@@ -89,6 +99,7 @@ class SendQueue:
         self._last = b""
         self.charged = 0
         self.owned = 0
+        self.unanswered_ping: bytes | None = None
 
     def __bool__(self) -> bool:
         return bool(self._entries or self._first or self._last)

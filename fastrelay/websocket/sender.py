@@ -61,7 +61,6 @@ class Sender(FairReader):
         "_sock",
         "_state",
         "_transport",
-        "_unanswered_ping",
         "_write_mark",
         "blocked",
         "wheel_tick",
@@ -84,7 +83,6 @@ class Sender(FairReader):
         self._deadlines = Deadlines(context.wheel.now + context.intervals.ping)
         self.blocked = False
         self._queue: SendQueue | None = None
-        self._unanswered_ping: bytes | None = None
         self._acknowledged = _NOT_ASKED
         self._write_mark = 0
         self.wheel_tick = 0
@@ -199,7 +197,7 @@ class Sender(FairReader):
             return
         if self.blocked:
             # Only the latest needs an answer (RFC 6455 §5.5.3); a queue of pongs would grow.
-            self._unanswered_ping = payloads[-1]
+            self._waiting().unanswered_ping = payloads[-1]
             return
         answered = payloads[:_MOST_PONGS] + payloads[_MOST_PONGS:][-1:]
         self._transport.write(b"".join([control_frame(Opcode.PONG, data) for data in answered]))
@@ -251,8 +249,9 @@ class Sender(FairReader):
         """The kernel has taken everything the transport had: send the queue, in slices."""
         self.blocked = False
         self._deadlines.write = 0.0
-        if self._unanswered_ping is not None:
-            payload, self._unanswered_ping = self._unanswered_ping, None
+        queue = self._queue
+        if queue is not None and queue.unanswered_ping is not None:
+            payload, queue.unanswered_ping = queue.unanswered_ping, None
             self._answer_pings([payload])
         while self._queue and not self.blocked:
             pieces, frames = self._queue.take_slice(_SLICE_BYTES)

@@ -146,7 +146,12 @@ async def test_a_phone_that_takes_nothing_is_closed_and_what_waited_is_dropped()
         await phone.close()
         assert (await binary.json()) == {"conn_id": conn_id, "close_code": 1001}
         assert relay.value("frames_forwarded_total", **DOWN) == frames < 120
-        assert relay.value("frames_dropped_total", **DOWN, reason="closing") == 120 - frames
+        # Those that the binary sent after the close found no phone, if the machine was slow.
+        dropped = [
+            relay.value("frames_dropped_total", **DOWN, reason=reason)
+            for reason in ("closing", "no_peer")
+        ]
+        assert sum(dropped) == 120 - frames
         await conn_id_of(other, binary)
 
 
