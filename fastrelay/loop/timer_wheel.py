@@ -130,7 +130,7 @@ class TimerWheel:
         self._handle = self._loop.call_at(self._expected, self._advance)
 
     def _advance(self) -> None:
-        self.late = self._loop.time() - self._expected
+        self.late = max(0.0, self._loop.time() - self._expected)
         self._on_tick(self.late)
         self._notice_stall()
         self._after_polling()

@@ -133,6 +133,15 @@ def test_lateness_is_that_of_the_tick_and_not_the_time_since_the_last_call(
     assert seen == pytest.approx([late] * len(seen))
 
 
+def test_a_timer_of_the_loop_that_is_early_by_a_rounding_error_is_not_late(loop: Loop) -> None:
+    wheel, seen = made(loop), list[float]()
+    PeriodicTask(wheel, TICK, lambda: seen.append(wheel.late))
+    loop.late = -1e-9
+    loop.advance(10 * TICK)
+    assert seen
+    assert min(seen) == 0
+
+
 def test_no_later_never_puts_off(loop: Loop) -> None:
     wheel, item, begin = made(loop), Item(loop), loop.now
     wheel.no_later(item, begin + 5)
