@@ -111,6 +111,7 @@ class OuterEnd(FairReader):
         "_cause",
         "_ending",
         "_inner",
+        "_owner_has_ended",
         "_splices",
         "_tenant",
         "_transport",
@@ -134,6 +135,7 @@ class OuterEnd(FairReader):
         self._address = address
         self._tenant = tenant
         self._inner: InnerEnd | None = None
+        self._owner_has_ended = False
         self.wheel_tick = 0
 
     def make_inner(self) -> "InnerEnd":
@@ -169,11 +171,15 @@ class OuterEnd(FairReader):
                 self._transport.resume_reading()
 
     def eof_received(self) -> bool:
-        """The peer has ended its side: tell the owner, which may still answer earlier bytes."""
+        """The peer has ended its side: tell the owner, which may still answer earlier bytes.
+
+        Returns whether the connection stays open. If the owner has ended its side as well, nothing
+        would tell this process that the owner has closed its end: that was read to its end before.
+        """
         if self._inner is None or self._transport.is_closing():
             return False
         self._inner.peer_ended()
-        return True
+        return not self._owner_has_ended
 
     def connection_lost(self, exc: Exception | None) -> None:
         splices = self._splices
@@ -212,6 +218,7 @@ class OuterEnd(FairReader):
             if whole:
                 self._transport.close()
             else:
+                self._owner_has_ended = True
                 self._transport.write_eof()
                 self._transport.resume_reading()
         self._splices.wheel.after(self, self._splices.linger)

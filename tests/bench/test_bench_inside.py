@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bench.compare.contenders import workshop
-from bench.experiments import fair_turns, metrics_cost, parts
+from bench.experiments import fair_turns, metrics_cost, parts, two_relays
 from bench.experiments.command import NAMES
 from bench.profile.frames import profile_frames
 from bench.profile.memory import profile_memory
@@ -21,7 +21,7 @@ from bench.support.wire import client_frame
 
 MODULES = {name: importlib.import_module(f"bench.experiments.{name}") for name in NAMES}
 CHANGES = [name for name, module in MODULES.items() if hasattr(module, "change")]
-LONG = {"fair_turns", "metrics_cost"}
+LONG = {"fair_turns", "metrics_cost", "two_relays"}
 """Have tests of their own: they start relays, or a valgrind."""
 PARTS = [name for name, module in MODULES.items() if hasattr(module, "main") and name not in LONG]
 
@@ -86,6 +86,18 @@ def test_parts_are_measured(
     rows = capsys.readouterr().out.splitlines()
     assert len(rows) >= 2
     assert all(any(character.isdigit() for character in row) for row in rows)
+
+
+@pytest.mark.slow
+def test_two_relays_are_measured_beside_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in {"_PAIRS": 2, "_UPGRADES": 10, "_SECONDS": 0.05}.items():
+        monkeypatch.setattr(two_relays, name, value)
+    two_relays.main()
+    rows = capsys.readouterr().out.splitlines()
+    assert len(rows) == 5
+    assert all("µs" in row for row in rows)
 
 
 @pytest.mark.slow

@@ -189,6 +189,19 @@ async def test_what_the_owner_closes_is_closed() -> None:
         await relay.until(lambda: relay.live == 1)
 
 
+async def test_a_peer_that_broke_the_protocol_and_leaves_is_gone_at_once() -> None:
+    """The relay has ended its side behind the close frame. The drain waits for splices, and would
+    wait for this one until its close interval is over."""
+    async with secure_workers(intervals={"close": 1000.0, "drain": 1000.0}) as relay:
+        binary, phone = await pair(relay)
+        phone.send(client_frame(b"1", masked=False))
+        assert (await phone.closed(answer=False))[0] == 1002
+        assert await phone.at_eof()
+        await phone.close()
+        await binary.close()
+        await relay.drain()
+
+
 async def test_a_peer_that_is_dropped_gets_no_close_notify() -> None:
     async with secure_workers(intervals={"close": 0.1}) as relay:
         binary = await relay.binary()
