@@ -6,6 +6,7 @@ and one server is enough for all of them.
 
 import asyncio
 import queue
+import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -211,6 +212,9 @@ class EchoServer:
         )
         accept_token = check_handshake(exchange)
         transport, sock, early = exchange.detach()
+        assert sock is not None
+        # A close frame drops answers that wait because the client has not read those before.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, 2**31 - 1)
         switch_protocols(transport, accept_token, None)
         if "read" in wish:
             size = int(wish["read"])
