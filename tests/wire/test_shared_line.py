@@ -92,7 +92,7 @@ async def test_a_flood_that_leaves_gets_its_notice_behind_its_last_frame() -> No
         leaves.send(b"".join(frames) + client_frame(close_payload(1000), CLOSE))
         await relay.until(lambda: len(relay.phones_of("s1")) == 1)
         held = relay.relay.held.binary_backlogs
-        assert held.total > 200 * KIB
+        assert held.total > 100 * KIB
         binary.read_on()
         seen = []
         while True:
