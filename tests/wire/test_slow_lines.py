@@ -5,7 +5,7 @@ anything takes is not asserted: a test waits until the line has carried enough, 
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import pytest
 
@@ -43,17 +43,54 @@ async def send_down(binary: Peer, phone: Peer, frames: int) -> None:
         binary.send_text(b'{"conn_id":"%b","frame":%b}' % (conn_id, FRAME))
 
 
+async def nothing(number: int) -> None:
+    """What happens beside what a test is about, by default."""
+
+
+async def read_by(
+    peer: Peer, far: OtherHost, count: int, beside: Callable[[int], Awaitable[None]]
+) -> AsyncIterator[bytes]:
+    """So many texts; the line is fast again when four have come. ``beside`` runs before each."""
+    for number in range(count):
+        if number == 4:  # at least four write intervals later
+            far.speed_up()
+        await beside(number)
+        yield await peer.text()
+
+
+async def gets_all_down(
+    far: OtherHost,
+    binary: Peer,
+    phone: Peer,
+    beside: Callable[[int], Awaitable[None]] = nothing,
+) -> None:
+    """On a line that is slow at first, a phone gets all that its binary sends."""
+    far.slow_down(RATE)
+    await send_down(binary, phone, 25)
+    async for text in read_by(phone, far, 25, beside):
+        assert text == FRAME
+
+
+async def gets_all_up(
+    far: OtherHost,
+    phone: Peer,
+    binary: Peer,
+    beside: Callable[[int], Awaitable[None]] = nothing,
+) -> None:
+    """On a line that is slow at first, a binary gets all that its phone sends."""
+    far.slow_down(RATE)
+    for _ in range(40):
+        phone.send_text(FRAME)
+    async for text in read_by(binary, far, 40, beside):
+        assert text.endswith(FRAME + b"}")
+
+
 @pytest.mark.parametrize("buffer", [{}, {"phone_send_buffer": 0}], ids=["bounded", "kernel's"])
 async def test_a_phone_gets_all_that_it_is_sent(far: OtherHost, buffer: dict[str, int]) -> None:
     intervals = {"write": 0.4}
     async with running_relay(intervals=intervals, limits=buffer, listen=ANYWHERE) as relay:
         binary, phone = await relay.binary(), await far_peer(relay, far, "/v1/client")
-        far.slow_down(RATE)
-        await send_down(binary, phone, 25)
-        for number in range(25):
-            if number == 4:  # at least four write intervals later
-                far.speed_up()
-            assert await phone.text() == FRAME
+        await gets_all_down(far, binary, phone)
 
 
 @pytest.mark.parametrize("buffer", [{}, {"binary_send_buffer": 0}], ids=["bounded", "kernel's"])
@@ -61,13 +98,7 @@ async def test_a_binary_gets_all_that_it_is_sent(far: OtherHost, buffer: dict[st
     intervals = {"write": 0.4}
     async with running_relay(intervals=intervals, limits=buffer, listen=ANYWHERE) as relay:
         binary, phone = await far_peer(relay, far, "/v1/server"), await relay.phone()
-        far.slow_down(RATE)
-        for _ in range(40):
-            phone.send_text(FRAME)
-        for number in range(40):
-            if number == 4:
-                far.speed_up()
-            assert (await binary.text()).endswith(FRAME + b"}")
+        await gets_all_up(far, phone, binary)
 
 
 async def test_a_pong_passes_what_waits(far: OtherHost) -> None:

@@ -11,7 +11,7 @@ from tests.support.in_subprocess import RelayInSubprocess
 from tests.support.netns import OtherHost
 from tests.support.peer import HttpClient, Peer, open_http
 from tests.support.workers import Pair, ask, only_owner, workers
-from tests.wire.test_slow_lines import ANYWHERE, FRAME, RATE, flood, send_down
+from tests.wire.test_slow_lines import ANYWHERE, flood, gets_all_down, gets_all_up
 
 pytestmark = pytest.mark.slow
 
@@ -49,13 +49,7 @@ async def test_a_phone_on_a_slow_line_gets_all_that_it_is_sent(far: OtherHost) -
         acceptor = 1 - await only_owner(relay)
         others = await siblings(relay, acceptor)
         phone = await ready(relay, await far_client(relay, far, acceptor), "client", "s1")
-        far.slow_down(RATE)
-        await send_down(binary, phone, 25)
-        for number in range(25):
-            if number == 4:  # at least four write intervals later
-                far.speed_up()
-            await others.converse(b"%d" % number)
-            assert await phone.text() == FRAME
+        await gets_all_down(far, binary, phone, lambda number: others.converse(b"%d" % number))
 
 
 async def test_a_binary_on_a_slow_line_gets_all_that_it_is_sent(far: OtherHost) -> None:
@@ -66,14 +60,7 @@ async def test_a_binary_on_a_slow_line_gets_all_that_it_is_sent(far: OtherHost) 
         others = await siblings(relay, acceptor)
         binary = await ready(relay, await far_client(relay, far, acceptor), "server", "s1")
         phone = await relay.phone()
-        far.slow_down(RATE)
-        for _ in range(40):
-            phone.send_text(FRAME)
-        for number in range(40):
-            if number == 4:
-                far.speed_up()
-            await others.converse(b"%d" % number)
-            assert (await binary.text()).endswith(FRAME + b"}")
+        await gets_all_up(far, phone, binary, lambda number: others.converse(b"%d" % number))
 
 
 async def test_a_binary_that_takes_nothing_is_closed_and_its_siblings_go_on() -> None:
