@@ -6,8 +6,6 @@ What ``bench workers`` shows beyond that is what workers add: handing over, and 
 import re
 import shlex
 import socket
-import statistics
-import time
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,7 +16,8 @@ from bench.load.idle import Crowd
 from bench.load.pairs import Line, upgraded
 from bench.load.worker import Worker
 from bench.support.ports import free_port
-from bench.support.relay import OURS, running
+from bench.support.relay import OURS, running, wait_until_it_listens
+from bench.workers.command import Ratio
 
 _PAIRS: Final = 12
 _UPGRADES: Final = 300
@@ -67,21 +66,11 @@ def _relays(count: int) -> Iterator[Worker]:
         relay = stack.enter_context(running(f"sh -c {shlex.quote(script)}"))
         ports[0] = relay.port
         for port in ports:
-            _wait_for(port)
+            wait_until_it_listens(port)
         lines = _Lines(ports)
         worker = Worker(lines, relay.pid, 0)
         worker.crowd = _SharedCrowd(lines, relay.pid)
         yield worker
-
-
-def _wait_for(port: int) -> None:
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-        except ConnectionRefusedError:
-            time.sleep(0.05)
-        else:
-            return
 
 
 def main() -> None:
@@ -93,6 +82,11 @@ def main() -> None:
         _print("upgrade", [(_upgrades(one), _upgrades(two)) for _ in range(_PAIRS)])
 
 
+def _print(label: str, pairs: list[tuple[float, float]]) -> None:
+    one, two = map(list, zip(*pairs, strict=True))
+    print(f"  {label:<20} {Ratio(one, two)}")
+
+
 def _cpu(worker: Worker, command: dict[str, object]) -> float:
     return worker.do(dict(command))["cpu"]
 
@@ -101,12 +95,3 @@ def _upgrades(worker: Worker) -> float:
     cpu = worker.crowd.connect(_UPGRADES)["cpu_upgrade"]
     worker.crowd.drop()
     return cpu
-
-
-def _print(label: str, pairs: list[tuple[float, float]]) -> None:
-    one, two = (statistics.median(column) * 1e6 for column in zip(*pairs, strict=True))
-    ratio = statistics.quantiles([b / a for a, b in pairs])
-    print(
-        f"  {label:<20} {one:8.2f} µs {two:8.2f} µs   {ratio[1]:.3f}"
-        f"  (quartiles {ratio[0]:.3f}-{ratio[2]:.3f})"
-    )

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -70,16 +70,21 @@ def running(command: str = OURS, log: Path | None = None) -> Iterator[Relay]:
         )
         stack.callback(_end, process)
         try:
-            _wait_until_it_listens(process, port)
+            wait_until_it_listens(port, lambda: process.poll() is None)
         except TimeoutError:
             said = log.read_text(errors="replace")[-2000:] if log else ""
             raise RuntimeError(f"this does not listen on port {port}: {command}\n{said}") from None
         yield Relay(process.pid, port, metrics)
 
 
-def _wait_until_it_listens(process: "subprocess.Popen[bytes]", port: int) -> None:
+def wait_until_it_listens(port: int, is_running: Callable[[], bool] = lambda: True) -> None:
+    """Wait until a relay accepts connections on a port.
+
+    Raises:
+        TimeoutError: it does not, or it runs no more.
+    """
     deadline = time.monotonic() + _PATIENCE
-    while time.monotonic() < deadline and process.poll() is None:
+    while time.monotonic() < deadline and is_running():
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             return
         time.sleep(0.02)
